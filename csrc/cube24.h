@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * cube24.h - the C core of cube24: 2:4 ("4-select-2") int8 weights to the dense and index bytes
+ * that the hardware reads, and back. This header is the contract; docs/format.md is the format.
+ *
+ * Rules that hold for every function
+ *   - The caller owns every buffer. Nothing is allocated, printed, read from the environment or
+ *     kept between calls, so every function may be called from any number of threads.
+ *   - The result is a cube24_status. On CUBE24_E_ARGUMENT and CUBE24_E_SIZE no buffer was touched.
+ *   - Matrices are C order (row-major) and contiguous: element (row, column) of an n x k matrix
+ *     is at row * k + column. Sizes count elements; all element types but the counters are one
+ *     byte wide, so no buffer of weights or indices needs any alignment.
+ *   - Outputs must not overlap inputs, unless the function says that they may be the same.
+ *   - A pointer may be NULL only if its buffer holds no elements or the function says so.
+ *   - Sizes are refused with CUBE24_E_SIZE if a buffer would be larger than PTRDIFF_MAX bytes.
+ *
+ * Words
+ *   group       4 contiguous elements e0..e3 along k, aligned to a multiple of 4
+ *   dense       the two int8 kept of each group: slot 0, slot 1
+ *   index pair  (i0, i1), two 2-bit numbers: slot 0 is element i0, slot 1 is element i1 + 1
+ *   k_stored    k rounded up to a multiple of 8: two groups share one index byte
+ *
+ * The part between the two "cffi" lines is also the declaration that the Python binding reads, so
+ * it holds plain declarations only.
+ */
+#ifndef CUBE24_H
+#define CUBE24_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* cffi: begin */
+
+/* Why a call ended. */
+enum cube24_status {
+    CUBE24_OK = 0,
+    CUBE24_E_ARGUMENT = 1,  /* NULL where data is needed, unknown policy, flag or path */
+    CUBE24_E_SIZE = 2,      /* a size that cannot be, or is too large for a buffer */
+    CUBE24_E_VIOLATION = 3, /* a group with three or four non-zeros under CUBE24_POLICY_ERROR */
+    CUBE24_E_REFUSED = 4,   /* dense and index bytes that stand for no weight */
+    CUBE24_E_RANGE = 5      /* a value that does not fit two bits */
+};
+
+/* What encode and prune do with a group of three or four non-zeros. */
+enum cube24_policy {
+    CUBE24_POLICY_ERROR = 0,      /* refuse the matrix */
+    CUBE24_POLICY_FIRST_TWO = 1,  /* keep the two non-zeros of lowest position */
+    CUBE24_POLICY_FIRST_LAST = 2, /* keep the first of e0..e2 and the last of e1..e3 */
+    CUBE24_POLICY_MAGNITUDE = 3   /* keep the two largest |value|, ties: lowest position */
+};
+
+/* What is wrong with a group. */
+enum cube24_fault {
+    CUBE24_FAULT_NONE = 0,
+    CUBE24_FAULT_EXCESS = 1,       /* weight: more than two non-zeros */
+    CUBE24_FAULT_INDEX3 = 2,       /* bytes: i0 or i1 is 3 */
+    CUBE24_FAULT_CONFLICT = 3,     /* bytes: two non-zero weights select one element */
+    CUBE24_FAULT_PADDING = 4,      /* bytes, strict: padding that is not zero */
+    CUBE24_FAULT_NONCANONICAL = 5, /* bytes, strict: not what cube24_encode writes */
+    CUBE24_FAULT_KINDS = 6         /* how many kinds there are, for arrays of counters */
+};
+
+/* Flags: the low byte chooses a code path (0: the best for this machine; p + 1: path p of
+ * cube24_path_name), the bits above are the options below. */
+enum cube24_flags {
+    CUBE24_PATH_MASK = 0xff,
+    CUBE24_STRICT = 0x100 /* decode: refuse padding and non-canonical bytes as well */
+};
+
+/* One faulty group: row n, group g (elements 4g to 4g+3), and an enum cube24_fault. */
+typedef struct cube24_place {
+    uint64_t row;
+    uint64_t group;
+    uint64_t fault;
+} cube24_place;
+
+/* What a policy changed. */
+typedef struct cube24_changes {
+    uint64_t groups;  /* groups that lost a weight */
+    uint64_t weights; /* non-zero weights that were dropped */
+} cube24_changes;
+
+/* What pruning cost: exact integer norms, so that a share can be computed at any precision. */
+typedef struct cube24_cost {
+    uint64_t groups;     /* groups that lost a weight */
+    uint64_t weights;    /* non-zero weights that were dropped */
+    uint64_t l1_removed; /* sum of |w| of the dropped weights */
+    uint64_t l1_total;   /* sum of |w| of all weights before */
+    uint64_t l2_removed; /* sum of w * w of the dropped weights */
+    uint64_t l2_total;   /* sum of w * w of all weights before */
+} cube24_cost;
+
+/* --- which code runs ------------------------------------------------------------------------ */
+
+/* Number of code paths that were compiled in; path 0 is "scalar", the reference. */
+size_t cube24_path_count(void);
+
+/* Name of a path, a static string, or NULL if path >= cube24_path_count(). */
+const char *cube24_path_name(size_t path);
+
+/* 1 if this machine can run the path, else 0 (also for a path that does not exist). */
+int cube24_path_supported(size_t path);
+
+/* --- weights to bytes ----------------------------------------------------------------------- */
+
+/* k rounded up to a multiple of 8; 0 if that does not fit. A row of a matrix of k elements takes
+ * cube24_k_stored(k) / 2 dense bytes and cube24_k_stored(k) / 8 index bytes. */
+size_t cube24_k_stored(size_t k);
+
+/* Encode an n x k weight. The elements between k and k_stored count as zeros.
+ *   weight   n * k
+ *   dense    n * k_stored / 2, written whole
+ *   index    n * k_stored / 8, written whole
+ *   changes  may be NULL; what the policy changed (under CUBE24_POLICY_ERROR: what is in excess)
+ * CUBE24_E_VIOLATION: the policy is CUBE24_POLICY_ERROR and a group has more than two non-zeros;
+ * the content of dense and index is then unspecified (call cube24_check first to leave them be). */
+int cube24_encode(const int8_t *weight, size_t n, size_t k, int policy, uint32_t flags,
+                  int8_t *dense, uint8_t *index, cube24_changes *changes);
+
+/* Count the groups of an n x k weight by their non-zero mask (bit p set: element p is not zero).
+ *   masks       16 counters, set (not added to); groups wholly beyond k are not counted
+ *   row_excess  n counters, set: groups of that row with more than two non-zeros; may be NULL */
+int cube24_check(const int8_t *weight, size_t n, size_t k, uint32_t flags, uint64_t *masks,
+                 uint64_t *row_excess);
+
+/* List the groups with more than two non-zeros, in order of row and group.
+ *   places    the first min(capacity, *total) of them; may be NULL if capacity is 0
+ *   total     how many there are */
+int cube24_list_excess(const int8_t *weight, size_t n, size_t k, cube24_place *places,
+                       size_t capacity, uint64_t *total);
+
+/* Make an n x k weight 2:4 by a policy other than CUBE24_POLICY_ERROR.
+ *   out   n * k; may be the same buffer as weight
+ *   cost  may be NULL */
+int cube24_prune(const int8_t *weight, size_t n, size_t k, int policy, int8_t *out,
+                 cube24_cost *cost);
+
+/* --- bytes to weights ----------------------------------------------------------------------- */
+
+/* Decode an n x k weight that is stored in the first rows and columns of an n_stored x k_stored
+ * matrix (n_stored >= n; k_stored >= k, a multiple of 8); the rest is padding.
+ *   dense    n_stored * k_stored / 2
+ *   index    n_stored * k_stored / 8
+ *   weight   n * k, written whole
+ *   faults   CUBE24_FAULT_KINDS counters, set; a group counts once, for the first fault of the
+ *            order of enum cube24_fault; may be NULL
+ * CUBE24_E_REFUSED: an index of 3 or a conflict anywhere, padding included; with CUBE24_STRICT
+ * also padding that is not zero and bytes that cube24_encode would not have written. The content
+ * of weight is then unspecified. Without CUBE24_STRICT, what the padding holds is ignored. */
+int cube24_decode(const int8_t *dense, const uint8_t *index, size_t n_stored, size_t k_stored,
+                  size_t n, size_t k, uint32_t flags, int8_t *weight, uint64_t *faults);
+
+/* List the groups for which cube24_decode with the same arguments refuses, in order of row and
+ * group; places, capacity and total as for cube24_list_excess. */
+int cube24_list_refused(const int8_t *dense, const uint8_t *index, size_t n_stored,
+                        size_t k_stored, size_t n, size_t k, uint32_t flags,
+                        cube24_place *places, size_t capacity, uint64_t *total);
+
+/* --- bits ----------------------------------------------------------------------------------- */
+
+/* Four 2-bit values to a byte, the first in bits 1:0. count values give (count + 3) / 4 bytes;
+ * missing values of the last byte are zero. CUBE24_E_RANGE: a value above 3; *position (may be
+ * NULL) is the first such value, and the content of packed is unspecified. */
+int cube24_pack_index(const uint8_t *values, size_t count, uint8_t *packed, uint64_t *position);
+
+/* The inverse: count 2-bit values from (count + 3) / 4 bytes. */
+int cube24_unpack_index(const uint8_t *packed, size_t count, uint8_t *values);
+
+/* --- layouts -------------------------------------------------------------------------------- */
+
+/* ND rows to the Zn fractal layout: n rows of row_bytes bytes become (K1, N1, 16, k0) bytes with
+ * K1 = ceil(row_bytes / k0), N1 = ceil(n / 16); k0 is 32 for dense and 8 for index. Padding is
+ * written as zero. */
+int cube24_nd_to_zn(const uint8_t *nd, size_t n, size_t row_bytes, size_t k0, uint8_t *zn);
+
+/* The inverse; what lies beyond n and row_bytes is not read. */
+int cube24_zn_to_nd(const uint8_t *zn, size_t n, size_t row_bytes, size_t k0, uint8_t *nd);
+
+/* Channels of one C0 block of a convolution weight. */
+size_t cube24_c0(void);
+
+/* Convolution weight (cout, cin, kh, kw) to the matrix (cout, C1 * kh * kw * 32) whose columns are
+ * in the order (C1, kh, kw, C0), C1 = ceil(cin / 32); missing channels are written as zero. */
+int cube24_conv_to_matrix(const int8_t *weight, size_t cout, size_t cin, size_t kh, size_t kw,
+                          int8_t *matrix);
+
+/* The inverse. padding (may be NULL): non-zeros in the missing channels, which are dropped;
+ * first (may be NULL): place of the first of them in the matrix, if there is one. */
+int cube24_matrix_to_conv(const int8_t *matrix, size_t cout, size_t cin, size_t kh, size_t kw,
+                          int8_t *weight, uint64_t *padding, uint64_t *first);
+
+/* cffi: end */
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

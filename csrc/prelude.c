@@ -1,0 +1,1 @@
+#include "cube24.h"

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Sizes of buffers, refused before they overflow. */
+#ifndef CUBE24_SIZES_H
+#define CUBE24_SIZES_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* 1 if a buffer of a * b bytes can exist. */
+static inline int fits(size_t a, size_t b)
+{
+    return b == 0 || a <= (size_t)PTRDIFF_MAX / b;
+}
+
+/* *product *= factor; 0 if no buffer of that many bytes can exist. */
+static inline int grow(size_t *product, size_t factor)
+{
+    if (!fits(*product, factor))
+        return 0;
+    *product *= factor;
+    return 1;
+}
+
+static inline size_t ceil_div(size_t a, size_t b)
+{
+    return a / b + (a % b != 0);
+}
+
+#endif

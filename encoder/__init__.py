@@ -1,0 +1,65 @@
+"""Weights to the dense and index matrices that the hardware reads, and back.
+
+``encode`` and ``decode`` for arrays, ``encode_conv`` and ``decode_conv`` for convolution weights,
+``check`` and ``prune`` for weights that may not be 2:4 yet; the ``*_file`` functions do the same
+for files that need not fit in memory. The format is docs/format.md.
+"""
+
+from cube24.encoder._core import paths, use_path
+from cube24.encoder.arrayfile import ArrayFile, open_array
+from cube24.encoder.bits import pack_index, unpack_index
+from cube24.encoder.codec import decode, decode_conv, encode, encode_conv
+from cube24.encoder.container import Style
+from cube24.encoder.errors import (
+    ArgumentError,
+    Cube24Error,
+    DtypeError,
+    FileAccessError,
+    FileFormatError,
+    Offender,
+    OutBufferError,
+    RefusedError,
+    RefusedGroup,
+    ShapeError,
+    ViolationError,
+)
+from cube24.encoder.report import PruneCost, Pruned, Report, RowSummary, check, prune
+from cube24.encoder.stream import check_file, decode_file, encode_file, prune_file
+from cube24.encoder.weight import Changes, SparseWeight
+
+__all__ = [
+    "ArgumentError",
+    "ArrayFile",
+    "Changes",
+    "Cube24Error",
+    "DtypeError",
+    "FileAccessError",
+    "FileFormatError",
+    "Offender",
+    "OutBufferError",
+    "PruneCost",
+    "Pruned",
+    "RefusedError",
+    "RefusedGroup",
+    "Report",
+    "RowSummary",
+    "ShapeError",
+    "SparseWeight",
+    "Style",
+    "ViolationError",
+    "check",
+    "check_file",
+    "decode",
+    "decode_conv",
+    "decode_file",
+    "encode",
+    "encode_conv",
+    "encode_file",
+    "open_array",
+    "pack_index",
+    "paths",
+    "prune",
+    "prune_file",
+    "unpack_index",
+    "use_path",
+]

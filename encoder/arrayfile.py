@@ -1,0 +1,336 @@
+"""Arrays in files: .npy, a member of .npz, a tensor of .safetensors, raw .bin.
+
+An ArrayFile tells shape and type without reading the data, and reads any rectangle of the array
+seen as rows (all dimensions but the last) x columns, so that a file may be larger than memory.
+It reads with plain reads instead of a memory map: a file that shrinks while it is read is then an
+error and not a signal that kills the process, and the pages read do not count as ours.
+"""
+
+from __future__ import annotations
+
+import os
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cube24.encoder.errors import (
+    ArgumentError,
+    DtypeError,
+    FileAccessError,
+    FileFormatError,
+    StrPath,
+)
+
+#: The kinds of file that arrays are read from.
+SUFFIXES = (".npy", ".npz", ".safetensors", ".bin")
+
+_Read = Callable[[int, int, int, int], npt.NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class ArrayFile:
+    """An array in an open file.
+
+    Attributes: path; shape; dtype; ``read(r0, r1, c0, c1)``, which gives rows r0..r1 and columns
+    c0..c1 of the array seen as (prod(shape[:-1]), shape[-1]) as a new C-contiguous array.
+    """
+
+    path: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    read: _Read
+
+    def read_all(self) -> npt.NDArray[Any]:
+        """The whole array."""
+        rows, columns = _rows_and_columns(self.shape)
+        return self.read(0, rows, 0, columns).reshape(self.shape)
+
+
+@contextmanager
+def open_array(
+    path: StrPath,
+    *,
+    name: str | None = None,
+    shape: tuple[int, ...] | None = None,
+    dtype: str | None = None,
+) -> Iterator[ArrayFile]:
+    """Open the array in a file; what kind of file it is, its suffix says.
+
+    Args:
+        path: .npy, .npz, .safetensors, or .bin (raw, little-endian, C order).
+        name: member of the .npz or tensor of the .safetensors; may be left out if there is one.
+        shape: of a raw file, required there; elsewhere refused if it differs.
+        dtype: NumPy name of the type of a raw file, default int8; elsewhere refused if it differs.
+
+    Raises:
+        FileFormatError: the file is malformed, truncated or over-long.
+        FileAccessError: the system refuses.
+        ArgumentError: unknown suffix, a name that is not there or not needed, a missing extra.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in SUFFIXES:
+        raise ArgumentError(
+            f"{os.fspath(path)}: unknown suffix {suffix!r}; arrays are read from "
+            f"{', '.join(SUFFIXES)}"
+        )
+    if name is not None and suffix in (".npy", ".bin"):
+        raise ArgumentError(f"{os.fspath(path)}: a {suffix} file has no named members")
+    try:
+        wanted = None if dtype is None else np.dtype(dtype)
+    except TypeError:
+        raise ArgumentError(f"dtype {dtype!r}: NumPy knows no such type") from None
+    if suffix == ".bin":
+        if shape is None:
+            raise ArgumentError(f"{os.fspath(path)}: a raw file needs its shape")
+        with _open_raw(path, shape, wanted or np.dtype(np.int8)) as array:
+            yield array
+        return
+    if suffix == ".npy":
+        opener = _open_npy(path)
+    elif suffix == ".npz":
+        opener = _open_npz(path, name)
+    else:
+        opener = _open_safetensors(path, name)
+    with opener as array:
+        if shape is not None and shape != array.shape:
+            raise FileFormatError(path, f"has shape {array.shape}, not {shape}")
+        if wanted is not None and wanted != array.dtype:
+            raise FileFormatError(path, f"has dtype {array.dtype}, not {wanted}")
+        yield array
+
+
+def _rows_and_columns(shape: tuple[int, ...]) -> tuple[int, int]:
+    return (prod(shape[:-1]), shape[-1]) if shape else (1, 1)
+
+
+# --- plain files ----------------------------------------------------------------------------------
+
+
+@contextmanager
+def opened(path: StrPath) -> Iterator[IO[bytes]]:
+    """Open a file for reading; what the system refuses while it is open is explained.
+
+    Raises:
+        FileAccessError: as said.
+    """
+    try:
+        # Path.open of a folder fails on its own, a device or pipe would block or never end.
+        if Path(path).exists() and not Path(path).is_file() and not Path(path).is_dir():
+            raise FileAccessError(path, "is no regular file; copy it to one")
+        with Path(path).open("rb") as file:
+            yield file
+    except FileAccessError:
+        raise
+    except OSError as error:
+        raise FileAccessError.from_os(path, "read", error) from error
+
+
+def read_exactly(path: StrPath, file: IO[bytes], offset: int, size: int) -> bytes:
+    """Read ``size`` bytes at ``offset``.
+
+    Raises:
+        FileFormatError: the file ends before.
+    """
+    file.seek(offset)
+    data = file.read(size)
+    if len(data) != size:
+        raise FileFormatError(
+            path, f"the file is truncated: {size - len(data)} bytes short", offset + len(data)
+        )
+    return data
+
+
+def _strided(
+    path: StrPath,
+    file: IO[bytes],
+    start: int,
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    fortran: bool,
+) -> ArrayFile:
+    """An array whose bytes stand in ``file`` from ``start``."""
+    rows, columns = _rows_and_columns(shape)
+    outer, inner = (columns, rows) if fortran else (rows, columns)
+
+    def runs(o0: int, o1: int, i0: int, i1: int) -> npt.NDArray[Any]:
+        size = dtype.itemsize
+        if (i0, i1) == (0, inner):  # whole runs are one piece
+            o0, o1, i0, i1 = 0, 1, o0 * inner, o1 * inner
+            data = read_exactly(path, file, start + i0 * size, (i1 - i0) * size)
+            return np.frombuffer(data, dtype)
+        data = b"".join(
+            read_exactly(path, file, start + (o * inner + i0) * size, (i1 - i0) * size)
+            for o in range(o0, o1)
+        )
+        return np.frombuffer(data, dtype)
+
+    def read(r0: int, r1: int, c0: int, c1: int) -> npt.NDArray[Any]:
+        if not fortran:
+            return runs(r0, r1, c0, c1).reshape(r1 - r0, c1 - c0)
+        return np.ascontiguousarray(runs(c0, c1, r0, r1).reshape(c1 - c0, r1 - r0).T)
+
+    def read_transposed(r0: int, r1: int, c0: int, c1: int) -> npt.NDArray[Any]:
+        # Fortran order of three and more dimensions: its rows are not runs of the file.
+        whole = runs(0, outer, 0, inner).reshape(shape[::-1]).T
+        return np.ascontiguousarray(whole.reshape(rows, columns)[r0:r1, c0:c1])
+
+    awkward = fortran and len(shape) > 2
+    return ArrayFile(os.fspath(path), shape, dtype, read_transposed if awkward else read)
+
+
+@contextmanager
+def _open_raw(path: StrPath, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Iterator[ArrayFile]:
+    if any(size < 0 for size in shape):
+        raise ArgumentError(f"shape {shape}: a size is negative")
+    if dtype.hasobject:
+        raise DtypeError(f"dtype {dtype}: a raw file holds numbers")
+    little = dtype.newbyteorder("<")
+    expected = prod(shape) * dtype.itemsize
+    with opened(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size != expected:
+            state = "truncated" if size < expected else "too long"
+            raise FileFormatError(
+                path, f"{size} bytes, but shape {shape} of {dtype} takes {expected}: it is {state}"
+            )
+        yield _strided(path, file, 0, shape, little, fortran=False)
+
+
+@contextmanager
+def _open_npy(path: StrPath) -> Iterator[ArrayFile]:
+    with opened(path) as file:
+        yield npy_array(path, file, os.fstat(file.fileno()).st_size)
+
+
+def npy_array(path: StrPath, file: IO[bytes], size: int) -> ArrayFile:
+    """The array of an open .npy file of ``size`` bytes, which may be a member of an archive.
+
+    Raises:
+        FileFormatError: it is no .npy file, or its size is not what the header says.
+    """
+    formats = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }
+    try:
+        version = np.lib.format.read_magic(file)
+        if version not in formats:
+            raise ValueError(f"version {version} of the .npy format")
+        shape, fortran, dtype = formats[version](file)
+    except (OSError, zipfile.BadZipFile, zlib.error):
+        raise
+    except Exception as error:  # the header is parsed as Python text: anything may come of it
+        raise FileFormatError(path, f"no readable .npy header: {error}") from error
+    start = file.tell()
+    if dtype.hasobject:
+        raise FileFormatError(path, "holds Python objects; save numbers")
+    if any(length < 0 for length in shape):
+        raise FileFormatError(path, f"shape {shape}: a size is negative")
+    expected = start + prod(shape) * dtype.itemsize
+    if size != expected:
+        state = "truncated" if size < expected else "too long"
+        raise FileFormatError(
+            path,
+            f"{size} bytes, but its header (shape {shape}, dtype {dtype}) asks for {expected}: "
+            f"it is {state}",
+        )
+    return _strided(path, file, start, shape, dtype, fortran)
+
+
+# --- archives -------------------------------------------------------------------------------------
+
+
+@contextmanager
+def opened_zip(path: StrPath) -> Iterator[zipfile.ZipFile]:
+    """Open an .npz; what is wrong with it while it is open is explained.
+
+    Raises:
+        FileFormatError: it is no readable archive.
+        FileAccessError: the system refuses.
+    """
+    with opened(path) as file:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                yield archive
+        except (
+            zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError,
+            UnicodeDecodeError,
+        ) as error:  # fmt: skip
+            raise FileFormatError(path, f"no readable .npz archive: {error}") from error
+
+
+@contextmanager
+def _open_npz(path: StrPath, name: str | None) -> Iterator[ArrayFile]:
+    with opened_zip(path) as archive:
+        names = [entry[:-4] for entry in archive.namelist() if entry.endswith(".npy")]
+        member = archive.getinfo(f"{_choose(path, name, names)}.npy")
+        label = f"{os.fspath(path)}:{member.filename[:-4]}"
+        with archive.open(member) as file:
+            yield npy_array(label, file, member.file_size)
+
+
+def _choose(path: StrPath, name: str | None, names: list[str]) -> str:
+    listing = ", ".join(names[:20]) or "none"
+    if name is not None:
+        if name not in names:
+            raise ArgumentError(f"{os.fspath(path)}: no array named {name!r}; it has: {listing}")
+        return name
+    if len(names) != 1:
+        raise ArgumentError(
+            f"{os.fspath(path)}: {len(names)} arrays; choose one by name: {listing}"
+        )
+    return names[0]
+
+
+@contextmanager
+def _open_safetensors(path: StrPath, name: str | None) -> Iterator[ArrayFile]:
+    try:
+        from safetensors import SafetensorError, safe_open
+    except ImportError:
+        raise ArgumentError(
+            f"{os.fspath(path)}: reading .safetensors needs the extra: "
+            f"pip install 'cube24[tensors]'"
+        ) from None
+    with opened(path):
+        pass  # missing file and missing permission are told as for every other file
+    types = {"I8": np.int8, "U8": np.uint8, "I16": np.int16, "I32": np.int32, "I64": np.int64,
+             "F16": np.float16, "F32": np.float32, "F64": np.float64}  # fmt: skip
+
+    @contextmanager
+    def tensors() -> Iterator[Any]:
+        # Opened anew for each piece: the library maps the whole file, and pages once read count
+        # as ours until the map is closed.
+        try:
+            with safe_open(os.fspath(path), framework="numpy") as file:
+                yield file
+        except (SafetensorError, UnicodeDecodeError) as error:
+            raise FileFormatError(path, f"no readable .safetensors file: {error}") from error
+        except OSError as error:
+            raise FileAccessError.from_os(path, "read", error) from error
+
+    with tensors() as file:
+        chosen = _choose(path, name, sorted(file.keys()))
+        header = file.get_slice(chosen)
+        shape, type_name = tuple(header.get_shape()), header.get_dtype()
+    if type_name not in types:
+        raise DtypeError(f"{os.fspath(path)}:{chosen} has dtype {type_name}; quantise it to int8")
+
+    def read(r0: int, r1: int, c0: int, c1: int) -> npt.NDArray[Any]:
+        rows, columns = _rows_and_columns(shape)
+        with tensors() as file:
+            if len(shape) == 2:
+                part = file.get_slice(chosen)[r0:r1, c0:c1]
+            else:
+                part = file.get_tensor(chosen).reshape(rows, columns)[r0:r1, c0:c1]
+            return np.array(part, order="C")
+
+    label = f"{os.fspath(path)}:{chosen}"
+    yield ArrayFile(label, shape, np.dtype(types[type_name]), read)

@@ -1,0 +1,470 @@
+"""An encoded weight on the disk: a folder, or one .npz, of dense, index and sparse.json.
+
+sparse.json says what the two arrays stand for and carries their checksums; docs/format.md, "Files",
+describes it. The same three members make up the folder and the archive. Nothing in them depends on
+clock, host, user or path.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import shutil
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any, BinaryIO, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from cube24.encoder.arrayfile import ArrayFile, npy_array, open_array, opened, opened_zip
+from cube24.encoder.errors import (
+    ArgumentError,
+    Cube24Error,
+    FileFormatError,
+    StrPath,
+)
+from cube24.encoder.hexfile import check_words, read_hex, write_hex
+from cube24.encoder.layout import Geometry
+from cube24.encoder.output import whole_file, whole_folder
+from cube24.encoder.weight import SparseWeight
+
+#: ``npy``, ``hex`` and ``bin``: a folder; ``npz``: one file.
+Format = Literal["npy", "hex", "bin", "npz"]
+
+MANIFEST = "sparse.json"
+_SCHEMA = "cube24-sparse/1"
+_PIECE = 1 << 20
+_DTYPES: Mapping[str, np.dtype[Any]] = {"dense": np.dtype(np.int8), "index": np.dtype(np.uint8)}
+
+
+@dataclass(frozen=True)
+class Style:
+    """How payloads are written: format, and for hex the words and whether there is a header.
+
+    Raises:
+        ArgumentError: no such format, word size or byte order.
+    """
+
+    format: Format = "npy"
+    word_bytes: int = 1
+    order: str = "little"
+    header: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse what does not exist."""
+        if self.format not in get_args(Format):
+            raise ArgumentError(
+                f"format {self.format!r}: choose one of {', '.join(get_args(Format))}"
+            )
+        check_words(self.word_bytes, self.order)
+
+
+def style_for(path: StrPath, format: Format | None, **words: Any) -> Style:
+    """The style for a path: .npz says the format by itself, everything else is a folder.
+
+    Raises:
+        ArgumentError: the format contradicts the suffix.
+    """
+    is_npz = Path(path).suffix.lower() == ".npz"
+    if format is not None and is_npz != (format == "npz"):
+        raise ArgumentError(
+            f"{os.fspath(path)}: format {format!r} writes "
+            f"{'one file named *.npz' if format == 'npz' else 'a folder, not a file named .npz'}"
+        )
+    return Style(format or ("npz" if is_npz else "npy"), **words)
+
+
+def save(
+    sparse: SparseWeight,
+    path: StrPath,
+    *,
+    format: Format | None = None,
+    word_bytes: int = 1,
+    order: str = "little",
+    header: bool = True,
+    overwrite: bool = False,
+) -> None:
+    """Write a weight whole or not at all.
+
+    Args:
+        sparse: the weight; what it was changed by encoding is not kept.
+        path: a name ending in .npz for one file, any other for a folder.
+        format: of a folder: ``npy`` (default), ``hex`` ($readmemh) or ``bin`` (raw bytes).
+        word_bytes: bytes a word of a hex file; a last word that is not full is filled with zeros.
+        order: ``little`` or ``big``: where the first byte of a word stands in a hex file.
+        header: whether hex files start with ``//`` lines.
+        overwrite: replace a file, or a folder that holds a sparse.json.
+
+    Raises:
+        FileAccessError: it is there already, or the system refuses.
+        ArgumentError: no such format, word size or byte order.
+    """
+    style = style_for(path, format, word_bytes=word_bytes, order=order, header=header)
+    with payload_writer(path, sparse.geometry, style, overwrite=overwrite) as payloads:
+        for role, array in (("dense", sparse.dense), ("index", sparse.index)):
+            payloads[role].write(array.data.cast("B") if array.size else b"")
+
+
+@contextmanager
+def payload_writer(
+    path: StrPath, geometry: Geometry, style: Style, *, overwrite: bool = False
+) -> Iterator[dict[str, BinaryIO]]:
+    """Open the payloads of a weight for writing at any place; the weight appears at the end.
+
+    Gives {"dense": file, "index": file} of raw bytes. When the block ends they are turned into what
+    the style asks for and the manifest is written.
+
+    Raises:
+        FileAccessError: as for :func:`save`.
+    """
+    if style.format == "npz":
+        with whole_file(path, overwrite=overwrite) as target, _scratch(path) as scratch:
+            yield scratch
+            _write_npz(target, scratch, geometry)
+        return
+    with (
+        whole_folder(path, marker=MANIFEST, overwrite=overwrite) as folder,
+        _scratch(folder / "x") as scratch,
+    ):
+        yield scratch
+        files = {}
+        for role, payload in scratch.items():
+            name = f"{role}.{style.format}"
+            with (folder / name).open("wb") as target:
+                files[role] = _write_payload(target, name, role, payload, geometry, style)
+        (folder / MANIFEST).write_text(_manifest(geometry, files), encoding="utf-8", newline="\n")
+
+
+@contextmanager
+def _scratch(beside: StrPath) -> Iterator[dict[str, BinaryIO]]:
+    """Two nameless files for raw payloads, on the file system of the result."""
+    import tempfile  # only here: it is slow to import
+
+    folder = Path(beside).parent
+    with tempfile.TemporaryFile(dir=folder) as dense, tempfile.TemporaryFile(dir=folder) as index:
+        yield {"dense": dense, "index": index}
+
+
+def _pieces(payload: BinaryIO) -> Iterator[bytes]:
+    payload.seek(0)
+    while piece := payload.read(_PIECE):
+        yield piece
+
+
+def _sha256(payload: BinaryIO) -> str:
+    digest = hashlib.sha256()
+    for piece in _pieces(payload):
+        digest.update(piece)
+    return digest.hexdigest()
+
+
+def _shape(geometry: Geometry, role: str) -> tuple[int, ...]:
+    return geometry.dense_shape if role == "dense" else geometry.index_shape
+
+
+def npy_header(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:
+    """The header of a .npy file of a C-order array."""
+    header = io.BytesIO()
+    descr = np.lib.format.dtype_to_descr(dtype)
+    np.lib.format.write_array_header_1_0(
+        header, {"descr": descr, "fortran_order": False, "shape": shape}
+    )
+    return header.getvalue()
+
+
+def _write_payload(
+    target: BinaryIO, name: str, role: str, payload: BinaryIO, geometry: Geometry, style: Style
+) -> dict[str, object]:
+    """Write one array as a file; gives its entry of the manifest."""
+    entry = _entry(name, role, payload, geometry)
+    if style.format == "hex":
+        about = {
+            "name": name, "role": role, "dtype": entry["dtype"], "shape": entry["shape"],
+            "layout": geometry.layout, "word_bytes": style.word_bytes, "order": style.order,
+            "sha256": entry["sha256"],
+        }  # fmt: skip
+        entry["word_bytes"], entry["order"] = style.word_bytes, style.order
+        entry["words"] = write_hex(
+            target, _pieces(payload), word_bytes=style.word_bytes, order=style.order,
+            header=about if style.header else None,
+        )  # fmt: skip
+        return entry
+    if style.format == "npy":
+        target.write(npy_header(_shape(geometry, role), _DTYPES[role]))
+    payload.seek(0)
+    shutil.copyfileobj(payload, target, _PIECE)
+    return entry
+
+
+def _entry(name: str, role: str, payload: BinaryIO, geometry: Geometry) -> dict[str, object]:
+    return {
+        "name": name,
+        "dtype": str(_DTYPES[role]),
+        "shape": list(_shape(geometry, role)),
+        "sha256": _sha256(payload),
+    }
+
+
+def _manifest(geometry: Geometry, files: Mapping[str, Mapping[str, object]]) -> str:
+    about = {
+        "schema": _SCHEMA,
+        "kind": geometry.kind,
+        "shape": list(geometry.shape),
+        "layout": geometry.layout,
+        "files": files,
+    }
+    return json.dumps(about, indent=2) + "\n"
+
+
+def _write_npz(target: BinaryIO, scratch: Mapping[str, BinaryIO], geometry: Geometry) -> None:
+    files = {}
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
+        for role, payload in scratch.items():
+            files[role] = _entry(f"{role}.npy", role, payload, geometry)
+            with archive.open(_member(f"{role}.npy"), "w", force_zip64=True) as member:
+                member.write(npy_header(_shape(geometry, role), _DTYPES[role]))
+                for piece in _pieces(payload):
+                    member.write(piece)
+        with archive.open(_member(MANIFEST), "w") as member:
+            member.write(_manifest(geometry, files).encode())
+
+
+def _member(name: str) -> zipfile.ZipInfo:
+    info = zipfile.ZipInfo(name)  # dated 1980-01-01, whatever the clock says
+    info.create_system = 3
+    info.external_attr = 0o644 << 16
+    return info
+
+
+# --- reading --------------------------------------------------------------------------------------
+
+
+def load(path: StrPath) -> SparseWeight:
+    """Read a weight that ``save`` or ``cube24 encode`` wrote, in any of its formats.
+
+    Sizes, types and checksums must agree with sparse.json. Whether the bytes stand for a weight is
+    told by decode.
+
+    Raises:
+        FileFormatError: a member is missing, malformed, truncated, over-long or has another
+            checksum.
+        FileAccessError: the system refuses.
+    """
+    with open_stored(path) as (geometry, arrays):
+        return SparseWeight(
+            arrays["dense"].read_all(),
+            arrays["index"].read_all(),
+            geometry.shape,
+            geometry.layout,
+            geometry.kind,
+        )
+
+
+@contextmanager
+def open_stored(path: StrPath) -> Iterator[tuple[Geometry, dict[str, ArrayFile]]]:
+    """Open a stored weight; its arrays are checked against sparse.json, checksums included.
+
+    Gives the geometry and {"dense": ..., "index": ...}.
+
+    Raises:
+        FileFormatError, FileAccessError: as for :func:`load`.
+    """
+    if Path(path).is_dir():
+        with _open_folder(Path(path)) as stored:
+            yield stored
+        return
+    with opened_zip(path) as archive:
+        if MANIFEST not in archive.namelist():
+            raise FileFormatError(
+                path, f"holds no {MANIFEST}; a weight is a folder or .npz of cube24 encode"
+            )
+        manifest = _parse(f"{os.fspath(path)}:{MANIFEST}", archive.read(MANIFEST))
+        arrays = {}
+        for role, entry in manifest.files.items():
+            label = f"{os.fspath(path)}:{entry['name']}"
+            if entry["name"] not in archive.namelist():
+                raise FileFormatError(path, f"holds no member {entry['name']}")
+            info = archive.getinfo(entry["name"])
+            with archive.open(info) as file:
+                array = npy_array(label, file, info.file_size)
+                _agree(label, array, entry, role)
+                # Archives are read at once: seeking back in one means reading it again.
+                arrays[role] = _in_memory(array)
+            _check_sum(label, arrays[role], entry)
+        yield manifest.geometry, arrays
+
+
+@contextmanager
+def _open_folder(folder: Path) -> Iterator[tuple[Geometry, dict[str, ArrayFile]]]:
+    with opened(folder / MANIFEST) as file:
+        manifest = _parse(folder / MANIFEST, file.read(1 << 20))
+    dense, index = manifest.files["dense"], manifest.files["index"]
+    with _open_member(folder, dense, "dense") as one, _open_member(folder, index, "index") as two:
+        yield manifest.geometry, {"dense": one, "index": two}
+
+
+@contextmanager
+def _open_member(folder: Path, entry: Mapping[str, Any], role: str) -> Iterator[ArrayFile]:
+    words = {name: entry[name] for name in ("word_bytes", "order") if name in entry}
+    with open_payload(folder / entry["name"], role, tuple(entry["shape"]), **words) as array:
+        _check_sum(array.path, array, entry)
+        yield array
+
+
+@contextmanager
+def open_payload(
+    path: StrPath,
+    role: str,
+    shape: tuple[int, ...],
+    *,
+    word_bytes: int = 1,
+    order: str = "little",
+) -> Iterator[ArrayFile]:
+    """Open a file of dense or index bytes whose shape is known: .npy, .hex or .bin.
+
+    Raises:
+        FileFormatError: it is not an array of that shape and of int8 (dense) or uint8 (index).
+        FileAccessError: the system refuses.
+        ArgumentError: unknown suffix, no such word size or byte order.
+    """
+    dtype = _DTYPES[role]
+    suffix = Path(path).suffix.lower()
+    if suffix == ".hex":
+        data = read_hex(path, prod(shape), word_bytes=word_bytes, order=order)
+        yield _in_memory_array(path, np.frombuffer(data, dtype).reshape(shape))
+        return
+    if suffix not in (".npy", ".bin"):
+        raise ArgumentError(
+            f"{os.fspath(path)}: unknown suffix {suffix!r}; dense and index are read from .npy, "
+            f".hex, .bin"
+        )
+    with open_array(path, shape=shape, dtype=dtype.name) as array:
+        yield array
+
+
+def _in_memory(array: ArrayFile) -> ArrayFile:
+    return _in_memory_array(array.path, array.read_all())
+
+
+def _in_memory_array(path: StrPath, values: npt.NDArray[Any]) -> ArrayFile:
+    rows = values.reshape(prod(values.shape[:-1]), values.shape[-1])
+
+    def read(r0: int, r1: int, c0: int, c1: int) -> npt.NDArray[Any]:
+        return np.ascontiguousarray(rows[r0:r1, c0:c1])
+
+    return ArrayFile(os.fspath(path), values.shape, values.dtype, read)
+
+
+def _agree(path: StrPath, array: ArrayFile, entry: Mapping[str, Any], role: str) -> None:
+    if array.shape != tuple(entry["shape"]) or array.dtype != _DTYPES[role]:
+        raise FileFormatError(
+            path,
+            f"is {array.dtype} {array.shape}; {MANIFEST} says {entry['dtype']} "
+            f"{tuple(entry['shape'])}",
+        )
+
+
+def _check_sum(path: StrPath, array: ArrayFile, entry: Mapping[str, Any]) -> None:
+    digest = hashlib.sha256()
+    for piece in row_pieces(array):
+        digest.update(piece.data.cast("B"))
+    if digest.hexdigest() != entry["sha256"]:
+        raise FileFormatError(
+            path,
+            f"the bytes have another checksum than {MANIFEST} says: sha256 {digest.hexdigest()}, "
+            f"not {entry['sha256']}; one of the two was changed",
+        )
+
+
+def row_pieces(array: ArrayFile, budget: int = 16 << 20) -> Iterator[npt.NDArray[Any]]:
+    """The bytes of an array in pieces of about ``budget`` bytes, in their order."""
+    if 0 in array.shape:
+        return
+    columns = array.shape[-1]
+    rows = prod(array.shape[:-1])
+    row_step = max(1, budget // columns)
+    for r0 in range(0, rows, row_step):
+        r1 = min(rows, r0 + row_step)
+        step = columns if r1 - r0 > 1 else min(columns, budget)
+        for c0 in range(0, columns, step):
+            yield array.read(r0, r1, c0, min(columns, c0 + step))
+
+
+@dataclass(frozen=True)
+class _Manifest:
+    geometry: Geometry
+    files: dict[str, dict[str, Any]]
+
+
+def _parse(path: StrPath, text: bytes) -> _Manifest:
+    """Read sparse.json; every key is demanded, no other is allowed."""
+    try:
+        about = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise FileFormatError(path, f"is no JSON: {error}") from error
+    keys = {"schema", "kind", "shape", "layout", "files"}
+    if not isinstance(about, dict) or about.get("schema") != _SCHEMA:
+        found = about.get("schema") if isinstance(about, dict) else None
+        raise FileFormatError(path, f"schema {found!r}; this version reads {_SCHEMA}")
+    _demand_keys(path, "the manifest", about, keys)
+    try:
+        geometry = Geometry(_sizes(path, "shape", about["shape"]), about["kind"], about["layout"])
+    except FileFormatError:
+        raise
+    except Cube24Error as error:
+        raise FileFormatError(path, str(error)) from error
+    _demand_keys(path, "files", about["files"], set(_DTYPES))
+    files = {}
+    for role, dtype in _DTYPES.items():
+        entry = about["files"][role]
+        suffix = _suffix(path, role, entry)
+        words = {"word_bytes", "order", "words"} if suffix == ".hex" else set()
+        _demand_keys(path, f"files.{role}", entry, {"name", "dtype", "shape", "sha256"} | words)
+        shape = _sizes(path, f"files.{role}.shape", entry["shape"])
+        if entry["dtype"] != str(dtype) or shape != _shape(geometry, role):
+            raise FileFormatError(
+                path,
+                f"files.{role}: {entry['dtype']} {shape}, but a {geometry.kind} weight of shape "
+                f"{geometry.shape} in layout {geometry.layout} has {dtype} "
+                f"{_shape(geometry, role)}",
+            )
+        if words:
+            if type(entry["word_bytes"]) is not int:
+                raise FileFormatError(path, f"files.{role}.word_bytes is not a whole number")
+            try:
+                check_words(entry["word_bytes"], entry["order"])
+            except ArgumentError as error:
+                raise FileFormatError(path, f"files.{role}: {error}") from error
+        files[role] = entry
+    return _Manifest(geometry, files)
+
+
+def _suffix(path: StrPath, role: str, entry: object) -> str:
+    name = entry.get("name") if isinstance(entry, dict) else None
+    known = (f"{role}.npy", f"{role}.hex", f"{role}.bin")
+    if name not in known:
+        # A name is never a path: a manifest must not make us read elsewhere.
+        raise FileFormatError(path, f"files.{role}.name {name!r}; it is one of {', '.join(known)}")
+    return Path(str(name)).suffix
+
+
+def _demand_keys(path: StrPath, what: str, value: object, keys: set[str]) -> None:
+    if not isinstance(value, dict):
+        raise FileFormatError(path, f"{what} is {type(value).__name__}, not an object")
+    if missing := sorted(keys - value.keys()):
+        raise FileFormatError(path, f"{what} lacks {', '.join(missing)}")
+    if unknown := sorted(value.keys() - keys):
+        raise FileFormatError(path, f"{what} has the unknown key {', '.join(unknown)}")
+
+
+def _sizes(path: StrPath, what: str, value: object) -> tuple[int, ...]:
+    if not isinstance(value, list) or not all(type(size) is int and size >= 0 for size in value):
+        raise FileFormatError(path, f"{what} is not a list of sizes")
+    return tuple(value)

@@ -1,0 +1,189 @@
+"""The errors of cube24: one root, one class per kind of trouble.
+
+Every message says what was wrong, where, and what to do. The classes carry the same facts as
+attributes, so that a program need not read the message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from os import PathLike, fspath
+
+StrPath = str | PathLike[str]
+
+#: How many offenders an error message spells out; the attributes hold as many as were asked for.
+SHOWN = 5
+
+
+class Cube24Error(Exception):
+    """Root of all errors that cube24 raises on purpose."""
+
+
+class ArgumentError(Cube24Error, ValueError):
+    """An option that does not exist or does not fit the others."""
+
+
+class DtypeError(Cube24Error, TypeError):
+    """An array of a type that the format cannot hold."""
+
+
+class ShapeError(Cube24Error, ValueError):
+    """An array of the wrong rank or size."""
+
+
+class OutBufferError(Cube24Error, ValueError):
+    """An ``out=`` array that cannot take the result: read-only, not contiguous, overlapping."""
+
+
+class FileFormatError(Cube24Error, ValueError):
+    """A file that is not what it should be: truncated, over-long, malformed, wrong checksum.
+
+    Attributes: path, and offset (byte in the file) or None where no single byte is to blame.
+    """
+
+    def __init__(self, path: StrPath, message: str, offset: int | None = None) -> None:
+        """Put the path, and the byte offset if there is one, before the message."""
+        self.path = fspath(path)
+        self.offset = offset
+        place = f"{self.path}: byte {offset}" if offset is not None else self.path
+        super().__init__(f"{place}: {message}")
+
+
+class FileAccessError(Cube24Error, OSError):
+    """The operating system refused a file: missing, no permission, disk full, already there.
+
+    ``errno`` is the system's number where there is one, else None; attribute path.
+    """
+
+    def __init__(self, path: StrPath, message: str, number: int | None = None) -> None:
+        """Put the path before the message."""
+        self.path = fspath(path)
+        super().__init__(f"{self.path}: {message}")
+        self.errno = number
+
+    @classmethod
+    def from_os(cls, path: StrPath, doing: str, error: OSError) -> FileAccessError:
+        """Wrap what the system said while we were ``doing`` something to ``path``."""
+        hint = _HINTS.get(type(error), "")
+        return cls(path, f"cannot {doing}: {error.strerror or error}{hint}", error.errno)
+
+
+_HINTS: Mapping[type[OSError], str] = {
+    FileNotFoundError: "; check the path, and that the folder exists",
+    PermissionError: "; check the permissions of the file and its folder",
+    IsADirectoryError: "; name a file",
+    NotADirectoryError: "; a part of the path is a file",
+}
+
+
+@dataclass(frozen=True)
+class Offender:
+    """A group of a weight that has more than two non-zeros.
+
+    coordinates: of its first element, in the weight as it was given: (..., n, k), or for a
+    convolution (cout, cin, kh, kw). positions: its non-zero elements, 0..3. values: all four
+    elements, missing ones as 0.
+    """
+
+    coordinates: tuple[int, ...]
+    group: int
+    positions: tuple[int, ...]
+    values: tuple[int, int, int, int]
+
+    def __str__(self) -> str:
+        """One line for a person."""
+        return (
+            f"{_tuple(self.coordinates)} group {self.group}: values {_tuple(self.values)}, "
+            f"non-zero at {', '.join(f'e{p}' for p in self.positions)}"
+        )
+
+
+class ViolationError(Cube24Error, ValueError):
+    """A weight is not 2:4 and the policy is ``error``.
+
+    Attributes: count (groups in excess), offenders (the first of them).
+    """
+
+    def __init__(self, count: int, offenders: Sequence[Offender]) -> None:
+        """Name the first offenders."""
+        self.count = count
+        self.offenders = tuple(offenders)
+        noun = "group has" if count == 1 else "groups have"
+        lines = [f"{count} {noun} more than two non-zeros, so the weight is not 2:4"]
+        lines += _listing(self.offenders, count)
+        lines.append("prune the weight, or choose a policy: first_two, first_last, magnitude")
+        super().__init__("\n".join(lines))
+
+
+@dataclass(frozen=True)
+class RefusedGroup:
+    """A group of dense and index bytes that the decoder refuses.
+
+    fault: ``index3``, ``conflict``, ``padding`` or ``noncanonical``. batch: coordinates of the
+    matrix, () if there is one only. row, group: in the stored matrix, so a row or group beyond
+    the shape is padding. dense_offset: byte of slot 0 in the dense payload; index_offset: byte in
+    the index payload, and bit_offset (0 or 4) the lowest bit of the pair in it; both offsets count
+    from the first byte of the array, without the header that a file may have.
+    """
+
+    fault: str
+    batch: tuple[int, ...]
+    row: int
+    group: int
+    dense_offset: int
+    index_offset: int
+    bit_offset: int
+    pair: tuple[int, int]
+    dense: tuple[int, int]
+
+    def __str__(self) -> str:
+        """One line for a person."""
+        matrix = f"matrix {_tuple(self.batch)} " if self.batch else ""
+        bits = f"bits {self.bit_offset + 3}:{self.bit_offset}"
+        return (
+            f"{matrix}row {self.row} group {self.group}: {_FAULTS[self.fault]}: "
+            f"index pair {_tuple(self.pair)} at index byte {self.index_offset} {bits}, "
+            f"weights {_tuple(self.dense)} at dense byte {self.dense_offset}"
+        )
+
+
+_FAULTS = {
+    "index3": "an index of 3 selects nothing",
+    "conflict": "two non-zero weights select one element",
+    "padding": "padding that is not zero",
+    "noncanonical": "not what the encoder writes for this weight",
+}
+
+
+class RefusedError(Cube24Error, ValueError):
+    """Dense and index bytes that stand for no weight (or, read strictly, not canonically).
+
+    Attributes: count (groups refused), groups (the first of them).
+    """
+
+    def __init__(self, count: int, groups: Sequence[RefusedGroup]) -> None:
+        """Name the first refused groups."""
+        self.count = count
+        self.groups = tuple(groups)
+        noun = "group of the bytes is" if count == 1 else "groups of the bytes are"
+        lines = [f"{count} {noun} refused"]
+        lines += _listing(self.groups, count)
+        strict_only = {group.fault for group in self.groups} <= {"padding", "noncanonical"}
+        lines.append(
+            "a default (not strict) decode accepts these bytes"
+            if strict_only and count == len(self.groups)
+            else "check the writer of these bytes, and that shape and layout are the right ones"
+        )
+        super().__init__("\n".join(lines))
+
+
+def _tuple(numbers: Sequence[int]) -> str:
+    return f"({', '.join(str(number) for number in numbers)})"
+
+
+def _listing(items: Sequence[object], count: int) -> list[str]:
+    lines = [f"  {item}" for item in items[:SHOWN]]
+    if count > len(lines):
+        lines.append(f"  ... and {count - len(lines)} more")
+    return lines

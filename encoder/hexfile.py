@@ -1,0 +1,140 @@
+"""Hex files for $readmemh: one word a line, as strict as the strictest simulator.
+
+Lower case, a fixed number of digits, LF, always a final newline (a simulator is known to drop the
+last word without it), no 0x, no @. The header lines start with ``//``. docs/format.md has the
+rules.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from cube24.encoder.errors import ArgumentError, FileAccessError, FileFormatError, StrPath
+
+_CHUNK = 1 << 20
+_WORD = re.compile(rb"[^\s]+")
+
+
+def check_words(word_bytes: int, order: str) -> None:
+    """Refuse a word size or byte order that does not exist.
+
+    Raises:
+        ArgumentError: as said.
+    """
+    if not 1 <= word_bytes <= 4096:
+        raise ArgumentError(f"word_bytes {word_bytes}: a word has 1 to 4096 bytes")
+    if order not in ("little", "big"):
+        raise ArgumentError(f"order {order!r}: choose 'little' or 'big'")
+
+
+def write_hex(
+    target: BinaryIO,
+    payload: Iterable[bytes],
+    *,
+    word_bytes: int = 1,
+    order: str = "little",
+    header: Mapping[str, object] | None = None,
+) -> int:
+    """Write bytes as words; gives the number of words.
+
+    Args:
+        target: an open binary file.
+        payload: the bytes in any number of pieces.
+        word_bytes: bytes a word; a last word that is not full is filled with zero bytes.
+        order: ``little``: the first byte is the least significant of its word, so the last two
+            digits of the line; ``big``: the first two digits.
+        header: names and values for the ``//`` lines; None: no header.
+
+    Raises:
+        ArgumentError: no such word size or order.
+    """
+    check_words(word_bytes, order)
+    for name, value in (header or {}).items():
+        target.write(f"// {name}: {value}\n".encode())
+    words, rest = 0, b""
+    for piece in payload:
+        data = rest + piece
+        whole = len(data) // word_bytes * word_bytes
+        words += _write_words(target, data[:whole], word_bytes, order)
+        rest = data[whole:]
+    if rest:
+        words += _write_words(target, rest.ljust(word_bytes, b"\0"), word_bytes, order)
+    return words
+
+
+def _write_words(target: BinaryIO, data: bytes, word_bytes: int, order: str) -> int:
+    if not data:
+        return 0
+    table = np.frombuffer(data, np.uint8).reshape(-1, word_bytes)
+    if order == "little":
+        table = table[:, ::-1]
+    target.write(table.tobytes().hex("\n", word_bytes).encode() + b"\n")
+    return len(data) // word_bytes
+
+
+def read_hex(path: StrPath, size: int, *, word_bytes: int = 1, order: str = "little") -> bytes:
+    """Read ``size`` bytes from a file of words, the inverse of :func:`write_hex`.
+
+    Comments (``//``) and white space between words are passed over; upper case is read too.
+
+    Raises:
+        FileFormatError: a word of another width, x or z digits, an address, too few or too many
+            words, filling of the last word that is not zero; with the byte where it stands.
+        FileAccessError: the system refuses.
+        ArgumentError: no such word size or order.
+    """
+    check_words(word_bytes, order)
+    expected = -(-size // word_bytes)
+    data = bytearray()
+    try:
+        with Path(path).open("rb") as file:
+            for offset, token in _tokens(path, file):
+                data += _word(path, offset, token, word_bytes, order)
+                if len(data) > expected * word_bytes:
+                    raise FileFormatError(
+                        path, f"a word too many; expected {expected} words", offset
+                    )
+    except FileAccessError:
+        raise
+    except OSError as error:
+        raise FileAccessError.from_os(path, "read", error) from error
+    if len(data) < expected * word_bytes:
+        raise FileFormatError(
+            path, f"{len(data) // word_bytes} words, expected {expected}; the file is truncated"
+        )
+    if any(data[size:]):
+        raise FileFormatError(path, "the last word is filled with bytes that are not zero")
+    return bytes(data[:size])
+
+
+def _tokens(path: StrPath, file: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    """Each word with its place in the file, line by line; no line may be huge."""
+    offset = 0
+    while line := file.readline(_CHUNK):
+        if len(line) == _CHUNK and not line.endswith(b"\n"):
+            raise FileFormatError(path, "a line of over a megabyte; this is no hex file", offset)
+        for match in _WORD.finditer(line.partition(b"//")[0]):
+            yield offset + match.start(), match.group()
+        offset += len(line)
+
+
+def _word(path: StrPath, offset: int, token: bytes, word_bytes: int, order: str) -> bytes:
+    shown = token[:40].decode("ascii", "replace")
+    if token.startswith(b"@"):
+        raise FileFormatError(path, f"address {shown}: only files without addresses", offset)
+    if re.search(rb"[xXzZ?]", token):
+        raise FileFormatError(path, f"word {shown} has x or z digits: it was not driven", offset)
+    if len(token) != 2 * word_bytes:
+        raise FileFormatError(
+            path, f"word {shown} has {len(token)} digits, expected {2 * word_bytes}", offset
+        )
+    try:
+        word = bytes.fromhex(token.decode("ascii"))
+    except ValueError:
+        raise FileFormatError(path, f"word {shown} is not hexadecimal", offset) from None
+    return word[::-1] if order == "little" else word

@@ -1,0 +1,368 @@
+"""encode, decode, check and prune for files that need not fit in memory.
+
+A file is worked on in tiles of a few MiB. Tiles are cut along the units of the format (16 rows, 64
+columns), so that each is a weight of its own and the same functions serve arrays and files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from math import prod
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from cube24.encoder.arrayfile import ArrayFile
+from cube24.encoder.codec import (
+    LISTED,
+    as_matrix,
+    check_policy,
+    decode,
+    encode,
+    encode_conv,
+    int8_dtype,
+)
+from cube24.encoder.container import Style, npy_header, open_stored, payload_writer
+from cube24.encoder.errors import (
+    ArgumentError,
+    RefusedError,
+    RefusedGroup,
+    StrPath,
+    ViolationError,
+)
+from cube24.encoder.layout import (
+    DENSE_K0,
+    GROUP,
+    INDEX_K0,
+    N0,
+    ZN_K,
+    Geometry,
+    Kind,
+    Layout,
+)
+from cube24.encoder.output import whole_file
+from cube24.encoder.report import Inspection, PruneCost, Report, prune
+from cube24.encoder.weight import Changes, SparseWeight
+
+#: Called with the number of weights done since the last call.
+Progress = Callable[[int], None]
+
+#: Weights in one tile: large enough to be fast, small enough to stay far below 512 MiB in all.
+BUDGET = 16 << 20
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Matrices m0..m1 of a batch whole, or rows r0..r1 and columns k0..k1 of matrix m0."""
+
+    m0: int
+    m1: int
+    r0: int
+    r1: int
+    k0: int
+    k1: int
+
+    @property
+    def size(self) -> int:
+        """Elements of the tile."""
+        return (self.m1 - self.m0) * (self.r1 - self.r0) * (self.k1 - self.k0)
+
+    def geometry(self, whole: Geometry) -> Geometry:
+        """The tile as a weight of its own."""
+        rows = self.r1 - self.r0
+        if whole.kind == "conv":
+            return replace(whole, shape=(rows, *whole.shape[1:]))
+        return replace(whole, shape=(self.m1 - self.m0, rows, self.k1 - self.k0))
+
+
+def tiles(geometry: Geometry, budget: int = BUDGET) -> Iterator[Tile]:
+    """Cut a weight into tiles of about ``budget`` elements, in C order where the layout allows."""
+    n, k, count = geometry.n, geometry.k, geometry.matrices
+    if 0 in (n, k, count):
+        return
+    if n * k <= budget:
+        step = budget // (n * k)
+        for m0 in range(0, count, step):
+            yield Tile(m0, min(count, m0 + step), 0, n, 0, k)
+        return
+    unit = N0 if geometry.layout == "zn" else 1
+    row_step = max(unit, budget // k // unit * unit)
+    k_step = k
+    if row_step == unit and geometry.kind == "matrix":
+        k_step = max(ZN_K, budget // unit // ZN_K * ZN_K)
+    for m0 in range(count):
+        for r0 in range(0, n, row_step):
+            for k0 in range(0, k, k_step):
+                yield Tile(m0, m0 + 1, r0, min(n, r0 + row_step), k0, min(k, k0 + k_step))
+
+
+def runs(geometry: Geometry, tile: Tile, k0: int) -> Iterator[tuple[int, int]]:
+    """The (offset, size) pieces of the dense (k0 = 32) or index (k0 = 8) payload that a tile is.
+
+    In the order in which they follow each other in the tile's own payload.
+    """
+    own = tile.geometry(geometry)
+    size = prod(own.stored_shape(k0))
+    whole_rows = (tile.k0, tile.k1) == (0, geometry.k)
+    whole_columns = (tile.r0, tile.r1) == (0, geometry.n)
+    start = geometry.offset(tile.m0, tile.r0, tile.k0 // GROUP, k0)
+    if (whole_rows and whole_columns) or (whole_rows if geometry.layout == "nd" else whole_columns):
+        yield start, size
+        return
+    if geometry.layout == "nd":
+        count, stride = tile.r1 - tile.r0, geometry.k_stored * k0 // ZN_K
+    else:
+        count, stride = own.k_stored // ZN_K, geometry.n_stored * k0
+    for piece in range(count):
+        yield start + piece * stride, size // count
+
+
+def _read_weight(source: ArrayFile, geometry: Geometry, tile: Tile) -> npt.NDArray[np.int8]:
+    """The elements of a tile, in the tile's own shape."""
+    own = tile.geometry(geometry)
+    if geometry.kind == "conv":
+        lines = prod(geometry.shape[1:-1])  # rows of the file for one output channel
+        part = source.read(tile.r0 * lines, tile.r1 * lines, 0, geometry.shape[-1])
+    else:
+        first = tile.m0 * geometry.n + tile.r0
+        rows = (tile.m1 - tile.m0) * (tile.r1 - tile.r0)
+        part = source.read(first, first + rows, tile.k0, tile.k1)
+    return part.reshape(own.shape)
+
+
+def _write_at(target: BinaryIO, offset: int, data: npt.NDArray[Any]) -> None:
+    target.seek(offset)
+    target.write(data.data.cast("B"))
+
+
+def _write_weight(
+    target: BinaryIO, start: int, geometry: Geometry, tile: Tile, weight: npt.NDArray[np.int8]
+) -> None:
+    """Put the elements of a tile where they stand in a C-order weight from byte ``start``."""
+    if geometry.kind == "conv":
+        _write_at(target, start + tile.r0 * prod(geometry.shape[1:]), weight)
+        return
+    first = start + (tile.m0 * geometry.n + tile.r0) * geometry.k + tile.k0
+    if (tile.k0, tile.k1) == (0, geometry.k):
+        _write_at(target, first, weight)
+        return
+    for row, line in enumerate(weight.reshape(-1, tile.k1 - tile.k0)):
+        _write_at(target, first + row * geometry.k, line)
+
+
+def _geometry(source: ArrayFile, kind: Kind, layout: Layout) -> Geometry:
+    int8_dtype(source.dtype, source.path)
+    return Geometry(source.shape, kind, layout)
+
+
+def _ignore(done: int) -> None:
+    """Take no notice of progress."""
+
+
+def encode_file(
+    source: ArrayFile,
+    target: StrPath,
+    *,
+    kind: Kind = "matrix",
+    layout: Layout = "nd",
+    policy: str = "error",
+    style: Style | None = None,
+    overwrite: bool = False,
+    progress: Progress = _ignore,
+) -> tuple[Geometry, Changes]:
+    """Encode an open array into a folder or .npz; gives what was written and what was changed.
+
+    Args:
+        source: an int8 array of :func:`cube24.encoder.open_array`.
+        target: folder or .npz, as for ``SparseWeight.save``.
+        kind: ``matrix`` or ``conv``.
+        layout: ``nd`` or ``zn``.
+        policy: as for ``encode``.
+        style: format of the files; default npy.
+        overwrite: replace what stands there.
+        progress: called after each tile.
+
+    Raises:
+        ViolationError: the weight is not 2:4 and the policy is ``error``; nothing is written.
+        Cube24Error: any other trouble with arguments or files; nothing is written either.
+    """
+    check_policy(policy)
+    geometry = _geometry(source, kind, layout)
+    function = encode_conv if kind == "conv" else encode
+    changes = Changes()
+    with payload_writer(target, geometry, style or Style(), overwrite=overwrite) as payloads:
+        for tile in tiles(geometry):
+            weight = _read_weight(source, geometry, tile)
+            try:
+                piece = function(weight, policy=policy, layout=layout)
+            except ViolationError:
+                # The message is about the whole weight, so all of it is looked at.
+                report = check_file(source, kind=kind, limit=LISTED)
+                raise ViolationError(report.violations, report.offenders) from None
+            changes = Changes(
+                changes.groups + piece.changes.groups, changes.weights + piece.changes.weights
+            )
+            for role, array, k0 in (
+                ("dense", piece.dense, DENSE_K0), ("index", piece.index, INDEX_K0),
+            ):  # fmt: skip
+                flat, at = array.reshape(-1), 0
+                for offset, size in runs(geometry, tile, k0):
+                    _write_at(payloads[role], offset, flat[at : at + size])
+                    at += size
+            progress(tile.size)
+    return geometry, changes
+
+
+def check_file(
+    source: ArrayFile, *, kind: Kind = "matrix", limit: int = 20, progress: Progress = _ignore
+) -> Report:
+    """Report on an open array as ``check`` does.
+
+    Raises:
+        Cube24Error: the array is no int8 weight, or cannot be read.
+    """
+    if limit < 0:
+        raise ArgumentError(f"limit {limit}: it is a number of groups, 0 or more")
+    geometry = _geometry(source, kind, "nd")
+    inspection = Inspection(geometry, limit)
+    for tile in tiles(geometry):
+        weight = _read_weight(source, geometry, tile)
+        matrix = as_matrix(weight, tile.geometry(geometry))
+        inspection.add(matrix, tile.m0 * geometry.n + tile.r0, tile.k0 // GROUP)
+        progress(tile.size)
+    return inspection.report()
+
+
+def prune_file(
+    source: ArrayFile,
+    target: StrPath,
+    *,
+    policy: str = "magnitude",
+    kind: Kind = "matrix",
+    overwrite: bool = False,
+    progress: Progress = _ignore,
+) -> PruneCost:
+    """Prune an open array into a .npy or .bin file; gives what it cost.
+
+    Raises:
+        Cube24Error: as for :func:`encode_file`; nothing is written.
+    """
+    check_policy(policy, dropping=True)
+    geometry = _geometry(source, kind, "nd")
+    cost = PruneCost()
+    with _weight_file(target, geometry, overwrite) as (file, start):
+        for tile in tiles(geometry):
+            weight = _read_weight(source, geometry, tile)
+            pruned = prune(weight, policy=policy, kind=kind)
+            _write_weight(file, start, geometry, tile, pruned.weight)
+            cost += pruned.cost
+            progress(tile.size)
+    return cost
+
+
+def decode_file(
+    stored: StrPath,
+    target: StrPath,
+    *,
+    strict: bool = False,
+    overwrite: bool = False,
+    progress: Progress = _ignore,
+) -> Geometry:
+    """Decode what ``encode_file`` or ``SparseWeight.save`` wrote into a .npy or .bin file.
+
+    Raises:
+        RefusedError: as for ``decode``; nothing is written.
+        Cube24Error: any other trouble with arguments or files; nothing is written either.
+    """
+    with open_stored(stored) as (geometry, arrays):
+        decode_arrays(
+            geometry, arrays, target, strict=strict, overwrite=overwrite, progress=progress
+        )
+        return geometry
+
+
+def decode_arrays(
+    geometry: Geometry,
+    arrays: dict[str, ArrayFile],
+    target: StrPath,
+    *,
+    strict: bool = False,
+    overwrite: bool = False,
+    progress: Progress = _ignore,
+) -> None:
+    """Decode open dense and index arrays, for bytes that come without a sparse.json.
+
+    Raises:
+        Cube24Error: as for :func:`decode_file`.
+    """
+    count, groups = 0, list[RefusedGroup]()
+    with _weight_file(target, geometry, overwrite) as (file, start):
+        for tile in tiles(geometry):
+            own = tile.geometry(geometry)
+            piece = SparseWeight(
+                _read_payload(arrays["dense"], geometry, tile, DENSE_K0),
+                _read_payload(arrays["index"], geometry, tile, INDEX_K0),
+                own.shape, own.layout, own.kind,
+            )  # fmt: skip
+            try:
+                weight = decode(piece, strict=strict)
+            except RefusedError as error:
+                # The message is about the whole weight, so the rest is looked at too.
+                count += error.count
+                groups += [_in_whole(group, geometry, tile) for group in error.groups]
+                groups = groups[:LISTED]
+                continue
+            if not count:
+                _write_weight(file, start, geometry, tile, weight)
+            progress(tile.size)
+        if count:
+            raise RefusedError(count, groups)
+
+
+def _read_payload(array: ArrayFile, geometry: Geometry, tile: Tile, k0: int) -> npt.NDArray[Any]:
+    own = tile.geometry(geometry)
+    columns = array.shape[-1]
+    if geometry.layout == "nd":
+        first, rows = tile.m0 * geometry.n + tile.r0, prod(own.stored_shape(k0)[:-1])
+        left = tile.k0 * k0 // ZN_K
+        part = array.read(first, first + rows, left, left + own.stored_shape(k0)[-1])
+    else:
+        part = np.concatenate(
+            [
+                array.read(offset // columns, (offset + size) // columns, 0, columns)
+                for offset, size in runs(geometry, tile, k0)
+            ]
+        )
+    return part.reshape(own.stored_shape(k0))
+
+
+def _in_whole(group: RefusedGroup, geometry: Geometry, tile: Tile) -> RefusedGroup:
+    """A refused group of a tile, by its place in the whole weight."""
+    matrix = tile.m0 + (group.batch[0] if group.batch else 0)
+    row, number = tile.r0 + group.row, tile.k0 // GROUP + group.group
+    return replace(
+        group,
+        batch=geometry.batch_coordinates(matrix),
+        row=row,
+        group=number,
+        dense_offset=geometry.offset(matrix, row, number, DENSE_K0),
+        index_offset=geometry.offset(matrix, row, number, INDEX_K0),
+    )
+
+
+@contextmanager
+def _weight_file(
+    target: StrPath, geometry: Geometry, overwrite: bool
+) -> Iterator[tuple[BinaryIO, int]]:
+    """A .npy or .bin file for a weight, whole or not at all: gives (file, start of its data)."""
+    suffix = Path(target).suffix.lower()
+    if suffix not in (".npy", ".bin"):
+        raise ArgumentError(f"{target}: a weight is written as .npy or .bin, not {suffix!r}")
+    header = npy_header(geometry.shape, np.dtype(np.int8)) if suffix == ".npy" else b""
+    with whole_file(target, overwrite=overwrite) as file:
+        file.write(header)
+        yield file, len(header)

@@ -1,0 +1,469 @@
+"""The command line. Each command reads its options, calls the package and prints what it gave.
+
+Exit codes: 0 good, 1 the check failed, 2 bad input or usage, 130 and 143 stopped by Ctrl-C or
+SIGTERM. Results go to stdout, errors and progress to stderr.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn, TypeVar
+
+import click
+import numpy as np
+
+from cube24 import __version__, encoder
+from cube24.encoder import ArgumentError, ArrayFile, Cube24Error, FileFormatError
+from cube24.encoder.container import open_payload, open_stored, style_for
+from cube24.encoder.layout import Geometry
+from cube24.encoder.stream import Progress, decode_arrays
+from cube24.simulator import demo as digits
+
+GOOD, FAILED, BAD, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+class _Terminated(BaseException):
+    """SIGTERM, as an exception, so that what is half-written is removed."""
+
+
+class _Shape(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.3 only
+    name = "N,K"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
+        if isinstance(value, tuple):
+            return value
+        try:
+            return tuple(int(size) for size in value.replace("x", ",").split(","))
+        except ValueError:
+            self.fail(f"{value!r} is no shape; write it as 64,128 or 64x128", param, ctx)
+
+
+def _options(*options: Callable[[_Command], _Command]) -> Callable[[_Command], _Command]:
+    def decorate(command: _Command) -> _Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+_weight_source = _options(
+    click.argument("source", type=click.Path(path_type=Path)),
+    click.option("--name", help="Member of an .npz or tensor of a .safetensors file."),
+    click.option("--shape", type=_Shape(), help="Shape of a raw .bin file, such as 64,128."),
+    click.option("--dtype", help="Type of a raw .bin file; only int8 is a weight.  [int8]"),
+    click.option(
+        "--conv",
+        "kind",
+        flag_value="conv",
+        default="matrix",
+        help="The weight is a convolution (Cout, Cin, Kh, Kw): groups lie along Cin.",
+    ),
+)
+_overwrite = click.option("--overwrite", is_flag=True, help="Replace what stands there.")
+_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+_layout = click.option(
+    "--layout",
+    type=click.Choice(["nd", "zn"]),
+    default="nd",
+    show_default=True,
+    help="nd: rows; zn: fractals of 16 columns.",
+)
+_words = _options(
+    click.option("--word-bytes", default=1, show_default=True, help="Bytes a word of a hex file."),
+    click.option(
+        "--order",
+        type=click.Choice(["little", "big"]),
+        default="little",
+        show_default=True,
+        help="Where the first byte of a hex word stands.",
+    ),
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="cube24")
+def cli() -> None:
+    """Encode int8 weights with 2:4 sparsity into the bytes that the hardware reads, and back.
+
+    Exit codes: 0 good, 1 the check failed, 2 bad input or usage.
+    """
+
+
+@cli.command("encode")
+@_weight_source
+@click.option(
+    "-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder or NAME.npz."
+)
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["npy", "hex", "bin", "npz"]),
+    help="Files in the folder; npz by itself for NAME.npz.  [npy]",
+)
+@_layout
+@click.option(
+    "--policy",
+    type=click.Choice(["error", "first_two", "first_last", "magnitude"]),
+    default="error",
+    show_default=True,
+    help="What to do with a group of three or four non-zeros.",
+)
+@_words
+@click.option("--header/--no-header", default=True, help="Comment lines at the top of hex files.")
+@_overwrite
+def _encode(
+    source: Path,
+    name: str | None,
+    shape: tuple[int, ...] | None,
+    dtype: str | None,
+    kind: Any,
+    output: Path,
+    format_: Any,
+    layout: Any,
+    policy: str,
+    word_bytes: int,
+    order: str,
+    header: bool,
+    overwrite: bool,
+) -> int:
+    """Encode a weight into dense and index matrices.
+
+    SOURCE is .npy, .npz, .safetensors or raw .bin; it may be larger than memory. The result is a
+    folder of dense, index and sparse.json, or one .npz. A weight that is not 2:4 is refused unless
+    a policy says what to drop.
+    """
+    style = style_for(output, format_, word_bytes=word_bytes, order=order, header=header)
+    with _open(source, name, shape, dtype) as array:
+        with _progress("encode", array) as progress:
+            geometry, changes = encoder.encode_file(
+                array,
+                output,
+                kind=kind,
+                layout=layout,
+                policy=policy,
+                style=style,
+                overwrite=overwrite,
+                progress=progress,
+            )
+        click.echo(_about(array, geometry))
+    if changes.groups:
+        click.echo(
+            f"policy {policy}: {changes.weights} weights dropped from {changes.groups} groups"
+        )
+    click.echo(f"written: {output}")
+    return GOOD
+
+
+@cli.command("decode")
+@click.argument("source", type=click.Path(path_type=Path), required=False)
+@click.option(
+    "-o", "--output", required=True, type=click.Path(path_type=Path), help="NAME.npy or NAME.bin."
+)
+@click.option("--strict", is_flag=True, help="Refuse what the encoder would not have written too.")
+@click.option("--dense", type=click.Path(path_type=Path), help="Dense bytes, without SOURCE.")
+@click.option("--index", type=click.Path(path_type=Path), help="Index bytes, without SOURCE.")
+@click.option("--shape", type=_Shape(), help="Shape of the weight that --dense and --index hold.")
+@click.option("--conv", "kind", flag_value="conv", default="matrix", help="It is a convolution.")
+@_layout
+@_words
+@_overwrite
+def _decode(
+    source: Path | None,
+    output: Path,
+    strict: bool,
+    dense: Path | None,
+    index: Path | None,
+    shape: tuple[int, ...] | None,
+    kind: Any,
+    layout: Any,
+    word_bytes: int,
+    order: str,
+    overwrite: bool,
+) -> int:
+    """Decode dense and index bytes back to the weight.
+
+    SOURCE is a folder or .npz of cube24 encode. Bytes of another origin are named with --dense,
+    --index (.npy, .hex or raw .bin), --shape and --layout instead.
+    """
+    if source is not None:
+        if dense or index or shape:
+            raise click.UsageError("SOURCE says it all; leave out --dense, --index and --shape")
+        with open_stored(source) as (geometry, arrays):
+            _decode_into(geometry, arrays, output, strict, overwrite)
+    else:
+        if dense is None or index is None or shape is None:
+            raise click.UsageError("name SOURCE, or all of --dense, --index and --shape")
+        geometry = Geometry(shape, kind, layout)
+        words: dict[str, Any] = {"word_bytes": word_bytes, "order": order}
+        with (
+            open_payload(dense, "dense", geometry.dense_shape, **words) as one,
+            open_payload(index, "index", geometry.index_shape, **words) as two,
+        ):
+            _decode_into(geometry, {"dense": one, "index": two}, output, strict, overwrite)
+    click.echo(f"{geometry.kind} {_dims(geometry.shape)} from layout {geometry.layout}")
+    click.echo(f"written: {output}")
+    return GOOD
+
+
+def _decode_into(
+    geometry: Geometry, arrays: dict[str, ArrayFile], output: Path, strict: bool, overwrite: bool
+) -> None:
+    with _bar("decode", int(np.prod(geometry.shape, dtype=object))) as progress:
+        decode_arrays(
+            geometry, arrays, output, strict=strict, overwrite=overwrite, progress=progress
+        )
+
+
+@cli.command("check")
+@_weight_source
+@click.option(
+    "--limit",
+    type=click.IntRange(min=0),
+    default=20,
+    show_default=True,
+    help="How many offending groups to list.",
+)
+@_json
+def _check(
+    source: Path,
+    name: str | None,
+    shape: tuple[int, ...] | None,
+    dtype: str | None,
+    kind: Any,
+    limit: int,
+    as_json: bool,
+) -> int:
+    """Say whether a weight is 2:4, and where it is not.
+
+    Prints the patterns of its groups, the groups with more than two non-zeros and the rows that
+    have most of them. Exit code 1 if the weight is not 2:4.
+    """
+    with (
+        _open(source, name, shape, dtype) as array,
+        _progress("check", array) as progress,
+    ):
+        report = encoder.check_file(array, kind=kind, limit=limit, progress=progress)
+    click.echo(json.dumps(report.to_dict(), indent=2) if as_json else str(report))
+    return GOOD if report.legal else FAILED
+
+
+@cli.command("prune")
+@_weight_source
+@click.option(
+    "-o", "--output", required=True, type=click.Path(path_type=Path), help="NAME.npy or NAME.bin."
+)
+@click.option(
+    "--policy",
+    type=click.Choice(["magnitude", "first_two", "first_last"]),
+    default="magnitude",
+    show_default=True,
+    help="Which two weights of a group stay.",
+)
+@_json
+@_overwrite
+def _prune(
+    source: Path,
+    name: str | None,
+    shape: tuple[int, ...] | None,
+    dtype: str | None,
+    kind: Any,
+    output: Path,
+    policy: str,
+    as_json: bool,
+    overwrite: bool,
+) -> int:
+    """Make a weight 2:4 by dropping weights, and say what that cost."""
+    with (
+        _open(source, name, shape, dtype) as array,
+        _progress("prune", array) as progress,
+    ):
+        cost = encoder.prune_file(
+            array, output, policy=policy, kind=kind, overwrite=overwrite, progress=progress
+        )
+    if as_json:
+        shares = {"l1_share": cost.l1_share, "l2_share": cost.l2_share}
+        click.echo(json.dumps({**vars(cost), **shares}, indent=2))
+    else:
+        click.echo(str(cost))
+        click.echo(f"written: {output}")
+    return GOOD
+
+
+@cli.command("info")
+@click.argument("source", type=click.Path(path_type=Path), required=False)
+@click.option("--name", help="Member of an .npz or tensor of a .safetensors file.")
+@_json
+def _info(source: Path | None, name: str | None, as_json: bool) -> int:
+    """Say what SOURCE holds: an encoded weight, or an array. Without SOURCE, about cube24.
+
+    The sizes and checksums of an encoded weight are verified.
+    """
+    if source is None:
+        about: dict[str, Any] = {
+            "version": __version__,
+            "numpy": np.__version__,
+            "code paths": list(encoder.paths()),
+        }
+    elif source.is_dir() or _is_stored(source):
+        with open_stored(source) as (geometry, arrays):
+            about = {
+                "encoded": geometry.kind,
+                "shape": list(geometry.shape),
+                "layout": geometry.layout,
+                "dense": list(arrays["dense"].shape),
+                "index": list(arrays["index"].shape),
+                "bytes": sum(int(np.prod(array.shape, dtype=object)) for array in arrays.values()),
+                "checksums": "right",
+            }
+    else:
+        with _open(source, name, None, None) as array:
+            about = {"array": array.path, "shape": list(array.shape), "dtype": str(array.dtype)}
+    if as_json:
+        click.echo(json.dumps(about, indent=2))
+    else:
+        for key, value in about.items():
+            shown = ", ".join(map(str, value)) if isinstance(value, list) else value
+            click.echo(f"{key + ':':<12}{shown}")
+    return GOOD
+
+
+@cli.command("demo")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="Folder for the vectors of each layer."
+)
+@_layout
+@_overwrite
+def _demo(output: Path | None, layout: Any, overwrite: bool) -> int:
+    """Run the whole chain on a small network that reads handwritten digits.
+
+    Each layer is encoded, computed from the emitted bytes alone and compared with the dense
+    computation from the original weights. With -o, activations, dense, index, bias and expected
+    results are written as npy and hex. Exit code 1 if an output differs.
+    """
+    result = digits.run(layout)
+    for layer in result.layers:
+        patterns = sum(1 for count in layer.report.patterns.values() if count)
+        click.echo(
+            f"{layer.name:<6} {_dims(layer.shape):<11} {layer.report.groups:>5} groups, "
+            f"{patterns:>2} patterns; {layer.bytes_before:>5} -> {layer.bytes_after:>5} bytes; "
+            f"{layer.compared:>6} outputs compared, {layer.differences} differ{_padding(layer)}"
+        )
+    click.echo(
+        f"accuracy: {result.correct} of {result.images} images "
+        f"({100 * result.correct / result.images:.2f}%)"
+    )
+    if output is not None:
+        digits.write(result, output, overwrite=overwrite)
+        click.echo(f"written: {output}")
+    return FAILED if result.differences else GOOD
+
+
+def _padding(layer: digits.LayerResult) -> str:
+    """Why the bytes of a layer are not 5/8 of its weight."""
+    geometry = layer.sparse.geometry
+    stored = geometry.n_stored * geometry.k_stored
+    if stored == layer.weight.size:
+        return ""
+    return f" (padded from {layer.weight.size} to {stored} weights)"
+
+
+# --- helpers --------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _open(
+    source: Path, name: str | None, shape: tuple[int, ...] | None, dtype: str | None
+) -> Iterator[ArrayFile]:
+    if source.is_dir() or _is_stored(source):
+        raise ArgumentError(
+            f"{source}: holds an encoded weight, not a weight; decode it, or see cube24 info"
+        )
+    with encoder.open_array(source, name=name, shape=shape, dtype=dtype) as array:
+        yield array
+
+
+def _is_stored(source: Path) -> bool:
+    if source.suffix.lower() != ".npz" or not source.is_file():
+        return False
+    try:
+        with open_stored(source):
+            return True
+    except FileFormatError:
+        return False
+
+
+def _progress(label: str, array: ArrayFile) -> Any:
+    return _bar(label, int(np.prod(array.shape, dtype=object)))
+
+
+@contextmanager
+def _bar(label: str, total: int) -> Iterator[Progress]:
+    """A progress bar on a terminal, nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield lambda done: None
+        return
+    with click.progressbar(length=total, label=label, file=sys.stderr) as bar:
+        yield bar.update
+
+
+def _dims(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))
+
+
+def _about(array: ArrayFile, geometry: Geometry) -> str:
+    before = int(np.prod(array.shape, dtype=object))
+    dense = int(np.prod(geometry.dense_shape, dtype=object))
+    index = int(np.prod(geometry.index_shape, dtype=object))
+    return (
+        f"{geometry.kind} {_dims(geometry.shape)} in layout {geometry.layout}: "
+        f"{before} bytes -> dense {dense} + index {index} = {dense + index} bytes"
+    )
+
+
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+    raise _Terminated
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run a command line; gives the exit code. No exception leaves this function."""
+    try:
+        code = cli.main(arguments, prog_name="cube24", standalone_mode=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else GOOD
+    except click.ClickException as error:
+        error.show()
+        return BAD
+    except Cube24Error as error:
+        click.echo(f"error: {error}", err=True)
+        return BAD
+    except MemoryError:
+        click.echo("error: not enough memory for an array of this size", err=True)
+        return BAD
+    except BrokenPipeError:
+        # The reader of our output has gone; keep the interpreter from telling so at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return GOOD
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted; nothing was written", err=True)
+        return INTERRUPTED
+    except _Terminated:
+        click.echo("terminated; nothing was written", err=True)
+        return TERMINATED
+
+
+def main() -> None:
+    """Entry point of the ``cube24`` command."""
+    signal.signal(signal.SIGTERM, _terminate)
+    sys.exit(run())
