@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  * 2-bit values to bytes and back. */
-#include <string.h>
-
 #include "cube24.h"
+#include "sizes.h"
 
 int cube24_pack_index(const uint8_t *values, size_t count, uint8_t *packed, uint64_t *position)
 {
+    if (!fits(count, 1))
+        return CUBE24_E_SIZE;
     if (count != 0 && (!values || !packed))
         return CUBE24_E_ARGUMENT;
     for (size_t i = 0; i < count; i++) {
@@ -22,6 +23,8 @@ int cube24_pack_index(const uint8_t *values, size_t count, uint8_t *packed, uint
 
 int cube24_unpack_index(const uint8_t *packed, size_t count, uint8_t *values)
 {
+    if (!fits(count, 1))
+        return CUBE24_E_SIZE;
     if (count != 0 && (!values || !packed))
         return CUBE24_E_ARGUMENT;
     for (size_t i = 0; i < count; i++)

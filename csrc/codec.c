@@ -146,21 +146,21 @@ int cube24_check(const int8_t *weight, size_t n, size_t k, uint32_t flags, uint6
                  uint64_t *row_excess)
 {
     const struct cube24_kernels *kernels = cube24_kernels_for(flags);
-    if (!fits(n, k))
+    if (!fits(n, k) || (row_excess && !fits(n, sizeof *row_excess)))
         return CUBE24_E_SIZE;
     if (!kernels || !known_flags(flags, 0) || !masks || (n != 0 && k != 0 && !weight))
         return CUBE24_E_ARGUMENT;
     memset(masks, 0, 16 * sizeof *masks);
+    if (row_excess)
+        memset(row_excess, 0, n * sizeof *row_excess);
     uint64_t before = 0;
-    for (size_t r = 0; r < n; r++) {
-        if (k != 0) {
-            const int8_t *row = weight + r * k;
-            kernels->count(row, k / PAIR, masks);
-            for (size_t g = k / PAIR * 2; g < groups_of(k); g++) {
-                int8_t e[GROUP];
-                load_group(row, g, k, e);
-                masks[nonzero_mask(e)]++;
-            }
+    for (size_t r = 0; k != 0 && r < n; r++) {
+        const int8_t *row = weight + r * k;
+        kernels->count(row, k / PAIR, masks);
+        for (size_t g = k / PAIR * 2; g < groups_of(k); g++) {
+            int8_t e[GROUP];
+            load_group(row, g, k, e);
+            masks[nonzero_mask(e)]++;
         }
         if (row_excess) {
             const uint64_t after = excess_of(masks);
@@ -333,7 +333,7 @@ int cube24_list_refused(const int8_t *dense, const uint8_t *index, size_t n_stor
     if (!total || (capacity != 0 && !places))
         return CUBE24_E_ARGUMENT;
     *total = 0;
-    for (size_t r = 0; r < n_stored; r++) {
+    for (size_t r = 0; k_stored != 0 && r < n_stored; r++) {
         for (size_t g = 0; g < k_stored / GROUP; g++) {
             const enum cube24_fault fault = inspect(&s, r, g, flags);
             if (fault != CUBE24_FAULT_NONE)

@@ -1,6 +1,6 @@
 """The C core as functions on NumPy arrays: pointers, status codes and code paths end here.
 
-Every function takes C-contiguous arrays of the right types whose shapes its caller (arrays.py) has
+Every function takes C-contiguous arrays of the right types whose shapes its caller (codec.py) has
 made agree: what users may get wrong is checked, and explained, there. No cffi object leaves this
 file.
 """
@@ -35,8 +35,9 @@ FAULTS: dict[int, str] = {
     lib.CUBE24_FAULT_NONCANONICAL: "noncanonical",
 }
 
-#: The fault that a caller finds itself, in the missing channels of a convolution.
+# The faults that a caller tells apart itself, in the missing channels of a convolution.
 PADDING: int = lib.CUBE24_FAULT_PADDING
+NONCANONICAL: int = lib.CUBE24_FAULT_NONCANONICAL
 
 #: Channels of one block of the K order of a convolution.
 C0: int = lib.cube24_c0()
@@ -153,6 +154,7 @@ def check(weight: Int8) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]
 def list_excess(weight: Int8, limit: int) -> list[Place]:
     """List the first ``limit`` groups of (N, K) with more than two non-zeros."""
     n, k = weight.shape
+    limit = min(limit, weight.size)
     places = ffi.new("cube24_place[]", limit)
     total = ffi.new("uint64_t *")
     _demand(lib.cube24_list_excess(_in(weight, "int8_t[]"), n, k, places, limit, total))
@@ -190,6 +192,7 @@ def list_refused(
     dense: Int8, index: UInt8, n: int, k: int, strict: bool, limit: int
 ) -> list[Place]:
     """List the first ``limit`` groups of stored ND rows that ``decode`` refuses."""
+    limit = min(limit, dense.size)
     places = ffi.new("cube24_place[]", limit)
     total = ffi.new("uint64_t *")
     _demand(

@@ -9,6 +9,7 @@ error and not a signal that kills the process, and the pages read do not count a
 from __future__ import annotations
 
 import os
+import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -26,8 +27,10 @@ from cube24.encoder.errors import (
     DtypeError,
     FileAccessError,
     FileFormatError,
+    ShapeError,
     StrPath,
 )
+from cube24.encoder.layout import check_sizes
 
 #: The kinds of file that arrays are read from.
 SUFFIXES = (".npy", ".npz", ".safetensors", ".bin")
@@ -115,32 +118,53 @@ def _rows_and_columns(shape: tuple[int, ...]) -> tuple[int, int]:
 
 
 @contextmanager
-def opened(path: StrPath) -> Iterator[IO[bytes]]:
-    """Open a file for reading; what the system refuses while it is open is explained.
+def explained(path: StrPath) -> Iterator[None]:
+    """Turn what the system and the archive library raise in this block into errors of ours.
+
+    For code of this package only: an error of the caller's own must stay what it is.
 
     Raises:
-        FileAccessError: as said.
+        FileAccessError: the system refuses.
+        FileFormatError: the archive is broken.
     """
     try:
-        # Path.open of a folder fails on its own, a device or pipe would block or never end.
-        if Path(path).exists() and not Path(path).is_file() and not Path(path).is_dir():
-            raise FileAccessError(path, "is no regular file; copy it to one")
-        with Path(path).open("rb") as file:
-            yield file
+        yield
     except FileAccessError:
         raise
     except OSError as error:
         raise FileAccessError.from_os(path, "read", error) from error
+    except (
+        zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError,
+        UnicodeDecodeError,
+    ) as error:  # fmt: skip
+        raise FileFormatError(path, f"no readable .npz archive: {error}") from error
+
+
+@contextmanager
+def opened(path: StrPath) -> Iterator[IO[bytes]]:
+    """Open a regular file for reading.
+
+    Raises:
+        FileAccessError: the system refuses, or it is a pipe or device, which may never end.
+    """
+    with explained(path):
+        if Path(path).exists() and not Path(path).is_file() and not Path(path).is_dir():
+            raise FileAccessError(path, "is no regular file; copy it to one")
+        file = Path(path).open("rb")  # noqa: SIM115 - closed below, where errors are the caller's
+    with file:
+        yield file
 
 
 def read_exactly(path: StrPath, file: IO[bytes], offset: int, size: int) -> bytes:
     """Read ``size`` bytes at ``offset``.
 
     Raises:
-        FileFormatError: the file ends before.
+        FileFormatError: the file ends before, or is a broken member of an archive.
+        FileAccessError: the system refuses.
     """
-    file.seek(offset)
-    data = file.read(size)
+    with explained(path):
+        file.seek(offset)
+        data = file.read(size)
     if len(data) != size:
         raise FileFormatError(
             path, f"the file is truncated: {size - len(data)} bytes short", offset + len(data)
@@ -188,8 +212,7 @@ def _strided(
 
 @contextmanager
 def _open_raw(path: StrPath, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Iterator[ArrayFile]:
-    if any(size < 0 for size in shape):
-        raise ArgumentError(f"shape {shape}: a size is negative")
+    check_sizes(shape)
     if dtype.hasobject:
         raise DtypeError(f"dtype {dtype}: a raw file holds numbers")
     little = dtype.newbyteorder("<")
@@ -220,16 +243,19 @@ def npy_array(path: StrPath, file: IO[bytes], size: int) -> ArrayFile:
         (1, 0): np.lib.format.read_array_header_1_0,
         (2, 0): np.lib.format.read_array_header_2_0,
     }
-    try:
-        version = np.lib.format.read_magic(file)
-        if version not in formats:
-            raise ValueError(f"version {version} of the .npy format")
-        shape, fortran, dtype = formats[version](file)
-    except (OSError, zipfile.BadZipFile, zlib.error):
-        raise
-    except Exception as error:  # the header is parsed as Python text: anything may come of it
-        raise FileFormatError(path, f"no readable .npy header: {error}") from error
-    start = file.tell()
+    with explained(path):
+        try:
+            version = np.lib.format.read_magic(file)
+            if version not in formats:
+                raise ValueError(f"version {version} of the .npy format")
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # on headers that Python 2 wrote; they read well
+                shape, fortran, dtype = formats[version](file)
+        except (OSError, zipfile.BadZipFile, zlib.error):
+            raise
+        except Exception as error:  # the header is parsed as Python text: anything may come of it
+            raise FileFormatError(path, f"no readable .npy header: {error}") from error
+        start = file.tell()
     if dtype.hasobject:
         raise FileFormatError(path, "holds Python objects; save numbers")
     if any(length < 0 for length in shape):
@@ -242,6 +268,10 @@ def npy_array(path: StrPath, file: IO[bytes], size: int) -> ArrayFile:
             f"{size} bytes, but its header (shape {shape}, dtype {dtype}) asks for {expected}: "
             f"it is {state}",
         )
+    try:
+        check_sizes(shape)
+    except ShapeError as error:
+        raise FileFormatError(path, str(error)) from error
     return _strided(path, file, start, shape, dtype, fortran)
 
 
@@ -250,31 +280,51 @@ def npy_array(path: StrPath, file: IO[bytes], size: int) -> ArrayFile:
 
 @contextmanager
 def opened_zip(path: StrPath) -> Iterator[zipfile.ZipFile]:
-    """Open an .npz; what is wrong with it while it is open is explained.
+    """Open an .npz.
 
     Raises:
         FileFormatError: it is no readable archive.
         FileAccessError: the system refuses.
     """
     with opened(path) as file:
-        try:
-            with zipfile.ZipFile(file) as archive:
-                yield archive
-        except (
-            zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError,
-            UnicodeDecodeError,
-        ) as error:  # fmt: skip
-            raise FileFormatError(path, f"no readable .npz archive: {error}") from error
+        with explained(path):
+            # zipfile also takes an archive behind other bytes; what else reads .npz does not.
+            if file.read(4) not in (b"PK\x03\x04", b"PK\x05\x06"):
+                raise zipfile.BadZipFile("the file does not start as an archive does")
+            archive = zipfile.ZipFile(file)
+            for entry in archive.infolist():
+                if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                    # NumPy writes no other, and each decompressor fails in ways of its own.
+                    raise zipfile.BadZipFile(f"{entry.filename} is compressed in another way")
+        with archive:
+            yield archive
+
+
+@contextmanager
+def opened_member(
+    path: StrPath, archive: zipfile.ZipFile, name: str
+) -> Iterator[tuple[str, IO[bytes], int]]:
+    """Open a member of an .npz: gives its label for messages, the file and its size.
+
+    Raises:
+        FileFormatError: it is broken, encrypted or not there.
+    """
+    label = f"{os.fspath(path)}:{name}"
+    if name not in archive.namelist():
+        raise FileFormatError(path, f"holds no {name}")
+    with explained(label):
+        file = archive.open(name)
+    with file:
+        yield label, file, archive.getinfo(name).file_size
 
 
 @contextmanager
 def _open_npz(path: StrPath, name: str | None) -> Iterator[ArrayFile]:
     with opened_zip(path) as archive:
         names = [entry[:-4] for entry in archive.namelist() if entry.endswith(".npy")]
-        member = archive.getinfo(f"{_choose(path, name, names)}.npy")
-        label = f"{os.fspath(path)}:{member.filename[:-4]}"
-        with archive.open(member) as file:
-            yield npy_array(label, file, member.file_size)
+        member = f"{_choose(path, name, names)}.npy"
+        with opened_member(path, archive, member) as (label, file, size):
+            yield npy_array(label, file, size)
 
 
 def _choose(path: StrPath, name: str | None, names: list[str]) -> str:
@@ -307,7 +357,7 @@ def _open_safetensors(path: StrPath, name: str | None) -> Iterator[ArrayFile]:
     @contextmanager
     def tensors() -> Iterator[Any]:
         # Opened anew for each piece: the library maps the whole file, and pages once read count
-        # as ours until the map is closed.
+        # as ours until the map is closed. Nothing of the caller runs inside.
         try:
             with safe_open(os.fspath(path), framework="numpy") as file:
                 yield file
@@ -325,6 +375,8 @@ def _open_safetensors(path: StrPath, name: str | None) -> Iterator[ArrayFile]:
 
     def read(r0: int, r1: int, c0: int, c1: int) -> npt.NDArray[Any]:
         rows, columns = _rows_and_columns(shape)
+        if r0 == r1 or c0 == c1:  # the library refuses to slice nothing
+            return np.empty((r1 - r0, c1 - c0), types[type_name])
         with tensors() as file:
             if len(shape) == 2:
                 part = file.get_slice(chosen)[r0:r1, c0:c1]

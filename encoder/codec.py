@@ -114,20 +114,21 @@ def decode(
         _core.decode(dense, index, matrix, strict)
         for (dense, index), matrix in zip(stored, matrices, strict=True)
     )
-    if refused:
-        places = [
-            (number, place)
-            for number, rows in enumerate(stored)
-            for place in _core.list_refused(*rows, geometry.n, geometry.k, strict, limit)
-        ]
-        raise _refusal(stored, geometry, refused, places[:limit])
     if geometry.kind == "matrix":
         weight = matrices.reshape(geometry.shape)
     else:
         weight = np.empty(geometry.shape, np.int8)
-        if _core.matrix_to_conv(matrices[0], weight) and strict:
-            missing = _channel_padding(matrices[0], geometry)
-            raise _refusal(stored, geometry, len(missing), missing[:limit])
+        lost = _core.matrix_to_conv(matrices[0], weight)
+        if strict and (lost or refused):
+            places = _strict_conv(stored[0], matrices[0], geometry, refused)
+            raise _refusal(stored, geometry, len(places), [(0, place) for place in places[:limit]])
+    if refused:
+        listed = [
+            (number, place)
+            for number, rows in enumerate(stored)
+            for place in _core.list_refused(*rows, geometry.n, geometry.k, strict, limit)
+        ]
+        raise _refusal(stored, geometry, refused, listed[:limit])
     if out is None:
         return weight
     out[...] = weight
@@ -238,7 +239,10 @@ def _encode(
 ) -> SparseWeight:
     check_policy(policy)
     if out is not None:
-        dense, index = out
+        try:
+            dense, index = out
+        except (TypeError, ValueError):
+            raise OutBufferError("out is no pair; pass out=(dense, index)") from None
         check_out(dense, "out[0]", np.dtype(np.int8), geometry.dense_shape, (weight,))
         check_out(index, "out[1]", np.dtype(np.uint8), geometry.index_shape, (weight, dense))
     matrix = as_matrix(weight, geometry)
@@ -310,17 +314,30 @@ def _stored_rows(sparse: SparseWeight) -> list[tuple[npt.NDArray[np.int8], npt.N
     return list(zip(dense, index, strict=True))
 
 
-def _channel_padding(
-    matrix: npt.NDArray[np.int8], geometry: Geometry
-) -> list[tuple[int, _core.Place]]:
-    """Groups of a convolution's matrix with a non-zero in a channel that does not exist."""
+def _strict_conv(
+    rows: tuple[npt.NDArray[np.int8], npt.NDArray[np.uint8]],
+    matrix: npt.NDArray[np.int8],
+    geometry: Geometry,
+    refused: int,
+) -> list[_core.Place]:
+    """Every group of a convolution that a strict decode refuses.
+
+    The core knows matrices only: that a channel beyond Cin is padding has to be added here.
+    """
     _, cin, kh, kw = geometry.shape
     blocks = matrix.reshape(geometry.n, -1, kh * kw, _core.C0)
     channels = np.arange(blocks.shape[1])[:, None, None] * _core.C0 + np.arange(_core.C0)
     lost = np.where(channels >= cin, blocks, 0).reshape(geometry.n, -1, GROUP).any(axis=2)
-    return [
-        (0, _core.Place(row, group, _core.PADDING)) for row, group in np.argwhere(lost).tolist()
-    ]
+    found = {(int(row), int(group)): _core.PADDING for row, group in np.argwhere(lost)}
+    for row, group, fault in _core.list_refused(*rows, geometry.n, geometry.k, True, refused):
+        missing = (row, group) in found or (
+            row < geometry.n
+            and GROUP * group < geometry.k
+            and geometry.coordinates(0, row, group)[1] >= cin
+        )
+        stray = missing and fault == _core.NONCANONICAL
+        found[row, group] = _core.PADDING if stray else fault
+    return [_core.Place(row, group, fault) for (row, group), fault in sorted(found.items())]
 
 
 def _refusal(

@@ -23,7 +23,16 @@ from typing import Any, BinaryIO, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from cube24.encoder.arrayfile import ArrayFile, npy_array, open_array, opened, opened_zip
+from cube24.encoder.arrayfile import (
+    ArrayFile,
+    explained,
+    npy_array,
+    open_array,
+    opened,
+    opened_member,
+    opened_zip,
+    read_exactly,
+)
 from cube24.encoder.errors import (
     ArgumentError,
     Cube24Error,
@@ -31,7 +40,7 @@ from cube24.encoder.errors import (
     StrPath,
 )
 from cube24.encoder.hexfile import check_words, read_hex, write_hex
-from cube24.encoder.layout import Geometry
+from cube24.encoder.layout import Geometry, ceil_div
 from cube24.encoder.output import whole_file, whole_folder
 from cube24.encoder.weight import SparseWeight
 
@@ -185,16 +194,19 @@ def _write_payload(
     """Write one array as a file; gives its entry of the manifest."""
     entry = _entry(name, role, payload, geometry)
     if style.format == "hex":
-        about = {
-            "name": name, "role": role, "dtype": entry["dtype"], "shape": entry["shape"],
-            "layout": geometry.layout, "word_bytes": style.word_bytes, "order": style.order,
-            "sha256": entry["sha256"],
-        }  # fmt: skip
-        entry["word_bytes"], entry["order"] = style.word_bytes, style.order
-        entry["words"] = write_hex(
-            target, _pieces(payload), word_bytes=style.word_bytes, order=style.order,
+        entry |= {
+            "word_bytes": style.word_bytes,
+            "order": style.order,
+            "words": ceil_div(prod(_shape(geometry, role)), style.word_bytes),
+        }
+        about = {"name": name, "role": role, "layout": geometry.layout, **entry}
+        write_hex(
+            target,
+            _pieces(payload),
+            word_bytes=style.word_bytes,
+            order=style.order,
             header=about if style.header else None,
-        )  # fmt: skip
+        )
         return entry
     if style.format == "npy":
         target.write(npy_header(_shape(geometry, role), _DTYPES[role]))
@@ -285,26 +297,24 @@ def open_stored(path: StrPath) -> Iterator[tuple[Geometry, dict[str, ArrayFile]]
             raise FileFormatError(
                 path, f"holds no {MANIFEST}; a weight is a folder or .npz of cube24 encode"
             )
-        manifest = _parse(f"{os.fspath(path)}:{MANIFEST}", archive.read(MANIFEST))
+        with opened_member(path, archive, MANIFEST) as (label, file, size):
+            manifest = _parse(label, read_exactly(label, file, 0, size))
         arrays = {}
         for role, entry in manifest.files.items():
-            label = f"{os.fspath(path)}:{entry['name']}"
-            if entry["name"] not in archive.namelist():
-                raise FileFormatError(path, f"holds no member {entry['name']}")
-            info = archive.getinfo(entry["name"])
-            with archive.open(info) as file:
-                array = npy_array(label, file, info.file_size)
+            with opened_member(path, archive, entry["name"]) as (label, file, size):
+                array = npy_array(label, file, size)
                 _agree(label, array, entry, role)
                 # Archives are read at once: seeking back in one means reading it again.
                 arrays[role] = _in_memory(array)
             _check_sum(label, arrays[role], entry)
-        yield manifest.geometry, arrays
+    yield manifest.geometry, arrays
 
 
 @contextmanager
 def _open_folder(folder: Path) -> Iterator[tuple[Geometry, dict[str, ArrayFile]]]:
-    with opened(folder / MANIFEST) as file:
-        manifest = _parse(folder / MANIFEST, file.read(1 << 20))
+    path = folder / MANIFEST
+    with opened(path) as file, explained(path):
+        manifest = _parse(path, file.read(1 << 20))
     dense, index = manifest.files["dense"], manifest.files["index"]
     with _open_member(folder, dense, "dense") as one, _open_member(folder, index, "index") as two:
         yield manifest.geometry, {"dense": one, "index": two}
@@ -442,6 +452,12 @@ def _parse(path: StrPath, text: bytes) -> _Manifest:
                 check_words(entry["word_bytes"], entry["order"])
             except ArgumentError as error:
                 raise FileFormatError(path, f"files.{role}: {error}") from error
+            expected = ceil_div(prod(shape), entry["word_bytes"])
+            if entry["words"] != expected:
+                raise FileFormatError(
+                    path,
+                    f"files.{role}.words is {entry['words']!r}, but the shape takes {expected}",
+                )
         files[role] = entry
     return _Manifest(geometry, files)
 

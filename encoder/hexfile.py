@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 import numpy as np
 
-from cube24.encoder.errors import ArgumentError, FileAccessError, FileFormatError, StrPath
+from cube24.encoder.arrayfile import explained, opened
+from cube24.encoder.errors import ArgumentError, FileFormatError, StrPath
 
 _CHUNK = 1 << 20
 _WORD = re.compile(rb"[^\s]+")
@@ -39,8 +39,8 @@ def write_hex(
     word_bytes: int = 1,
     order: str = "little",
     header: Mapping[str, object] | None = None,
-) -> int:
-    """Write bytes as words; gives the number of words.
+) -> None:
+    """Write bytes as words.
 
     Args:
         target: an open binary file.
@@ -56,25 +56,23 @@ def write_hex(
     check_words(word_bytes, order)
     for name, value in (header or {}).items():
         target.write(f"// {name}: {value}\n".encode())
-    words, rest = 0, b""
+    rest = b""
     for piece in payload:
         data = rest + piece
         whole = len(data) // word_bytes * word_bytes
-        words += _write_words(target, data[:whole], word_bytes, order)
+        _write_words(target, data[:whole], word_bytes, order)
         rest = data[whole:]
     if rest:
-        words += _write_words(target, rest.ljust(word_bytes, b"\0"), word_bytes, order)
-    return words
+        _write_words(target, rest.ljust(word_bytes, b"\0"), word_bytes, order)
 
 
-def _write_words(target: BinaryIO, data: bytes, word_bytes: int, order: str) -> int:
+def _write_words(target: BinaryIO, data: bytes, word_bytes: int, order: str) -> None:
     if not data:
-        return 0
+        return
     table = np.frombuffer(data, np.uint8).reshape(-1, word_bytes)
     if order == "little":
         table = table[:, ::-1]
     target.write(table.tobytes().hex("\n", word_bytes).encode() + b"\n")
-    return len(data) // word_bytes
 
 
 def read_hex(path: StrPath, size: int, *, word_bytes: int = 1, order: str = "little") -> bytes:
@@ -91,18 +89,11 @@ def read_hex(path: StrPath, size: int, *, word_bytes: int = 1, order: str = "lit
     check_words(word_bytes, order)
     expected = -(-size // word_bytes)
     data = bytearray()
-    try:
-        with Path(path).open("rb") as file:
-            for offset, token in _tokens(path, file):
-                data += _word(path, offset, token, word_bytes, order)
-                if len(data) > expected * word_bytes:
-                    raise FileFormatError(
-                        path, f"a word too many; expected {expected} words", offset
-                    )
-    except FileAccessError:
-        raise
-    except OSError as error:
-        raise FileAccessError.from_os(path, "read", error) from error
+    with opened(path) as file, explained(path):
+        for offset, token in _tokens(path, file):
+            data += _word(path, offset, token, word_bytes, order)
+            if len(data) > expected * word_bytes:
+                raise FileFormatError(path, f"a word too many; expected {expected} words", offset)
     if len(data) < expected * word_bytes:
         raise FileFormatError(
             path, f"{len(data) // word_bytes} words, expected {expected}; the file is truncated"
@@ -112,7 +103,7 @@ def read_hex(path: StrPath, size: int, *, word_bytes: int = 1, order: str = "lit
     return bytes(data[:size])
 
 
-def _tokens(path: StrPath, file: BinaryIO) -> Iterator[tuple[int, bytes]]:
+def _tokens(path: StrPath, file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
     """Each word with its place in the file, line by line; no line may be huge."""
     offset = 0
     while line := file.readline(_CHUNK):
@@ -127,6 +118,8 @@ def _word(path: StrPath, offset: int, token: bytes, word_bytes: int, order: str)
     shown = token[:40].decode("ascii", "replace")
     if token.startswith(b"@"):
         raise FileFormatError(path, f"address {shown}: only files without addresses", offset)
+    if token[:2].lower() == b"0x" and len(token) == 2 * word_bytes + 2:
+        raise FileFormatError(path, f"word {shown}: words are written without 0x", offset)
     if re.search(rb"[xXzZ?]", token):
         raise FileFormatError(path, f"word {shown} has x or z digits: it was not driven", offset)
     if len(token) != 2 * word_bytes:

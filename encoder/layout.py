@@ -24,6 +24,25 @@ INDEX_K0 = 8  # index bytes of one fractal row
 ZN_K = 2 * DENSE_K0  # sparse elements of one fractal row
 
 
+#: Most dimensions of a shape: NumPy 1 holds arrays of 32, and fractals have two more than rows.
+MAX_DIMENSIONS = 30
+
+
+def check_sizes(shape: tuple[int, ...]) -> None:
+    """Refuse a shape that no array can have.
+
+    Raises:
+        ShapeError: a negative size, too many dimensions, or more elements than memory has bytes.
+    """
+    if any(size < 0 for size in shape):
+        raise ShapeError(f"shape {shape}: a size is negative")
+    if len(shape) > MAX_DIMENSIONS:
+        raise ShapeError(f"shape {shape}: more than {MAX_DIMENSIONS} dimensions")
+    # Sizes of zero are passed over, as NumPy does: what is beside them must fit all the same.
+    if prod(max(size, 1) for size in shape) >= 1 << 62:
+        raise ShapeError(f"shape {shape}: no memory holds so many elements")
+
+
 def ceil_div(a: int, b: int) -> int:
     """a / b, rounded up."""
     return -(-a // b)
@@ -46,8 +65,7 @@ class Geometry:
             raise ArgumentError(f"kind {self.kind!r}: choose 'matrix' or 'conv'")
         if self.layout not in get_args(Layout):
             raise ArgumentError(f"layout {self.layout!r}: choose 'nd' or 'zn'")
-        if any(size < 0 for size in self.shape):
-            raise ShapeError(f"shape {self.shape}: a size is negative")
+        check_sizes(self.shape)
         if self.kind == "conv" and len(self.shape) != 4:
             raise ShapeError(
                 f"shape {self.shape}: a convolution weight has the four dimensions "

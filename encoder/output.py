@@ -26,10 +26,10 @@ def whole_file(path: StrPath, *, overwrite: bool = False) -> Iterator[BinaryIO]:
         FileAccessError: it is there already and overwrite is False, is no regular file, or the
             system refuses (no such folder, no permission, disk full).
     """
-    target = Path(path)
-    _refuse_existing(target, overwrite, folder=False)
+    _refuse_existing(Path(path), overwrite, folder=False)
+    target = Path(path).resolve()  # a link stays, and what it leads to is replaced
     temporary = _temporary(target)
-    with _explained(target):
+    with _explained(Path(path)):
         try:
             with temporary.open("xb+") as file:
                 yield file
@@ -54,15 +54,15 @@ def whole_folder(path: StrPath, *, marker: str, overwrite: bool = False) -> Iter
     Raises:
         FileAccessError: as for :func:`whole_file`.
     """
-    target = Path(path)
-    _refuse_existing(target, overwrite, folder=True)
+    _refuse_existing(Path(path), overwrite, folder=True)
+    target = Path(path).resolve()  # a link stays, and what it leads to is replaced
     replaced = target.is_dir() and any(target.iterdir())
     if replaced and not (target / marker).is_file():
         raise FileAccessError(
             path, f"is a folder without {marker}, so it is not ours to replace; name another one"
         )
     temporary, aside = _temporary(target), _temporary(target)
-    with _explained(target):
+    with _explained(Path(path)):
         try:
             temporary.mkdir()
             yield temporary
@@ -70,18 +70,19 @@ def whole_folder(path: StrPath, *, marker: str, overwrite: bool = False) -> Iter
                 with entry.open("rb") as file:
                     os.fsync(file.fileno())
             _sync_folder(temporary)
-            if replaced:
-                target.rename(aside)
             try:
-                temporary.rename(target)
-            except OSError:
                 if replaced:
+                    target.rename(aside)
+                temporary.rename(target)
+            finally:
+                # Whatever came between the two names, even Ctrl-C: the old folder goes back.
+                if replaced and not target.exists():
                     aside.rename(target)
-                raise
             _sync_folder(target.parent)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-            shutil.rmtree(aside, ignore_errors=True)
+            if target.exists():
+                shutil.rmtree(aside, ignore_errors=True)
 
 
 def _refuse_existing(target: Path, overwrite: bool, *, folder: bool) -> None:

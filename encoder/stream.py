@@ -79,9 +79,9 @@ class Tile:
         return replace(whole, shape=(self.m1 - self.m0, rows, self.k1 - self.k0))
 
 
-def tiles(geometry: Geometry, budget: int = BUDGET) -> Iterator[Tile]:
-    """Cut a weight into tiles of about ``budget`` elements, in C order where the layout allows."""
-    n, k, count = geometry.n, geometry.k, geometry.matrices
+def tiles(geometry: Geometry) -> Iterator[Tile]:
+    """Cut a weight into tiles of about BUDGET elements, in C order where the layout allows."""
+    budget, n, k, count = BUDGET, geometry.n, geometry.k, geometry.matrices
     if 0 in (n, k, count):
         return
     if n * k <= budget:

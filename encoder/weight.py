@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from operator import index as index_of
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -56,7 +57,11 @@ class SparseWeight:
 
     def __post_init__(self) -> None:
         """Check types and shapes; make the arrays contiguous."""
-        object.__setattr__(self, "shape", tuple(int(size) for size in self.shape))
+        try:
+            shape = tuple(index_of(size) for size in self.shape)
+        except TypeError:
+            raise ShapeError(f"shape {self.shape}: sizes are whole numbers") from None
+        object.__setattr__(self, "shape", shape)
         geometry = self.geometry
         for name, dtype, shape in (
             ("dense", np.int8, geometry.dense_shape),

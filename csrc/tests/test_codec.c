@@ -397,7 +397,7 @@ static void check_decode(const struct rule_bytes *b, const struct judged *wanted
                               guarded_int8(weight), guarded_uint64(faults)),
                 status);
     CHECK(is_intact(faults));
-    for (size_t kind = 1; kind < CUBE24_FAULT_KINDS; kind++)
+    for (size_t kind = 0; kind < CUBE24_FAULT_KINDS; kind++)
         CHECK_EQUAL(guarded_uint64(faults)[kind], wanted->faults[kind]);
     CHECK(wanted->total ? is_intact(weight) : holds(weight, wanted->weight));
     CHECK_EQUAL(cube24_decode(b->dense, b->index, b->n_stored, b->k_stored, b->n, b->k, flags,

@@ -28,6 +28,9 @@ from cube24.simulator import demo as digits
 
 GOOD, FAILED, BAD, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
 
+# Whether a path can be read is found out, and explained, by reading it.
+_PATH = click.Path(path_type=Path, readable=False)
+
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
@@ -59,7 +62,7 @@ def _options(*options: Callable[[_Command], _Command]) -> Callable[[_Command], _
 
 
 _weight_source = _options(
-    click.argument("source", type=click.Path(path_type=Path)),
+    click.argument("source", type=_PATH),
     click.option("--name", help="Member of an .npz or tensor of a .safetensors file."),
     click.option("--shape", type=_Shape(), help="Shape of a raw .bin file, such as 64,128."),
     click.option("--dtype", help="Type of a raw .bin file; only int8 is a weight.  [int8]"),
@@ -103,9 +106,7 @@ def cli() -> None:
 
 @cli.command("encode")
 @_weight_source
-@click.option(
-    "-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder or NAME.npz."
-)
+@click.option("-o", "--output", required=True, type=_PATH, help="Folder or NAME.npz.")
 @click.option(
     "--format",
     "format_",
@@ -167,13 +168,11 @@ def _encode(
 
 
 @cli.command("decode")
-@click.argument("source", type=click.Path(path_type=Path), required=False)
-@click.option(
-    "-o", "--output", required=True, type=click.Path(path_type=Path), help="NAME.npy or NAME.bin."
-)
+@click.argument("source", type=_PATH, required=False)
+@click.option("-o", "--output", required=True, type=_PATH, help="NAME.npy or NAME.bin.")
 @click.option("--strict", is_flag=True, help="Refuse what the encoder would not have written too.")
-@click.option("--dense", type=click.Path(path_type=Path), help="Dense bytes, without SOURCE.")
-@click.option("--index", type=click.Path(path_type=Path), help="Index bytes, without SOURCE.")
+@click.option("--dense", type=_PATH, help="Dense bytes, without SOURCE.")
+@click.option("--index", type=_PATH, help="Index bytes, without SOURCE.")
 @click.option("--shape", type=_Shape(), help="Shape of the weight that --dense and --index hold.")
 @click.option("--conv", "kind", flag_value="conv", default="matrix", help="It is a convolution.")
 @_layout
@@ -261,9 +260,7 @@ def _check(
 
 @cli.command("prune")
 @_weight_source
-@click.option(
-    "-o", "--output", required=True, type=click.Path(path_type=Path), help="NAME.npy or NAME.bin."
-)
+@click.option("-o", "--output", required=True, type=_PATH, help="NAME.npy or NAME.bin.")
 @click.option(
     "--policy",
     type=click.Choice(["magnitude", "first_two", "first_last"]),
@@ -302,7 +299,7 @@ def _prune(
 
 
 @cli.command("info")
-@click.argument("source", type=click.Path(path_type=Path), required=False)
+@click.argument("source", type=_PATH, required=False)
 @click.option("--name", help="Member of an .npz or tensor of a .safetensors file.")
 @_json
 def _info(source: Path | None, name: str | None, as_json: bool) -> int:
@@ -340,9 +337,7 @@ def _info(source: Path | None, name: str | None, as_json: bool) -> int:
 
 
 @cli.command("demo")
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), help="Folder for the vectors of each layer."
-)
+@click.option("-o", "--output", type=_PATH, help="Folder for the vectors of each layer.")
 @_layout
 @_overwrite
 def _demo(output: Path | None, layout: Any, overwrite: bool) -> int:

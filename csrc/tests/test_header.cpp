@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+// The header is C++ as well, and its functions link by their C names.
+#include "cube24.h"
+
+#include <cstdio>
+
+int main()
+{
+    const int8_t weight[4] = {0, 0, 0, 7};
+    int8_t dense[4];
+    uint8_t index;
+    const int status =
+        cube24_encode(weight, 1, 4, CUBE24_POLICY_ERROR, 0, dense, &index, nullptr);
+    const bool holds = status == CUBE24_OK && dense[0] == 0 && dense[1] == 7 && index == 0x8;
+    std::printf("test_header: 1 checks, %d failed\n", holds ? 0 : 1);
+    return holds ? 0 : 1;
+}

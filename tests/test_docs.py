@@ -1,0 +1,57 @@
+"""What the documents show is what the program does: every command and every example is run."""
+
+import doctest
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = sorted([ROOT / "README.md", *ROOT.glob("docs/*.md")])
+
+
+def commands(text: str) -> list[tuple[str, str]]:
+    """(command, output) of the console blocks of a document, in their order."""
+    found = []
+    for block in re.findall(r"^```console\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+            # A command goes on while its double quotes are open.
+            lines = part.splitlines(keepends=True)
+            end = next(
+                i for i in range(1, len(lines) + 1) if "".join(lines[:i]).count('"') % 2 == 0
+            )
+            found.append(("".join(lines[:end]).strip(), "".join(lines[end:])))
+    return found
+
+
+def test_the_readme_has_commands_to_test():
+    assert len(commands((ROOT / "README.md").read_text())) >= 6
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_the_commands_of_a_document_print_what_it_shows(document, tmp_path):
+    binaries = Path(sys.executable).parent
+    environment = {**os.environ, "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}"}
+    for command, shown in commands(document.read_text()):
+        got = subprocess.run(
+            command, shell=True, cwd=tmp_path, env=environment, text=True, stdout=subprocess.PIPE
+        )
+        assert got.returncode in (0, 1), command
+        assert got.stdout == shown, command
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_the_python_of_a_document_gives_what_it_shows(document, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = doctest.testfile(str(document), module_relative=False)
+    assert result.attempted > 0
+    assert result.failed == 0
+
+
+@pytest.mark.parametrize("document", [*DOCUMENTS, ROOT / "CONTRIBUTING.md"], ids=lambda p: p.name)
+def test_links_to_files_lead_somewhere(document):
+    for target in re.findall(r"\]\(([^)#:]+)[^):]*\)", document.read_text()):
+        assert (document.parent / target).exists(), target
