@@ -193,6 +193,64 @@ int cube24_conv_to_matrix(const int8_t *weight, size_t cout, size_t cin, size_t 
 int cube24_matrix_to_conv(const int8_t *matrix, size_t cout, size_t cin, size_t kh, size_t kw,
                           int8_t *weight, uint64_t *padding, uint64_t *first);
 
+/* --- the datapath of the unit --------------------------------------------------------------- */
+
+/* What the public documents leave open, as flags of cube24_mmad and cube24_mmad_sparse; without
+ * them: saturate, step by step, refuse an index of 3, follow the selection rule. */
+enum cube24_mmad_flags {
+    CUBE24_WRAP = 0x200,           /* wrap modulo 2^32 instead of saturating */
+    CUBE24_INDEX3_NOTHING = 0x400, /* a slot with index 3 selects nothing, and is not refused */
+    CUBE24_PAIR20_TABLE = 0x800,   /* slot 1 of the pair (2, 0) selects element 2, not 1 */
+    CUBE24_GRAIN_INSTRUCTION = 0x1000 /* all products of the call are summed exactly first */
+};
+
+/* Start an m x n result: zero, or the bias of its column. Only these elements are written.
+ *   c      Nz fractals (N1, M1, 16, 16), N1 = ceil(n / 16), M1 = ceil(m / 16)
+ *   bias   n, or NULL for zero */
+int cube24_mmad_start(int32_t *c, size_t m, size_t n, const int32_t *bias);
+
+/* c += a x b, dense. One step of the hardware takes 32 of k: their products are summed exactly and
+ * the sum is added to c, saturating; the steps go from low to high k. Elements of a and b beyond m,
+ * n and k take no part, whatever they are.
+ *   a      Zz fractals (M1, K1, 16, 32), K1 = ceil(k / 32)
+ *   b      Zn fractals (K1, N1, 16, 32)
+ *   c      Nz fractals (N1, M1, 16, 16); only the m x n elements are read and written */
+int cube24_mmad(const int8_t *a, const int8_t *b, size_t m, size_t n, size_t k, uint32_t flags,
+                int32_t *c);
+
+/* c += a x b, b being 2:4. One step takes 64 of k, that is 16 groups: slot 0 of group g takes
+ * element 4g + i0 of a, slot 1 element 4g + i1 + 1, whatever the weights are. The rest as above; k
+ * counts elements of a.
+ *   a       Zz fractals (M1, 2 * K1, 16, 32), K1 = ceil(k / 64)
+ *   dense   Zn fractals (K1, N1, 16, 32)
+ *   index   Zn fractals (K1, N1, 16, 8)
+ *   place   may be NULL; on CUBE24_E_REFUSED the first index of 3, in the order of the bytes: row
+ *           is the column n, group counts from the start of k
+ * CUBE24_E_REFUSED: an index of 3 in the first n columns and the groups of k; c is untouched. */
+int cube24_mmad_sparse(const int8_t *a, const int8_t *dense, const uint8_t *index, size_t m,
+                       size_t n, size_t k, uint32_t flags, int32_t *c, cube24_place *place);
+
+/* The geometry of an img2col: an image of c1 blocks of 32 channels and a kernel on it. */
+typedef struct cube24_image {
+    size_t c1, h, w;
+    size_t kernel_h, kernel_w;
+    size_t stride_h, stride_w;
+    size_t dilation_h, dilation_w;
+    size_t pad_top, pad_left, pad_bottom, pad_right;
+} cube24_image;
+
+/* Output height and width of an image; CUBE24_E_SIZE if a size is zero where it must not be, the
+ * kernel does not fit, or a number is beyond 2^31. */
+int cube24_image_output(const cube24_image *image, size_t *height, size_t *width);
+
+/* img2col: rows m_start.. of the output positions (row-major), columns k_start.. of the K order
+ * (C1, Kh, Kw, 32), as Zz fractals (ceil(m / 16), k / 32, 16, 32). k_start and k are multiples of
+ * 32. Rows beyond m in the last fractals are written as zero; positions in the padding of the image
+ * hold `pad`.
+ *   x   NC1HWC0 image of one batch, (c1, h, w, 32) */
+int cube24_load3d(const cube24_image *image, const int8_t *x, size_t m_start, size_t m,
+                  size_t k_start, size_t k, int pad, int8_t *out);
+
 /* cffi: end */
 
 #ifdef __cplusplus

@@ -1,10 +1,48 @@
 """The unit that reads the bytes.
 
-``functional`` computes what the emitted dense and index bytes stand for, exactly and without
-instructions or time; ``dense`` is the independent computation from the original weights that it is
-compared with; ``demo`` runs both on a real network.
+``Unit`` runs matrix multiplications, convolutions and fully connected layers as programs of
+instructions on byte-addressed memories. ``functional`` computes the same without instructions;
+``dense`` is the independent computation from the original weights that both are compared with;
+``demo`` is a real network.
 """
 
 from cube24.simulator import demo, dense, functional
+from cube24.simulator.config import PRESETS, ConfigError, UnitConfig
+from cube24.simulator.isa import Program, ProgramError
+from cube24.simulator.machine import (
+    AlignmentError,
+    CapacityError,
+    ExecutionError,
+    FlagError,
+    IllegalIndexError,
+    RangeError,
+    UnsupportedError,
+)
+from cube24.simulator.requant import Requant, RequantError
+from cube24.simulator.tiler import Tile, TilingError
+from cube24.simulator.unit import MismatchError, Run, Unit
 
-__all__ = ["demo", "dense", "functional"]
+__all__ = [
+    "PRESETS",
+    "AlignmentError",
+    "CapacityError",
+    "ConfigError",
+    "ExecutionError",
+    "FlagError",
+    "IllegalIndexError",
+    "MismatchError",
+    "Program",
+    "ProgramError",
+    "RangeError",
+    "Requant",
+    "RequantError",
+    "Run",
+    "Tile",
+    "TilingError",
+    "Unit",
+    "UnitConfig",
+    "UnsupportedError",
+    "demo",
+    "dense",
+    "functional",
+]

@@ -94,22 +94,21 @@ static void mend_index(uint8_t *index, size_t size)
                 index[i] = (uint8_t)(index[i] & ~(3U << shift));
 }
 
-static struct stored take_stored(struct input *in)
+/* Sizes and path; the buffers are for the caller to make. */
+static struct stored take_shape(struct input *in)
 {
     struct stored s;
     s.path = take_path(in);
     s.n_stored = take(in, 9);
     s.k_stored = 8 * take(in, 33);
     /* mostly little or no padding: else strict hardly ever accepts */
-    const size_t rows_off = take(in, 4), columns_off = take(in, 24), mend = take(in, 2);
+    const size_t rows_off = take(in, 4), columns_off = take(in, 24);
     s.n = s.n_stored > rows_off ? s.n_stored - rows_off : 0;
     s.k = s.k_stored > columns_off ? s.k_stored - columns_off : 0;
     s.dense_size = s.n_stored * s.k_stored / 2;
     s.index_size = s.n_stored * s.k_stored / 8;
-    s.index = take_bytes(in, s.index_size);
-    s.dense = take_bytes(in, s.dense_size);
-    if (mend)
-        mend_index(s.index, s.index_size);
+    s.index = NULL;
+    s.dense = NULL;
     return s;
 }
 
@@ -256,28 +255,68 @@ static uint64_t count_always_refused(const struct stored *s)
     return count;
 }
 
-static void fuzz_decode(struct input *in)
+/* All of the laws above: refused exactly if section 8 says so, strictly exactly if the encoder
+ * would have written other bytes, and never accepted as another weight. */
+static void law_decode(const struct stored *s)
 {
-    struct stored s = take_stored(in);
-    int8_t *weight = buffer(s.n * s.k);
+    int8_t *weight = buffer(s->n * s->k);
     uint64_t faults[CUBE24_FAULT_KINDS];
-    const uint64_t refused = count_always_refused(&s);
-    int accepted =
-        cube24_decode(s.dense, s.index, s.n_stored, s.k_stored, s.n, s.k, s.path, weight, faults);
-    LAW(accepted == (refused ? CUBE24_E_REFUSED : CUBE24_OK));
-    LAW(law_list(&s, s.path, faults) == refused);
+    const uint64_t refused = count_always_refused(s);
+    int status = cube24_decode(s->dense, s->index, s->n_stored, s->k_stored, s->n, s->k, s->path,
+                               weight, faults);
+    LAW(status == (refused ? CUBE24_E_REFUSED : CUBE24_OK));
+    LAW(law_list(s, s->path, faults) == refused);
 
     int canonical = 0;
-    if (accepted == CUBE24_OK) {
-        law_selection(&s, weight);
-        canonical = law_encode_again(&s, weight);
+    if (status == CUBE24_OK) {
+        law_selection(s, weight);
+        canonical = law_encode_again(s, weight);
     }
-    accepted = cube24_decode(s.dense, s.index, s.n_stored, s.k_stored, s.n, s.k,
-                             s.path | CUBE24_STRICT, weight, faults);
-    LAW(accepted == (canonical ? CUBE24_OK : CUBE24_E_REFUSED));
-    LAW((law_list(&s, s.path | CUBE24_STRICT, faults) == 0) == canonical);
-    if (accepted == CUBE24_OK)
-        law_selection(&s, weight);
+    status = cube24_decode(s->dense, s->index, s->n_stored, s->k_stored, s->n, s->k,
+                           s->path | CUBE24_STRICT, weight, faults);
+    LAW(status == (canonical ? CUBE24_OK : CUBE24_E_REFUSED));
+    LAW((law_list(s, s->path | CUBE24_STRICT, faults) == 0) == canonical);
+    if (status == CUBE24_OK)
+        law_selection(s, weight);
+    free(weight);
+}
+
+/* Bytes from anywhere. */
+static void fuzz_decode(struct input *in)
+{
+    struct stored s = take_shape(in);
+    const size_t mend = take(in, 2);
+    s.index = take_bytes(in, s.index_size);
+    s.dense = take_bytes(in, s.dense_size);
+    if (mend)
+        mend_index(s.index, s.index_size);
+    law_decode(&s);
+    stored_free(&s);
+}
+
+/* Bytes that the encoder wrote, and up to three of them changed: what lies near to canonical, and
+ * is not found from afar. */
+static void fuzz_spoiled(struct input *in)
+{
+    struct stored s = take_shape(in);
+    const size_t spoils = take(in, 4);
+    s.dense = buffer(s.dense_size);
+    s.index = buffer(s.index_size);
+    struct input choices = {in->data, in->size < 9 ? in->size : 9};
+    int8_t *weight = take_bytes(in, s.n * s.k);
+    if (s.n != 0 && s.k != 0)
+        LAW(cube24_prune(weight, s.n, s.k, CUBE24_POLICY_FIRST_TWO, weight, NULL) == CUBE24_OK);
+    encode_padded(&s, weight, s.dense, s.index);
+    for (size_t i = 0; i < spoils && s.index_size != 0; i++) {
+        const size_t low = take(&choices, 256), high = take(&choices, 256);
+        const size_t at = (low + 256 * high) % (s.dense_size + s.index_size);
+        const uint8_t value = (uint8_t)take(&choices, 256);
+        if (at < s.dense_size)
+            s.dense[at] = (int8_t)value;
+        else
+            s.index[at - s.dense_size] = value;
+    }
+    law_decode(&s);
     free(weight);
     stored_free(&s);
 }
@@ -528,7 +567,7 @@ static void fuzz_bits(struct input *in)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static void (*const TARGETS[])(struct input *) = {
-        fuzz_decode, fuzz_encode, fuzz_zn, fuzz_conv, fuzz_bits,
+        fuzz_decode, fuzz_spoiled, fuzz_encode, fuzz_zn, fuzz_conv, fuzz_bits,
     };
     struct input in = {data, size};
     TARGETS[take(&in, sizeof TARGETS / sizeof TARGETS[0])](&in);

@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The datapath of the unit: dense and sparse matrix multiply-add on fractals, and img2col. The
+ * reference, written so that a compiler can vectorise it: a step of the hardware is computed for
+ * one column of b and 16 rows of a at a time.
+ */
+#include <string.h>
+
+#include "format.h"
+#include "sizes.h"
+
+enum {
+    M0 = 16,           /* rows of a fractal of a and c */
+    N0 = 16,           /* columns of a fractal of b and c */
+    K0 = 32,           /* bytes of a fractal row of a and b */
+    INDEX_K0 = 8,      /* bytes of a fractal row of the index */
+    SPARSE_K = 2 * K0, /* elements of k in one sparse step */
+    STEP_GROUPS = SPARSE_K / GROUP,
+    FRACTAL = M0 * K0,
+    INDEX_FRACTAL = N0 * INDEX_K0,
+    C_FRACTAL = M0 * N0
+};
+
+/* The elements of a that one step reads, transposed: 16 rows side by side for each k. int16, so
+ * that a product of two fits a multiplication that every machine has. */
+typedef int16_t step_rows[SPARSE_K][M0];
+
+/* Load `fractals` neighbouring fractals of a; what lies beyond `left` elements of k is zero. */
+static void load_step(const int8_t *a, size_t fractals, size_t left, step_rows rows)
+{
+    for (size_t k = 0; k < fractals * K0; k++)
+        for (size_t m = 0; m < M0; m++)
+            rows[k][m] = k < left ? a[k / K0 * FRACTAL + m * K0 + k % K0] : 0;
+}
+
+static void add_products(int32_t sums[M0], const int16_t row[M0], int16_t weight)
+{
+    for (size_t m = 0; m < M0; m++)
+        sums[m] += row[m] * weight;
+}
+
+/* The exact sums of one dense step for one column of b. */
+static void dense_column(step_rows rows, const int8_t *b, int32_t sums[M0])
+{
+    for (size_t k = 0; k < K0; k++)
+        add_products(sums, rows[k], b[k]);
+}
+
+/* The exact sums of one sparse step for one column: the index alone decides what is selected. */
+static void sparse_column(step_rows rows, const int8_t *dense, const uint8_t *index,
+                          uint32_t flags, int32_t sums[M0])
+{
+    for (size_t g = 0; g < STEP_GROUPS; g++) {
+        const unsigned pair = pair_of_byte(index[g / 2], g % 2);
+        const unsigned first = pair_i0(pair);
+        const unsigned second =
+            flags & CUBE24_PAIR20_TABLE && pair == pack_pair(2, 0) ? 2 : pair_i1(pair) + 1;
+        if (first < GROUP - 1)
+            add_products(sums, rows[GROUP * g + first], dense[2 * g]);
+        if (second < GROUP)
+            add_products(sums, rows[GROUP * g + second], dense[2 * g + 1]);
+    }
+}
+
+static int32_t accumulate(int32_t c, int32_t sum, uint32_t flags)
+{
+    if (flags & CUBE24_WRAP)
+        return (int32_t)((uint32_t)c + (uint32_t)sum);
+    const int64_t exact = (int64_t)c + sum;
+    return exact > INT32_MAX ? INT32_MAX : exact < INT32_MIN ? INT32_MIN : (int32_t)exact;
+}
+
+static size_t least(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+/* b, and for a sparse b its index; k_step elements of a meet one fractal row of b. */
+struct operand {
+    const int8_t *values;
+    const uint8_t *index; /* NULL: dense */
+    size_t k_step;
+};
+
+/* The exact sums of one step for column `column` of block (step, j) of b. */
+static void step_column(step_rows rows, const struct operand *b, size_t block, size_t column,
+                        uint32_t flags, int32_t sums[M0])
+{
+    const int8_t *values = b->values + block * FRACTAL + column * K0;
+    if (b->index)
+        sparse_column(rows, values, b->index + block * INDEX_FRACTAL + column * INDEX_K0, flags,
+                      sums);
+    else
+        dense_column(rows, values, sums);
+}
+
+static void add_column(int32_t *c_column, const int32_t sums[M0], size_t rows, uint32_t flags)
+{
+    for (size_t row = 0; row < rows; row++)
+        c_column[row * N0] = accumulate(c_column[row * N0], sums[row], flags);
+}
+
+/* Step after step: after each, its sums are added to c. */
+static void multiply_by_step(const int8_t *a, const struct operand *b, size_t m, size_t n,
+                             size_t k, uint32_t flags, int32_t *c)
+{
+    const size_t m1 = ceil_div(m, M0), n1 = ceil_div(n, N0), steps = ceil_div(k, b->k_step);
+    const size_t fractals = b->k_step / K0; /* of a in one step */
+    for (size_t i = 0; i < m1; i++) {
+        for (size_t s = 0; s < steps; s++) {
+            step_rows rows;
+            load_step(a + (i * steps + s) * fractals * FRACTAL, fractals, k - s * b->k_step, rows);
+            for (size_t column = 0; column < n; column++) {
+                int32_t sums[M0] = {0};
+                const size_t j = column / N0;
+                step_column(rows, b, s * n1 + j, column % N0, flags, sums);
+                add_column(c + (j * m1 + i) * C_FRACTAL + column % N0, sums,
+                           least(M0, m - i * M0), flags);
+            }
+        }
+    }
+}
+
+/* All steps, then one addition to c. Slow: it loads the rows anew for each column. The sums are
+ * exact: sizes_fit has seen to it that they cannot leave int32. */
+static void multiply_whole(const int8_t *a, const struct operand *b, size_t m, size_t n, size_t k,
+                           uint32_t flags, int32_t *c)
+{
+    const size_t m1 = ceil_div(m, M0), n1 = ceil_div(n, N0), steps = ceil_div(k, b->k_step);
+    const size_t fractals = b->k_step / K0;
+    for (size_t i = 0; i < m1; i++) {
+        for (size_t column = 0; column < n; column++) {
+            int32_t sums[M0] = {0};
+            const size_t j = column / N0;
+            for (size_t s = 0; s < steps; s++) {
+                step_rows rows;
+                load_step(a + (i * steps + s) * fractals * FRACTAL, fractals, k - s * b->k_step,
+                          rows);
+                step_column(rows, b, s * n1 + j, column % N0, flags, sums);
+            }
+            add_column(c + (j * m1 + i) * C_FRACTAL + column % N0, sums, least(M0, m - i * M0),
+                       flags);
+        }
+    }
+}
+
+static void multiply(const int8_t *a, const struct operand *b, size_t m, size_t n, size_t k,
+                     uint32_t flags, int32_t *c)
+{
+    if (flags & CUBE24_GRAIN_INSTRUCTION)
+        multiply_whole(a, b, m, n, k, flags, c);
+    else
+        multiply_by_step(a, b, m, n, k, flags, c);
+}
+
+/* The first index of 3 in the first n columns and k elements; 1 if there is one. */
+static int find_index3(const uint8_t *index, size_t n, size_t k, cube24_place *place)
+{
+    const size_t n1 = ceil_div(n, N0);
+    for (size_t s = 0; s < ceil_div(k, SPARSE_K); s++) {
+        const size_t groups = least(STEP_GROUPS, ceil_div(k - s * SPARSE_K, GROUP));
+        for (size_t column = 0; column < n; column++) {
+            const uint8_t *bytes = index + ((s * n1 + column / N0) * N0 + column % N0) * INDEX_K0;
+            for (size_t g = 0; g < groups; g++) {
+                const unsigned pair = pair_of_byte(bytes[g / 2], g % 2);
+                if (pair_i0(pair) != 3 && pair_i1(pair) != 3)
+                    continue;
+                if (place) {
+                    place->row = column;
+                    place->group = s * STEP_GROUPS + g;
+                    place->fault = CUBE24_FAULT_INDEX3;
+                }
+                return 1;
+            }
+        }
+    }
+    return 0;
+}
+
+/* 1 if the fractals of an m x n x k multiplication can exist, and no exact sum of its products
+ * (each at most 2^14) can leave int32. Far beyond the 4095 of an instruction. */
+static int sizes_fit(size_t m, size_t n, size_t k)
+{
+    return m <= 1 << 24 && n <= 1 << 24 && k < 1 << 16;
+}
+
+int cube24_mmad_start(int32_t *c, size_t m, size_t n, const int32_t *bias)
+{
+    if (!sizes_fit(m, n, 0))
+        return CUBE24_E_SIZE;
+    if (m == 0 || n == 0)
+        return CUBE24_OK;
+    if (!c)
+        return CUBE24_E_ARGUMENT;
+    const size_t m1 = ceil_div(m, M0);
+    for (size_t row = 0; row < m; row++)
+        for (size_t column = 0; column < n; column++)
+            c[((column / N0 * m1 + row / M0) * M0 + row % M0) * N0 + column % N0] =
+                bias ? bias[column] : 0;
+    return CUBE24_OK;
+}
+
+int cube24_mmad(const int8_t *a, const int8_t *b, size_t m, size_t n, size_t k, uint32_t flags,
+                int32_t *c)
+{
+    if (!sizes_fit(m, n, k))
+        return CUBE24_E_SIZE;
+    if (flags & ~(uint32_t)(CUBE24_WRAP | CUBE24_GRAIN_INSTRUCTION))
+        return CUBE24_E_ARGUMENT;
+    if (m == 0 || n == 0 || k == 0)
+        return CUBE24_OK;
+    if (!a || !b || !c)
+        return CUBE24_E_ARGUMENT;
+    const struct operand operand = {b, NULL, K0};
+    multiply(a, &operand, m, n, k, flags, c);
+    return CUBE24_OK;
+}
+
+int cube24_mmad_sparse(const int8_t *a, const int8_t *dense, const uint8_t *index, size_t m,
+                       size_t n, size_t k, uint32_t flags, int32_t *c, cube24_place *place)
+{
+    if (!sizes_fit(m, n, k))
+        return CUBE24_E_SIZE;
+    if (flags & ~(uint32_t)(CUBE24_WRAP | CUBE24_GRAIN_INSTRUCTION | CUBE24_INDEX3_NOTHING |
+                            CUBE24_PAIR20_TABLE))
+        return CUBE24_E_ARGUMENT;
+    if (m == 0 || n == 0 || k == 0)
+        return CUBE24_OK;
+    if (!a || !dense || !index || !c)
+        return CUBE24_E_ARGUMENT;
+    if (!(flags & CUBE24_INDEX3_NOTHING) && find_index3(index, n, k, place))
+        return CUBE24_E_REFUSED;
+    const struct operand operand = {dense, index, SPARSE_K};
+    multiply(a, &operand, m, n, k, flags, c);
+    return CUBE24_OK;
+}
+
+/* --- img2col -------------------------------------------------------------------------------- */
+
+/* Output positions along one axis; 0 if the kernel does not fit. */
+static size_t positions(size_t size, size_t before, size_t after, size_t kernel, size_t stride,
+                        size_t dilation)
+{
+    const size_t padded = size + before + after, span = (kernel - 1) * dilation + 1;
+    return padded < span ? 0 : (padded - span) / stride + 1;
+}
+
+int cube24_image_output(const cube24_image *image, size_t *height, size_t *width)
+{
+    if (!image || !height || !width)
+        return CUBE24_E_ARGUMENT;
+    const size_t counts[] = {
+        image->c1,         image->h,          image->w,          image->kernel_h,
+        image->kernel_w,   image->stride_h,   image->stride_w,   image->dilation_h,
+        image->dilation_w, image->pad_top,    image->pad_left,   image->pad_bottom,
+        image->pad_right,
+    };
+    const size_t positive = 9; /* the first nine must not be zero */
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
+        if ((i < positive && counts[i] == 0) || counts[i] > INT16_MAX)
+            return CUBE24_E_SIZE;
+    *height = positions(image->h, image->pad_top, image->pad_bottom, image->kernel_h,
+                        image->stride_h, image->dilation_h);
+    *width = positions(image->w, image->pad_left, image->pad_right, image->kernel_w,
+                       image->stride_w, image->dilation_w);
+    return *height && *width ? CUBE24_OK : CUBE24_E_SIZE;
+}
+
+int cube24_load3d(const cube24_image *image, const int8_t *x, size_t m_start, size_t m,
+                  size_t k_start, size_t k, int pad, int8_t *out)
+{
+    size_t height, width;
+    const int status = cube24_image_output(image, &height, &width);
+    if (status != CUBE24_OK)
+        return status;
+    const size_t taps = image->kernel_h * image->kernel_w, columns = image->c1 * taps * K0;
+    if (m_start > height * width || m > height * width - m_start || k_start % K0 || k % K0 ||
+        k_start > columns || k > columns - k_start)
+        return CUBE24_E_SIZE;
+    if (m == 0 || k == 0)
+        return CUBE24_OK;
+    if (!x || !out || pad < INT8_MIN || pad > INT8_MAX)
+        return CUBE24_E_ARGUMENT;
+    for (size_t i = 0; i < ceil_div(m, M0); i++) {
+        for (size_t block = k_start / K0; block < (k_start + k) / K0; block++) {
+            const size_t c1 = block / taps, tap = block % taps;
+            for (size_t row = 0; row < M0; row++, out += K0) {
+                if (i * M0 + row >= m) {
+                    memset(out, 0, K0);
+                    continue;
+                }
+                const size_t at = m_start + i * M0 + row;
+                /* Coordinates in the padded image; they cannot be beyond its end. */
+                const size_t y = at / width * image->stride_h +
+                                 tap / image->kernel_w * image->dilation_h;
+                const size_t z = at % width * image->stride_w +
+                                 tap % image->kernel_w * image->dilation_w;
+                if (y < image->pad_top || y - image->pad_top >= image->h ||
+                    z < image->pad_left || z - image->pad_left >= image->w)
+                    memset(out, pad, K0);
+                else
+                    memcpy(out,
+                           x + ((c1 * image->h + y - image->pad_top) * image->w + z -
+                                image->pad_left) *
+                                   K0,
+                           K0);
+            }
+        }
+    }
+    return CUBE24_OK;
+}

@@ -1,0 +1,355 @@
+"""The instructions of the unit as plain data, and programs of them as text.
+
+A program is a list of buffers in global memory (GM) and a list of instructions. One line of text is
+one of them: its name, then ``field=value``; ``#`` starts a comment. Fields with a default may be
+left out. Numbers may be hexadecimal. docs/unit.md describes every instruction and has a program
+written by hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import MISSING, dataclass, fields
+from typing import Any, ClassVar
+
+from cube24.encoder import Cube24Error
+from cube24.encoder.arrayfile import explained, opened
+from cube24.encoder.errors import FileFormatError, StrPath
+from cube24.encoder.output import whole_file
+
+#: The pipes; each runs its instructions in order.
+PIPES = ("MTE2", "MTE1", "M", "FIX")
+
+
+class ProgramError(Cube24Error, ValueError):
+    """Text that is no program: what is wrong, with the line."""
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """Base of all instructions: a name in text and a pipe that runs it."""
+
+    name: ClassVar[str]
+    pipe: ClassVar[str]
+
+    def __str__(self) -> str:
+        """The instruction as a line of text, without the fields that have their defaults."""
+        words = [self.name]
+        for spec in fields(self):
+            value = getattr(self, spec.name)
+            if spec.default is MISSING or value != spec.default:
+                words.append(f"{spec.name}={_text(spec.name, value)}")
+        return " ".join(words)
+
+
+_ADDRESSES = {"dst", "src", "dense", "index", "a", "b", "c", "bias", "words", "at"}
+
+
+def _text(name: str, value: object) -> str:
+    return hex(value) if name in _ADDRESSES and isinstance(value, int) else str(value)
+
+
+@dataclass(frozen=True)
+class CopyIn(Instruction):
+    """GM -> L1: ``bursts`` pieces of ``bytes``, at distances ``src_stride`` and ``dst_stride``."""
+
+    name, pipe = "copy_in", "MTE2"
+    dst: int
+    src: int
+    bytes: int
+    bursts: int = 1
+    src_stride: int = 0
+    dst_stride: int = 0
+
+
+@dataclass(frozen=True)
+class Nd2Nz(Instruction):
+    """GM -> L1: ``rows`` rows of ``bytes`` to Nz, (ceil(bytes / 32), dst_rows, 32).
+
+    A row that is no multiple of 32 bytes is filled with zeros. Rows beyond ``rows`` stay as they
+    are.
+    """
+
+    name, pipe = "nd2nz", "MTE2"
+    dst: int
+    src: int
+    rows: int
+    bytes: int
+    src_stride: int
+    dst_rows: int
+
+
+@dataclass(frozen=True)
+class Load2D(Instruction):
+    """L1 -> L0A or L0B: ``repeat`` fractals of 512 bytes.
+
+    Fractal i is read from ``src`` + 512 * (start + i * stride) and written to ``dst`` +
+    512 * i * (gap + 1).
+    """
+
+    name, pipe = "load2d", "MTE1"
+    to: str  # L0A | L0B
+    dst: int
+    src: int
+    repeat: int
+    start: int = 0
+    stride: int = 1
+    gap: int = 0
+
+
+@dataclass(frozen=True)
+class Load3D(Instruction):
+    """L1 -> L0A: img2col of an NC1HWC0 image (c1, h, w, 32) at ``src``.
+
+    Rows m_start..m_start + m of the output positions, columns k_start..k_start + k of the K order
+    (C1, Kh, Kw, 32). The padding of the image holds ``pad``.
+    """
+
+    name, pipe = "load3d", "MTE1"
+    dst: int
+    src: int
+    c1: int
+    h: int
+    w: int
+    kernel_h: int
+    kernel_w: int
+    m_start: int
+    m: int
+    k_start: int
+    k: int
+    stride_h: int = 1
+    stride_w: int = 1
+    dilation_h: int = 1
+    dilation_w: int = 1
+    pad_top: int = 0
+    pad_left: int = 0
+    pad_bottom: int = 0
+    pad_right: int = 0
+    pad: int = 0
+
+
+@dataclass(frozen=True)
+class LoadSparse(Instruction):
+    """LoadDataWithSparse, L1 -> L0B and index buffer: ``repeat`` consecutive fractals.
+
+    Dense fractals of 512 bytes from ``dense`` + 512 * start to ``dst``, and the index fractals of
+    128 bytes from ``index`` + 128 * start to a quarter of ``dst`` in the index buffer. No stride,
+    no transposition.
+    """
+
+    name, pipe = "load_sparse", "MTE1"
+    dst: int
+    dense: int
+    index: int
+    repeat: int
+    start: int = 0
+
+
+@dataclass(frozen=True)
+class LoadBias(Instruction):
+    """L1 -> bias table: ``bytes`` bytes, one int32 a column."""
+
+    name, pipe = "load_bias", "MTE1"
+    dst: int
+    src: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class LoadParams(Instruction):
+    """L1 -> fixpipe buffer: ``bytes`` bytes, one 64-bit requantisation word a column."""
+
+    name, pipe = "load_params", "FIX"
+    dst: int
+    src: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Mmad(Instruction):
+    """C = A x B, dense. start: ``zero``, ``keep`` (add to what L0C holds) or ``bias``."""
+
+    name, pipe = "mmad", "M"
+    c: int
+    a: int
+    b: int
+    m: int
+    n: int
+    k: int
+    start: str = "zero"
+    bias: int = 0
+    unit_flag: int = 0
+
+
+@dataclass(frozen=True)
+class MmadSparse(Mmad):
+    """MmadWithSparse: C = A x B, B being 2:4; k counts elements of A."""
+
+    name = "mmad_sparse"
+
+
+@dataclass(frozen=True)
+class Fixpipe(Instruction):
+    """L0C -> GM or L1: m x n results, as int32 or requantised.
+
+    mode: ``int32``; ``req8`` and ``deqf16`` (one word for all columns: ``words`` is the word);
+    ``vreq8`` and ``vdeqf16`` (one a column: ``words`` is their address in the fixpipe buffer).
+    relu: ``none``, ``relu`` or ``leaky`` (times ``alpha``). layout ``nd``: rows at a distance of
+    ``stride`` elements; ``nz``: fractals (N1, stride / 16, 16, N0), N0 = 16, or 32 for int8.
+    """
+
+    name, pipe = "fixpipe", "FIX"
+    to: str  # GM | L1
+    dst: int
+    src: int
+    m: int
+    n: int
+    stride: int
+    mode: str = "int32"
+    words: int = 0
+    relu: str = "none"
+    alpha: float = 0.0
+    layout: str = "nd"
+    unit_flag: int = 0
+
+
+@dataclass(frozen=True)
+class SetFlag(Instruction):
+    """Tell pipe ``to`` that pipe ``of`` has come here."""
+
+    name, pipe = "set_flag", ""
+    of: str
+    to: str
+    id: int
+
+
+@dataclass(frozen=True)
+class WaitFlag(Instruction):
+    """Let pipe ``to`` wait until pipe ``of`` has set the flag; the flag is cleared."""
+
+    name, pipe = "wait_flag", ""
+    of: str
+    to: str
+    id: int
+
+
+@dataclass(frozen=True)
+class Barrier(Instruction):
+    """Let pipe ``on`` finish what it has before it goes on."""
+
+    name, pipe = "barrier", ""
+    on: str
+
+
+INSTRUCTIONS: dict[str, type[Instruction]] = {
+    kind.name: kind
+    for kind in (
+        CopyIn, Nd2Nz, Load2D, Load3D, LoadSparse, LoadBias, LoadParams, Mmad, MmadSparse, Fixpipe,
+        SetFlag, WaitFlag, Barrier,
+    )
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """A named piece of global memory: the program's inputs and outputs."""
+
+    name: str
+    at: int
+    bytes: int
+
+    def __str__(self) -> str:
+        """The buffer as a line of text."""
+        return f"buffer name={self.name} at={self.at:#x} bytes={self.bytes}"
+
+
+@dataclass(frozen=True)
+class Program:
+    """Buffers and instructions. Equal programs have equal text."""
+
+    buffers: tuple[Buffer, ...]
+    instructions: tuple[Instruction, ...]
+
+    def __str__(self) -> str:
+        """The program as text, which ``parse`` reads."""
+        return "".join(f"{line}\n" for line in (*self.buffers, *self.instructions))
+
+    def save(self, path: StrPath, *, overwrite: bool = False) -> None:
+        """Write the program as text.
+
+        Raises:
+            FileAccessError: it is there already, or the system refuses.
+        """
+        with whole_file(path, overwrite=overwrite) as file:
+            file.write(str(self).encode())
+
+    @classmethod
+    def parse(cls, text: str) -> Program:
+        """Read a program from text.
+
+        Raises:
+            ProgramError: a line is no instruction; with its number.
+        """
+        buffers, instructions = [], []
+        for number, line in enumerate(text.splitlines(), 1):
+            words = line.partition("#")[0].split()
+            if not words:
+                continue
+            try:
+                item = _parse(words)
+            except ProgramError as error:
+                raise ProgramError(f"line {number}: {error}") from None
+            if isinstance(item, Buffer):
+                buffers.append(item)
+            else:
+                instructions.append(item)
+        return cls(tuple(buffers), tuple(instructions))
+
+    @classmethod
+    def load(cls, path: StrPath) -> Program:
+        """Read a program from a text file.
+
+        Raises:
+            FileAccessError: the system refuses.
+            FileFormatError: it is no program; with the line.
+        """
+        with opened(path) as file, explained(path):
+            data = file.read()
+        try:
+            return cls.parse(data.decode("utf-8"))
+        except (ProgramError, UnicodeDecodeError) as error:
+            raise FileFormatError(path, str(error)) from error
+
+
+def _parse(words: list[str]) -> Buffer | Instruction:
+    name, *rest = words
+    kind: type[Any] | None = Buffer if name == "buffer" else INSTRUCTIONS.get(name)
+    if kind is None:
+        raise ProgramError(f"unknown instruction {name!r}; known: buffer, {_list(INSTRUCTIONS)}")
+    specs = {spec.name: spec for spec in fields(kind)}
+    values: dict[str, Any] = {}
+    for word in rest:
+        key, equals, text = word.partition("=")
+        if not equals or key not in specs:
+            raise ProgramError(f"{name} has no field {key!r}; it has: {_list(specs)}")
+        if key in values:
+            raise ProgramError(f"{name}: field {key} stands twice")
+        values[key] = _value(name, key, str(specs[key].type), text)
+    missing = [key for key, spec in specs.items() if spec.default is MISSING and key not in values]
+    if missing:
+        raise ProgramError(f"{name} lacks {_list(missing)}")
+    item: Buffer | Instruction = kind(**values)
+    return item
+
+
+def _value(name: str, key: str, kind: str, text: str) -> int | float | str:
+    try:
+        if kind == "int":
+            return int(text, 0)
+        return float(text) if kind == "float" else text
+    except ValueError:
+        raise ProgramError(f"{name}: {key}={text} is no number") from None
+
+
+def _list(names: Iterable[str]) -> str:
+    return ", ".join(names)

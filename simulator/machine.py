@@ -1,0 +1,408 @@
+"""The machine: runs a program on byte-addressed memories, one instruction after the other.
+
+Program order is one of the orders that the flags allow, so it gives the values; when which pipe
+runs what is the business of the timing, not of this module. Every address, alignment, size and
+field of an instruction is checked before anything is moved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cube24.encoder import ArgumentError, Cube24Error, ShapeError
+from cube24.simulator import _cube, isa, requant
+from cube24.simulator.config import UnitConfig
+
+Bytes = npt.NDArray[np.uint8]
+
+FRACTAL = 512  # bytes of an int8 fractal, 16 x 32
+INDEX_FRACTAL = 128  # bytes of the index fractal beside it, 16 x 8
+C_FRACTAL = 1024  # bytes of a result fractal, 16 x 16 int32
+LIMIT_MNK = 4095  # m, n and k of one Mmad [ADK]
+LIMIT_REPEAT = 255  # repetitions of one load [ADK]
+FLAG_IDS = 8  # flags of a pair of pipes [ADK]
+
+
+class ExecutionError(Cube24Error, ValueError):
+    """An instruction that the unit cannot run: its number in the program, its text, and why.
+
+    Attributes: number, instruction.
+    """
+
+    def __init__(self, number: int, instruction: isa.Instruction, message: str) -> None:
+        """Put the instruction before the message."""
+        self.number, self.instruction = number, instruction
+        super().__init__(f"instruction {number} ({instruction}): {message}")
+
+
+class CapacityError(ExecutionError):
+    """An access beyond the end of a memory."""
+
+
+class AlignmentError(ExecutionError):
+    """An address that is not aligned as its memory asks for."""
+
+
+class RangeError(ExecutionError):
+    """A field outside the numbers or words that the instruction allows."""
+
+
+class IllegalIndexError(ExecutionError):
+    """MmadSparse met an index of 3, which selects nothing."""
+
+
+class FlagError(ExecutionError):
+    """A wait for a flag that nobody has set, or a flag set twice."""
+
+
+class UnsupportedError(ExecutionError):
+    """An instruction that this unit does not have."""
+
+
+class Machine:
+    """Memories of a unit, and the instructions on them.
+
+    ``memories`` holds GM, L1, L0A, L0B, INDEX, L0C, BT and FB as uint8 arrays; all start as zeros.
+    """
+
+    def __init__(self, config: UnitConfig, gm_bytes: int = 0) -> None:
+        """Make the memories; GM has as many bytes as the program's buffers need."""
+        self.config = config
+        sizes = {
+            "GM": gm_bytes,
+            "L1": config.l1_bytes,
+            "L0A": config.l0a_bytes,
+            "L0B": config.l0b_bytes,
+            "INDEX": config.index_bytes,
+            "L0C": config.l0c_bytes,
+            "BT": config.bt_bytes,
+            "FB": config.fb_bytes,
+        }
+        self.memories: dict[str, Bytes] = {
+            name: np.zeros(size, np.uint8) for name, size in sizes.items()
+        }
+        self._align = {
+            "GM": 1,
+            "L1": config.l1_align,
+            "L0A": config.l0a_align,
+            "L0B": config.l0b_align,
+            "L0C": config.l0c_align,
+            "BT": config.bt_align,
+            "FB": config.fb_align,
+        }
+        self._flags: set[tuple[str, str, int]] = set()
+        self._number = 0
+        self._instruction: isa.Instruction = isa.Barrier("M")
+        self._handlers: dict[type[isa.Instruction], Callable[[Any], None]] = {
+            isa.CopyIn: self._copy_in,
+            isa.Nd2Nz: self._nd2nz,
+            isa.Load2D: self._load2d,
+            isa.Load3D: self._load3d,
+            isa.LoadSparse: self._load_sparse,
+            isa.LoadBias: self._load_bias,
+            isa.LoadParams: self._load_params,
+            isa.Mmad: self._mmad,
+            isa.MmadSparse: self._mmad_sparse,
+            isa.Fixpipe: self._fixpipe,
+            isa.SetFlag: self._set_flag,
+            isa.WaitFlag: self._wait_flag,
+            isa.Barrier: self._barrier,
+        }
+
+    def run(self, instructions: tuple[isa.Instruction, ...]) -> None:
+        """Run instructions in program order.
+
+        Raises:
+            ExecutionError: a subclass says what is wrong, with the number of the instruction; what
+                ran before has left its traces in the memories.
+        """
+        for self._number, self._instruction in enumerate(instructions):
+            self._handlers[type(self._instruction)](self._instruction)
+
+    # --- checks -----------------------------------------------------------------------------------
+
+    def _fail(self, kind: type[ExecutionError], message: str) -> ExecutionError:
+        return kind(self._number, self._instruction, message)
+
+    def _demand(self, fields: Mapping[str, int], low: int, high: int) -> None:
+        for name, value in fields.items():
+            if not low <= value <= high:
+                raise self._fail(RangeError, f"{name} is {value}; it takes {low} to {high}")
+
+    def _demand_word(self, name: str, value: str, words: tuple[str, ...]) -> None:
+        if value not in words:
+            raise self._fail(RangeError, f"{name} is {value!r}; it takes {', '.join(words)}")
+
+    def _aligned(self, memory: str, address: int) -> None:
+        align = self._align[memory]
+        if address % align:
+            raise self._fail(
+                AlignmentError, f"address {address:#x} in {memory} is no multiple of {align}"
+            )
+
+    def _piece(self, memory: str, address: int, size: int, *, aligned: bool = True) -> Bytes:
+        """``size`` bytes of a memory as a view."""
+        if aligned and size:
+            self._aligned(memory, address)
+        data = self.memories[memory]
+        if address < 0 or size < 0 or address + size > data.size:
+            raise self._fail(
+                CapacityError,
+                f"bytes {address:#x} to {address + size:#x} are beyond {memory}, which has "
+                f"{data.size} ({data.size:#x})",
+            )
+        return data[address : address + size]
+
+    def _strided(
+        self, memory: str, address: int, count: int, size: int, stride: int, *, aligned: bool = True
+    ) -> Bytes:
+        """``count`` pieces of ``size`` bytes at distances of ``stride``: (count, size), a view."""
+        if not count or not size:
+            return np.empty((0, size), np.uint8)
+        whole = self._piece(memory, address, (count - 1) * stride + size, aligned=aligned)
+        return np.lib.stride_tricks.as_strided(whole, (count, size), (stride, 1))
+
+    # --- MTE2 -------------------------------------------------------------------------------------
+
+    def _copy_in(self, i: isa.CopyIn) -> None:
+        sizes = {"bytes": i.bytes, "bursts": i.bursts, "src_stride": i.src_stride}
+        self._demand({**sizes, "dst_stride": i.dst_stride}, 0, 1 << 40)
+        if i.bursts > 1 and i.dst_stride < i.bytes:
+            raise self._fail(RangeError, f"dst_stride {i.dst_stride} is less than bytes {i.bytes}")
+        source = self._strided("GM", i.src, i.bursts, i.bytes, i.src_stride)
+        self._strided("L1", i.dst, i.bursts, i.bytes, i.dst_stride)[...] = source
+
+    def _nd2nz(self, i: isa.Nd2Nz) -> None:
+        self._demand({"rows": i.rows, "bytes": i.bytes, "src_stride": i.src_stride}, 0, 1 << 40)
+        if i.dst_rows < i.rows:
+            raise self._fail(RangeError, f"dst_rows {i.dst_rows} is less than rows {i.rows}")
+        blocks = -(-i.bytes // 32)
+        source = self._strided("GM", i.src, i.rows, i.bytes, i.src_stride)
+        target = self._piece("L1", i.dst, blocks * i.dst_rows * 32)
+        if not source.size:
+            return
+        fractals = target.reshape(blocks, i.dst_rows, 32)[:, : i.rows].transpose(1, 0, 2)
+        whole = i.bytes // 32
+        fractals[:, :whole] = source[:, : whole * 32].reshape(i.rows, whole, 32)
+        if whole < blocks:
+            fractals[:, whole, : i.bytes % 32] = source[:, whole * 32 :]
+            fractals[:, whole, i.bytes % 32 :] = 0
+
+    # --- MTE1 -------------------------------------------------------------------------------------
+
+    def _load2d(self, i: isa.Load2D) -> None:
+        self._demand_word("to", i.to, ("L0A", "L0B"))
+        self._demand({"repeat": i.repeat}, 0, LIMIT_REPEAT)
+        self._demand({"start": i.start, "stride": i.stride, "gap": i.gap}, 0, (1 << 16) - 1)
+        self._aligned("L1", i.src)
+        source = self._strided(
+            "L1", i.src + FRACTAL * i.start, i.repeat, FRACTAL, FRACTAL * i.stride
+        )
+        self._strided(i.to, i.dst, i.repeat, FRACTAL, FRACTAL * (i.gap + 1))[...] = source
+
+    def _load3d(self, i: isa.Load3D) -> None:
+        output = _cube.image_output(i)
+        if output is None:
+            raise self._fail(RangeError, "these sizes, strides, dilations and pads make no image")
+        rows, columns = output[0] * output[1], i.c1 * i.kernel_h * i.kernel_w * 32
+        self._demand({"pad": i.pad}, -128, 127)
+        self._demand({"m_start": i.m_start, "m": i.m, "k_start": i.k_start, "k": i.k}, 0, 1 << 40)
+        if i.k % 32 or i.k_start % 32:
+            raise self._fail(RangeError, "k and k_start are multiples of 32")
+        if i.m_start + i.m > rows or i.k_start + i.k > columns:
+            raise self._fail(
+                RangeError, f"this image gives {rows} rows and {columns} columns, no more"
+            )
+        self._piece("L1", i.src, i.c1 * i.h * i.w * 32)
+        self._piece("L0A", i.dst, -(-i.m // 16) * 16 * i.k)
+        if i.m and i.k:
+            _cube.load3d(i, self.memories["L1"], self.memories["L0A"])
+
+    def _load_sparse(self, i: isa.LoadSparse) -> None:
+        self._need_sparsity()
+        self._demand({"repeat": i.repeat}, 0, LIMIT_REPEAT)
+        self._demand({"start": i.start}, 0, (1 << 16) - 1)
+        self._aligned("L1", i.dense)
+        self._aligned("L1", i.index)
+        count = i.repeat
+        dense = self._piece("L1", i.dense + FRACTAL * i.start, FRACTAL * count)
+        index = self._piece("L1", i.index + INDEX_FRACTAL * i.start, INDEX_FRACTAL * count)
+        self._piece("L0B", i.dst, FRACTAL * count)[...] = dense
+        self.memories["INDEX"][i.dst // 4 : i.dst // 4 + INDEX_FRACTAL * count] = index
+
+    def _load_bias(self, i: isa.LoadBias) -> None:
+        self._piece("BT", i.dst, i.bytes)[...] = self._piece("L1", i.src, i.bytes)
+
+    # --- M ----------------------------------------------------------------------------------------
+
+    def _operands(self, i: isa.Mmad, k0: int) -> bool:
+        """Check an Mmad and start its result; False if it does nothing."""
+        self._demand({"m": i.m, "n": i.n, "k": i.k}, 0, LIMIT_MNK)
+        self._demand_word("start", i.start, ("zero", "keep", "bias"))
+        self._demand_word("unit_flag", str(i.unit_flag), ("0", "2", "3"))
+        if 0 in (i.m, i.n, i.k):
+            return False
+        m1, n1, k1 = -(-i.m // 16), -(-i.n // 16), -(-i.k // k0)
+        self._piece("L0A", i.a, m1 * k1 * (k0 // 32) * FRACTAL)
+        self._piece("L0B", i.b, n1 * k1 * FRACTAL)
+        self._piece("L0C", i.c, m1 * n1 * C_FRACTAL)
+        if i.start == "bias":
+            self._piece("BT", i.bias, 4 * i.n)
+            _cube.start(self.memories["L0C"], i.c, i.m, i.n, self.memories["BT"], i.bias)
+        elif i.start == "zero":
+            _cube.start(self.memories["L0C"], i.c, i.m, i.n, None, 0)
+        return True
+
+    def _mmad(self, i: isa.Mmad) -> None:
+        if self._operands(i, 32):
+            of = self.memories
+            _cube.mmad(
+                of["L0A"], i.a, of["L0B"], i.b, of["L0C"], i.c, i.m, i.n, i.k, self.config
+            )  # fmt: skip
+
+    def _mmad_sparse(self, i: isa.MmadSparse) -> None:
+        self._need_sparsity()
+        if not self._operands(i, 64):
+            return
+        of = self.memories
+        refused = _cube.mmad_sparse(
+            of["L0A"], i.a, of["L0B"], i.b, of["INDEX"], of["L0C"], i.c, i.m, i.n, i.k, self.config
+        )  # fmt: skip
+        if refused is not None:
+            column, group = refused
+            step, inside = divmod(group, 16)
+            fractal = step * -(-i.n // 16) + column // 16
+            raise self._fail(
+                IllegalIndexError,
+                f"an index of 3 in column {column}, group {group}: fractal {fractal} of this "
+                f"operand, row {column % 16}, byte {inside // 2}, bits "
+                f"{4 * (inside % 2) + 3}:{4 * (inside % 2)}",
+            )
+
+    def _need_sparsity(self) -> None:
+        if not self.config.sparsity:
+            raise self._fail(UnsupportedError, f"{self.config.name} has no 2:4 sparsity")
+
+    # --- FIX --------------------------------------------------------------------------------------
+
+    def _load_params(self, i: isa.LoadParams) -> None:
+        self._piece("FB", i.dst, i.bytes)[...] = self._piece("L1", i.src, i.bytes)
+
+    def _fixpipe(self, i: isa.Fixpipe) -> None:
+        self._demand({"m": i.m, "n": i.n}, 0, LIMIT_MNK)
+        self._demand({"stride": i.stride}, 0, 1 << 40)
+        self._demand_word("to", i.to, ("GM", "L1"))
+        self._demand_word("layout", i.layout, ("nd", "nz"))
+        self._demand_word("unit_flag", str(i.unit_flag), ("0", "2", "3"))
+        if i.m == 0 or i.n == 0:
+            return
+        result = self._converted(i, self._results(i))
+        if i.layout == "nd":
+            self._write_nd(i, result)
+        else:
+            self._write_nz(i, result)
+
+    def _results(self, i: isa.Fixpipe) -> npt.NDArray[np.int32]:
+        """The m x n results in L0C as rows."""
+        m1, n1 = -(-i.m // 16), -(-i.n // 16)
+        piece = self._piece("L0C", i.src, m1 * n1 * C_FRACTAL)
+        blocks = piece.view(np.int32).reshape(n1, m1 * 16, 16)
+        return blocks.transpose(1, 0, 2).reshape(m1 * 16, n1 * 16)[: i.m, : i.n]
+
+    def _converted(self, i: isa.Fixpipe, acc: npt.NDArray[np.int32]) -> npt.NDArray[Any]:
+        modes = ("int32", "req8", "vreq8", "deqf16", "vdeqf16")
+        self._demand_word("mode", i.mode, modes)
+        self._demand_word("relu", i.relu, requant.RELUS)
+        if i.mode == "int32":
+            if i.relu == "leaky":
+                raise self._fail(RangeError, "a leaky ReLU needs a requantising mode")
+            return np.maximum(acc, 0) if i.relu == "relu" else acc
+        if i.mode.startswith("v"):
+            words = self._piece("FB", i.words, 8 * i.n).view(np.uint64)
+        else:
+            self._demand({"words": i.words}, 0, (1 << 64) - 1)
+            words = np.array([i.words], np.uint64)
+        try:
+            if i.mode.endswith("req8"):
+                return requant.requantise(acc, words, self.config, i.relu, i.alpha)
+            return requant.dequantise(acc, words, i.relu, i.alpha)
+        except requant.RequantError as error:
+            raise self._fail(RangeError, str(error)) from error
+
+    def _write_nd(self, i: isa.Fixpipe, result: npt.NDArray[Any]) -> None:
+        size = result.dtype.itemsize
+        if i.m > 1 and i.stride < i.n:
+            raise self._fail(RangeError, f"stride {i.stride} is less than n {i.n}")
+        rows = np.ascontiguousarray(result).view(np.uint8)
+        self._strided(i.to, i.dst, i.m, i.n * size, i.stride * size)[...] = rows
+
+    def _write_nz(self, i: isa.Fixpipe, result: npt.NDArray[Any]) -> None:
+        # Two neighbouring 16 x 16 fractals merge into one 16 x 32 when the result is int8.
+        n0 = 32 if result.dtype.itemsize == 1 else 16
+        if i.stride % 16 or i.stride < i.m:
+            raise self._fail(
+                RangeError, f"stride {i.stride} of nz is the rows of a fractal column: a multiple "
+                f"of 16, at least m"
+            )  # fmt: skip
+        blocks = -(-i.n // n0)
+        padded = np.zeros((i.stride, blocks * n0), result.dtype)
+        padded[: i.m, : i.n] = result
+        fractals = padded.reshape(i.stride, blocks, n0).transpose(1, 0, 2)
+        data = np.ascontiguousarray(fractals).view(np.uint8).reshape(-1)
+        self._piece(i.to, i.dst, data.size)[...] = data
+
+    # --- order ------------------------------------------------------------------------------------
+
+    def _flag(self, i: isa.SetFlag | isa.WaitFlag) -> tuple[str, str, int]:
+        for name, pipe in (("of", i.of), ("to", i.to)):
+            self._demand_word(name, pipe, isa.PIPES)
+        self._demand({"id": i.id}, 0, FLAG_IDS - 1)
+        return (i.of, i.to, i.id)
+
+    def _set_flag(self, i: isa.SetFlag) -> None:
+        flag = self._flag(i)
+        if flag in self._flags:
+            raise self._fail(FlagError, "this flag is set already, and nobody has waited for it")
+        self._flags.add(flag)
+
+    def _wait_flag(self, i: isa.WaitFlag) -> None:
+        flag = self._flag(i)
+        if flag not in self._flags:
+            raise self._fail(FlagError, "nobody has set this flag: the unit would wait for ever")
+        self._flags.remove(flag)
+
+    def _barrier(self, i: isa.Barrier) -> None:
+        self._demand_word("on", i.on, isa.PIPES)
+
+
+def load_buffers(
+    program: isa.Program, inputs: Mapping[str, npt.NDArray[Any]], config: UnitConfig
+) -> Machine:
+    """A machine whose GM holds the inputs of a program.
+
+    Raises:
+        ArgumentError: an input that is no buffer of the program, or buffers that overlap.
+        ShapeError: an input that does not have the bytes of its buffer.
+    """
+    end = 0
+    for buffer in sorted(program.buffers, key=lambda buffer: buffer.at):
+        if buffer.at < end or buffer.bytes < 0:
+            raise ArgumentError(f"buffer {buffer.name} overlaps another, or has no size")
+        end = buffer.at + buffer.bytes
+    names = {buffer.name: buffer for buffer in program.buffers}
+    if len(names) != len(program.buffers):
+        raise ArgumentError("two buffers of the program have one name")
+    machine = Machine(config, end)
+    for name, array in inputs.items():
+        if name not in names:
+            raise ArgumentError(f"the program has no buffer {name!r}; it has: {', '.join(names)}")
+        place = names[name]
+        data = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+        if data.size != place.bytes:
+            raise ShapeError(f"input {name} has {data.size} bytes; its buffer has {place.bytes}")
+        machine.memories["GM"][place.at : place.at + place.bytes] = data
+    return machine

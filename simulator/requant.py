@@ -1,0 +1,188 @@
+"""Requantisation in FIXPIPE: parameter words, and what they make of int32 accumulators.
+
+A word is 64 bits [ADK]: 31:13 the scale, an fp32 whose low 13 bits are dropped; 35:32 the field N
+of a right shift; 36 MCB, which turns the shift on; 45:37 the offset; 46 whether the result is
+signed. All arithmetic is single fp32 operations, so every machine gives the same bits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cube24.encoder import ArgumentError, Cube24Error, DtypeError, ShapeError
+from cube24.simulator.config import UnitConfig
+
+_F16_MAX = np.float32(65504)
+_SCALE_MASK = np.uint32(0xFFFF_E000)  # 1 sign, 8 exponent and 10 mantissa bits of an fp32
+
+MODES = ("REQ8", "DEQF16")
+RELUS = ("none", "relu", "leaky")
+
+
+class RequantError(Cube24Error, ValueError):
+    """A parameter word that has no meaning, such as one with an infinite scale."""
+
+
+@dataclass(frozen=True, eq=False)
+class Requant:
+    """How results become int8 (REQ8) or fp16 (DEQF16).
+
+    Attributes:
+        scale: float, or one a column (N,); the low 13 of the 23 mantissa bits are dropped.
+        offset: integer, or one a column; REQ8 only. 9 bits.
+        signed: int8 if True, uint8 if False; REQ8 only.
+        relu: False, True (negative results become zero), or the slope of a leaky ReLU, by which a
+            negative accumulator is multiplied in place of the scale.
+        mode: ``REQ8`` or ``DEQF16``.
+        shift: 0 for none, or the right shift, 1 to 16, before scaling, to int16; REQ8 only.
+
+    Raises:
+        ArgumentError: a value that a word cannot hold.
+        ShapeError: scale or offset of more than one dimension, or of different lengths.
+    """
+
+    scale: float | npt.NDArray[Any]
+    offset: int | npt.NDArray[Any] = 0
+    signed: bool = True
+    relu: bool | float = False
+    mode: str = "REQ8"
+    shift: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what a word cannot hold."""
+        if self.mode not in MODES:
+            raise ArgumentError(f"requant mode {self.mode!r}: choose one of {', '.join(MODES)}")
+        scale, offset = np.asarray(self.scale), np.asarray(self.offset)
+        if scale.ndim > 1 or offset.ndim > 1:
+            raise ShapeError("scale and offset are one number each, or one a column")
+        if scale.ndim and offset.ndim and scale.shape != offset.shape:
+            raise ShapeError(f"scale has shape {scale.shape}, offset {offset.shape}")
+        with np.errstate(over="ignore"):
+            finite = np.isfinite(scale.astype(np.float32))
+        if not finite.all():
+            raise ArgumentError("scale is not finite in fp32")
+        if not np.issubdtype(offset.dtype, np.integer):
+            raise DtypeError(f"offset has dtype {offset.dtype}; it takes integers")
+        if (offset < -256).any() or (offset > 511).any():
+            raise ArgumentError("offset does not fit 9 bits")
+        if not 0 <= self.shift <= 16:
+            raise ArgumentError(f"shift {self.shift}: 0 for none, or 1 to 16")
+        if self.mode == "DEQF16" and (offset.any() or self.shift):
+            raise ArgumentError("DEQF16 has neither offset nor shift")
+        if not np.isfinite(np.float32(self.relu)):
+            raise ArgumentError("the slope of a leaky ReLU is not finite in fp32")
+
+    @property
+    def per_column(self) -> bool:
+        """Whether there is one word a column."""
+        return np.ndim(self.scale) > 0 or np.ndim(self.offset) > 0
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the result."""
+        if self.mode == "DEQF16":
+            return np.dtype(np.float16)
+        return np.dtype(np.int8 if self.signed else np.uint8)
+
+    @property
+    def relu_mode(self) -> str:
+        """``none``, ``relu`` or ``leaky``."""
+        if isinstance(self.relu, bool):
+            return "relu" if self.relu else "none"
+        return "leaky"
+
+    @property
+    def alpha(self) -> float:
+        """The slope of a leaky ReLU, else 0."""
+        return 0.0 if isinstance(self.relu, bool) else float(np.float32(self.relu))
+
+    def words(self, config: UnitConfig) -> npt.NDArray[np.uint64]:
+        """The parameter words, uint64 (1,) or (N,).
+
+        Raises:
+            ArgumentError: an offset or shift that this unit's reading of a word cannot express.
+        """
+        scale = np.atleast_1d(np.asarray(self.scale)).astype(np.float32).view(np.uint32)
+        offset = np.atleast_1d(np.asarray(self.offset)).astype(np.int64)
+        low, high = (-256, 255) if config.requant_offset == "signed" else (0, 511)
+        if (offset < low).any() or (offset > high).any():
+            raise ArgumentError(f"offset is not in {low}..{high}, which this unit reads")
+        field = self.shift - 1 if config.requant_shift == "n+1" else self.shift
+        if self.shift and field > 15:
+            raise ArgumentError(f"shift {self.shift} does not fit four bits on this unit")
+        words = (scale & _SCALE_MASK).astype(np.uint64) | (
+            (offset & 0x1FF).astype(np.uint64) << np.uint64(37)
+        )
+        if self.shift:
+            words |= np.uint64(1 << 36 | field << 32)
+        if self.signed and self.mode == "REQ8":
+            words |= np.uint64(1 << 46)
+        return np.asarray(words, np.uint64)
+
+
+def requantise(
+    accumulators: npt.NDArray[np.int32],
+    words: npt.NDArray[np.uint64],
+    config: UnitConfig,
+    relu: str = "none",
+    alpha: float = 0.0,
+) -> npt.NDArray[np.uint8]:
+    """REQ8 and VREQ8: (m, n) int32 with words (1,) or (n,) to (m, n) bytes, int8 or uint8.
+
+    Raises:
+        RequantError: a scale that is not finite.
+    """
+    scale = _scales(words)
+    field = (words >> np.uint64(32) & np.uint64(15)).astype(np.int64)
+    shift = field + (1 if config.requant_shift == "n+1" else 0)
+    shifted = np.clip(accumulators.astype(np.int64) >> shift, -(1 << 15), (1 << 15) - 1)
+    mcb = (words >> np.uint64(36) & np.uint64(1)).astype(bool)
+    x = np.where(mcb, shifted, accumulators).astype(np.float32)
+    y = np.rint(np.clip(_scaled(x, scale, relu, alpha), np.float32(-256), np.float32(255)))
+    offset = (words >> np.uint64(37) & np.uint64(0x1FF)).astype(np.int64)
+    if config.requant_offset == "signed":
+        offset = np.where(offset >= 256, offset - 512, offset)
+    signed = (words >> np.uint64(46) & np.uint64(1)).astype(bool)
+    moved = y.astype(np.int64) + offset
+    result = np.where(signed, np.clip(moved, -128, 127), np.clip(moved, 0, 255))
+    return np.asarray(result & 0xFF, np.uint8)
+
+
+def dequantise(
+    accumulators: npt.NDArray[np.int32],
+    words: npt.NDArray[np.uint64],
+    relu: str = "none",
+    alpha: float = 0.0,
+) -> npt.NDArray[np.float16]:
+    """DEQF16 and VDEQF16: (m, n) int32 with words (1,) or (n,) to (m, n) fp16.
+
+    Raises:
+        RequantError: a scale that is not finite.
+    """
+    y = _scaled(accumulators.astype(np.float32), _scales(words), relu, alpha)
+    return np.clip(y, -_F16_MAX, _F16_MAX).astype(np.float16)
+
+
+def _scales(words: npt.NDArray[np.uint64]) -> npt.NDArray[np.float32]:
+    bits = (words & np.uint64(0xFFFF_E000)).astype(np.uint32)
+    scale = bits.view(np.float32)
+    if not np.isfinite(scale).all():
+        place = int(np.flatnonzero(~np.isfinite(scale))[0])
+        raise RequantError(f"word {place} is {int(words[place]):#x}: its scale is not finite")
+    return scale
+
+
+def _scaled(
+    x: npt.NDArray[np.float32], scale: npt.NDArray[np.float32], relu: str, alpha: float
+) -> npt.NDArray[np.float32]:
+    """One multiplication in fp32: by the scale, or what ReLU puts in its place below zero."""
+    with np.errstate(over="ignore"):  # beyond fp32 is infinite, and saturates afterwards
+        if relu == "none":
+            return x * scale
+        below = np.float32(0) if relu == "relu" else np.float32(alpha)
+        product: npt.NDArray[np.float32] = x * np.where(x < 0, below, scale)
+        return product

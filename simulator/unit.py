@@ -1,0 +1,407 @@
+"""Unit: matrix multiplications, convolutions and fully connected layers on a simulated unit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cube24.encoder import (
+    ArgumentError,
+    Cube24Error,
+    DtypeError,
+    ShapeError,
+    SparseWeight,
+    decode,
+)
+from cube24.encoder.codec import int8_array
+from cube24.encoder.errors import StrPath
+from cube24.encoder.layout import ceil_div
+from cube24.simulator import dense, isa, machine, requant, tiler
+from cube24.simulator.config import UnitConfig, config_of
+from cube24.simulator.requant import Requant
+from cube24.simulator.tiler import Image, Problem, Tile
+
+C0 = 32
+
+Weight = SparseWeight | npt.NDArray[np.int8]
+
+
+class MismatchError(Cube24Error, AssertionError):
+    """The unit and the dense computation disagree: a defect of cube24, or bytes that were changed.
+
+    Attributes: differing, total (numbers of outputs), coordinates (of the first that differs).
+    """
+
+    def __init__(self, got: npt.NDArray[Any], expected: npt.NDArray[Any]) -> None:
+        """Find the first difference."""
+        places = np.argwhere(got != expected)
+        self.differing, self.total = len(places), got.size
+        self.coordinates = tuple(int(i) for i in places[0])
+        super().__init__(
+            f"{self.differing} of {self.total} outputs differ from the dense computation; the "
+            f"first at {self.coordinates}: got {got[self.coordinates]}, expected "
+            f"{expected[self.coordinates]}"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What the unit did.
+
+    Attributes: output; program, the instructions that were run; config, of the unit; buffers,
+    what GM holds afterwards, by name, as bytes.
+    """
+
+    output: npt.NDArray[Any]
+    program: isa.Program
+    config: UnitConfig
+    buffers: Mapping[str, npt.NDArray[np.uint8]]
+
+
+class Unit:
+    """A simulated unit.
+
+    Args:
+        unit: name of a preset (``dav-2201``, ``dav-3510``, ``310B1``), a TOML file or a
+            UnitConfig.
+
+    Raises:
+        ArgumentError, FileAccessError, FileFormatError: there is no such unit.
+    """
+
+    def __init__(self, unit: str | StrPath | UnitConfig = "dav-2201") -> None:
+        """Take the configuration."""
+        self.config = config_of(unit)
+
+    def execute(
+        self, program: isa.Program, inputs: Mapping[str, npt.NDArray[Any]] | None = None
+    ) -> Mapping[str, npt.NDArray[np.uint8]]:
+        """Run a program; gives what its buffers in GM hold afterwards, by name, as bytes.
+
+        Args:
+            program: buffers and instructions.
+            inputs: arrays for some of the buffers, of exactly their size; the rest is zero.
+
+        Raises:
+            ExecutionError: an instruction that the unit cannot run; the subclass says why.
+            ArgumentError, ShapeError: inputs that do not fit the buffers.
+        """
+        of = machine.load_buffers(program, inputs or {}, self.config)
+        of.run(program.instructions)
+        gm = of.memories["GM"]
+        return {b.name: gm[b.at : b.at + b.bytes] for b in program.buffers}
+
+    def matmul(
+        self,
+        activations: npt.NDArray[np.int8],
+        weight: Weight,
+        bias: npt.NDArray[np.int32] | None = None,
+        requant: Requant | None = None,
+        *,
+        tile: Tile | None = None,
+        check: bool | npt.NDArray[np.int8] = False,
+    ) -> Run:
+        """Multiply activations (M, K) by the transpose of a weight (N, K).
+
+        Args:
+            activations: int8 (M, K).
+            weight: an encoded weight of kind ``matrix``, or a dense int8 (N, K) array, which runs
+                without sparsity.
+            bias: int32 (N,).
+            requant: how results become int8, uint8 or fp16; None: int32.
+            tile: tile sizes; None: chosen to fill the buffers.
+            check: compare with the dense computation from the original weight, given here as int8
+                (N, K); True: from the weight that the bytes decode to.
+
+        Returns:
+            A run with output (M, N).
+
+        Raises:
+            DtypeError, ShapeError, ArgumentError: the arguments do not fit.
+            TilingError: the tile does not fit the unit.
+            ExecutionError: the unit cannot run it, such as an index of 3 or a missing sparsity.
+            MismatchError: check failed.
+        """
+        activations = int8_array(activations, "activations")
+        n, k, sparse = _matrix_weight(weight)
+        if activations.ndim != 2 or activations.shape[1] != k:
+            raise ShapeError(
+                f"activations have shape {activations.shape}; this weight takes (M, {k})"
+            )
+        problem, inputs = self._problem(activations.shape[0], n, k, sparse, bias, requant)
+        inputs["activations"] = activations
+        inputs |= _weight_inputs(weight, k)
+        run = self._run(problem, inputs, tile, requant)
+        run = Run(run.output.reshape(-1, n), run.program, run.config, run.buffers)
+        if check is not False:
+            original = _original(weight, check)
+            expected = dense.accumulate_matmul(
+                activations, original, bias, self._ends(run.program, k, sparse),
+                self.config.overflow,
+            )  # fmt: skip
+            self._compare(run.output, expected, requant)
+        return run
+
+    def fully_connected(
+        self,
+        activations: npt.NDArray[np.int8],
+        weight: Weight,
+        bias: npt.NDArray[np.int32] | None = None,
+        requant: Requant | None = None,
+        *,
+        tile: Tile | None = None,
+        check: bool | npt.NDArray[np.int8] = False,
+    ) -> Run:
+        """A fully connected layer: activations (B, ...) are flattened to (B, K).
+
+        Raises:
+            Cube24Error: as for :meth:`matmul`.
+        """
+        activations = int8_array(activations, "activations")
+        if activations.ndim < 2:
+            raise ShapeError(f"activations have shape {activations.shape}; they take (B, ...)")
+        flat = activations.reshape(len(activations), int(np.prod(activations.shape[1:])))
+        return self.matmul(flat, weight, bias, requant, tile=tile, check=check)
+
+    def conv2d(
+        self,
+        activations: npt.NDArray[np.int8],
+        weight: Weight,
+        bias: npt.NDArray[np.int32] | None = None,
+        requant: Requant | None = None,
+        *,
+        strides: tuple[int, int] = (1, 1),
+        pads: tuple[int, int, int, int] = (0, 0, 0, 0),
+        dilations: tuple[int, int] = (1, 1),
+        offset_x: int = 0,
+        layout: str = "NCHW",
+        tile: Tile | None = None,
+        check: bool | npt.NDArray[np.int8] = False,
+    ) -> Run:
+        """Convolve activations with a weight, with the arguments of ONNX.
+
+        Args:
+            activations: int8 (B, Cin, H, W), or (B, H, W, Cin) for layout ``NHWC``.
+            weight: an encoded weight of kind ``conv``, or a dense int8 (Cout, Cin, Kh, Kw) array.
+            bias: int32 (Cout,).
+            requant: how results become int8, uint8 or fp16; None: int32.
+            strides: (h, w). dilations: (h, w). pads: (top, left, bottom, right).
+            offset_x: the value that the padding holds, -128..127.
+            layout: of activations and output, ``NCHW`` or ``NHWC``.
+            tile: tile sizes; None: chosen to fill the buffers.
+            check: as for :meth:`matmul`; the original weight is int8 (Cout, Cin, Kh, Kw).
+
+        Returns:
+            A run with output (B, Cout, Ho, Wo), or (B, Ho, Wo, Cout).
+
+        Raises:
+            Cube24Error: as for :meth:`matmul`.
+        """
+        activations = int8_array(activations, "activations")
+        if layout not in ("NCHW", "NHWC"):
+            raise ArgumentError(f"layout {layout!r}: choose 'NCHW' or 'NHWC'")
+        if activations.ndim != 4:
+            raise ShapeError(f"activations have shape {activations.shape}; they take {layout}")
+        x = activations if layout == "NCHW" else activations.transpose(0, 3, 1, 2)
+        (cout, cin, kh, kw), sparse = _conv_weight(weight)
+        if x.shape[1] != cin:
+            raise ShapeError(f"activations have {x.shape[1]} channels; this weight takes {cin}")
+        c1 = ceil_div(cin, C0)
+        image = _image(x, c1, (kh, kw), strides, pads, dilations, offset_x)
+        ho, wo = image.output
+        k = c1 * kh * kw * C0
+        problem, inputs = self._problem(ho * wo, cout, k, sparse, bias, requant, image)
+        inputs["activations"] = _to_nc1hwc0(x)
+        inputs |= _weight_inputs(weight, k)
+        run = self._run(problem, inputs, tile, requant)
+        nhwc = run.output.reshape(x.shape[0], ho, wo, cout)
+        nchw = nhwc.transpose(0, 3, 1, 2)
+        if check is not False:
+            expected = dense.accumulate_conv2d(
+                x, _original(weight, check), bias, self._ends(run.program, k, sparse),
+                self.config.overflow, strides=strides, pads=pads, dilations=dilations,
+                pad_value=offset_x,
+            )  # fmt: skip
+            self._compare(
+                nhwc.reshape(-1, cout), expected.transpose(0, 2, 3, 1).reshape(-1, cout), requant
+            )
+        output = np.ascontiguousarray(nchw if layout == "NCHW" else nhwc)
+        return Run(output, run.program, run.config, run.buffers)
+
+    # --- helpers ----------------------------------------------------------------------------------
+
+    def _problem(
+        self,
+        m: int,
+        n: int,
+        k: int,
+        sparse: bool,
+        bias: npt.NDArray[np.int32] | None,
+        how: Requant | None,
+        image: Image | None = None,
+    ) -> tuple[Problem, dict[str, npt.NDArray[Any]]]:
+        inputs: dict[str, npt.NDArray[Any]] = {}
+        if bias is not None:
+            bias = np.asarray(bias)
+            if bias.dtype != np.int32:
+                raise DtypeError(f"bias has dtype {bias.dtype}, not int32")
+            if bias.shape != (n,):
+                raise ShapeError(f"bias has shape {bias.shape}; this weight takes ({n},)")
+            inputs["bias"] = bias
+        options: dict[str, Any] = {}
+        if how is not None:
+            words = how.words(self.config)
+            options = {
+                "output": how.dtype.itemsize,
+                "fixpipe": ("v" if how.per_column else "") + how.mode.lower(),
+                "relu": how.relu_mode,
+                "alpha": how.alpha,
+            }
+            if how.per_column:
+                if words.shape != (n,):
+                    raise ShapeError(f"requant has {len(words)} columns; this weight has {n}")
+                inputs["words"] = words
+            else:
+                options["word"] = int(words[0])
+        return Problem(m, n, k, sparse, image, bias is not None, **options), inputs
+
+    def _run(
+        self,
+        problem: Problem,
+        inputs: dict[str, npt.NDArray[Any]],
+        tile: Tile | None,
+        how: Requant | None,
+    ) -> Run:
+        dtype = np.dtype(np.int32) if how is None else how.dtype
+        if 0 in (problem.m, problem.n, problem.batch):
+            return Run(np.empty((0,), dtype), isa.Program((), ()), self.config, {})
+        if problem.k == 0:
+            raise ShapeError("K is 0: there is nothing to multiply")
+        program = tiler.compile_program(problem, self.config, tile)
+        buffers = self.execute(program, inputs)
+        return Run(buffers["output"].view(dtype), program, self.config, buffers)
+
+    def _ends(self, program: isa.Program, k: int, sparse: bool) -> Sequence[int]:
+        """The k after which the unit adds to its accumulator."""
+        if self.config.grain == "step":
+            step = 64 if sparse else 32
+            return range(step, ceil_div(k, step) * step + 1, step) if k % step == 0 else [
+                *range(step, k, step), k,
+            ]  # fmt: skip
+        ends, at = [], 0
+        for instruction in program.instructions:
+            if isinstance(instruction, isa.Mmad):
+                at += instruction.k
+                ends.append(at)
+                if at == k:
+                    break
+        return ends
+
+    def _compare(
+        self, got: npt.NDArray[Any], accumulators: npt.NDArray[np.int32], how: Requant | None
+    ) -> None:
+        expected: npt.NDArray[Any] = accumulators
+        if how is not None:
+            words = how.words(self.config)
+            if how.mode == "REQ8":
+                expected = requant.requantise(
+                    accumulators, words, self.config, how.relu_mode, how.alpha
+                ).view(how.dtype)
+            else:
+                expected = requant.dequantise(accumulators, words, how.relu_mode, how.alpha)
+        if not np.array_equal(got, expected):
+            raise MismatchError(got, expected)
+
+
+def _matrix_weight(weight: Weight) -> tuple[int, int, bool]:
+    """N, K and whether it is sparse."""
+    if isinstance(weight, SparseWeight):
+        if weight.kind != "matrix" or len(weight.shape) != 2:
+            raise ShapeError(
+                f"the weight is of kind {weight.kind!r} and shape {weight.shape}; a matrix "
+                f"multiplication takes kind 'matrix' and shape (N, K)"
+            )
+        return weight.shape[0], weight.shape[1], True
+    weight = int8_array(weight, "weight")
+    if weight.ndim != 2:
+        raise ShapeError(f"weight has shape {weight.shape}; it takes (N, K)")
+    return weight.shape[0], weight.shape[1], False
+
+
+def _conv_weight(weight: Weight) -> tuple[tuple[int, int, int, int], bool]:
+    """(Cout, Cin, Kh, Kw) and whether it is sparse."""
+    sparse = isinstance(weight, SparseWeight)
+    if isinstance(weight, SparseWeight):
+        if weight.kind != "conv":
+            raise ShapeError("the weight is of kind 'matrix'; encode it with encode_conv")
+    else:
+        weight = int8_array(weight, "weight")
+        if weight.ndim != 4:
+            raise ShapeError(f"weight has shape {weight.shape}; it takes (Cout, Cin, Kh, Kw)")
+    cout, cin, kh, kw = weight.shape
+    if 0 in (cin, kh, kw):
+        raise ShapeError(f"weight has shape {weight.shape}: there is nothing to multiply")
+    return (cout, cin, kh, kw), sparse
+
+
+def _image(
+    x: npt.NDArray[np.int8],
+    c1: int,
+    kernel: tuple[int, int],
+    strides: tuple[int, int],
+    pads: tuple[int, int, int, int],
+    dilations: tuple[int, int],
+    pad_value: int,
+) -> Image:
+    for name, values, count, least in (
+        ("strides", strides, 2, 1), ("pads", pads, 4, 0), ("dilations", dilations, 2, 1),
+    ):  # fmt: skip
+        if len(values) != count or any(int(v) != v or v < least for v in values):
+            raise ArgumentError(
+                f"{name} {tuple(values)}: they are {count} whole numbers of {least} or more"
+            )
+    if not -128 <= pad_value <= 127:
+        raise ArgumentError(f"offset_x {pad_value}: it takes -128 to 127")
+    image = Image(
+        x.shape[0], c1, x.shape[2], x.shape[3], kernel, strides, pads, dilations, pad_value
+    )
+    if min(image.output) < 1 or 0 in x.shape[2:]:
+        raise ShapeError(f"a kernel of {kernel} does not fit an image of {x.shape[2:]} with {pads}")
+    return image
+
+
+def _to_nc1hwc0(x: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
+    batch, cin, height, width = x.shape
+    padded = np.zeros((batch, ceil_div(cin, C0) * C0, height, width), np.int8)
+    padded[:, :cin] = x
+    blocks = padded.reshape(batch, -1, C0, height, width).transpose(0, 1, 3, 4, 2)
+    return np.ascontiguousarray(blocks)
+
+
+def _weight_inputs(weight: Weight, k: int) -> dict[str, npt.NDArray[Any]]:
+    """The weight as it stands in GM: fractals."""
+    if isinstance(weight, SparseWeight):
+        zn = weight.to_fractal()
+        return {"dense": zn.dense, "index": zn.index}
+    if weight.ndim == 4:
+        cout, _, kh, kw = weight.shape
+        blocks = _to_nc1hwc0(weight).reshape(cout, -1, kh, kw, C0)
+        weight = blocks.reshape(cout, k)
+    n1, k1 = ceil_div(weight.shape[0], 16), ceil_div(k, C0)
+    padded = np.zeros((n1 * 16, k1 * C0), np.int8)
+    padded[: weight.shape[0], :k] = weight
+    fractals = padded.reshape(n1, 16, k1, C0).transpose(2, 0, 1, 3)
+    return {"weights": np.ascontiguousarray(fractals)}
+
+
+def _original(weight: Weight, check: bool | npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
+    if isinstance(check, np.ndarray):
+        original = int8_array(check, "check")
+        if original.shape != weight.shape:
+            raise ShapeError(f"check has shape {original.shape}; the weight has {weight.shape}")
+        return original
+    return decode(weight) if isinstance(weight, SparseWeight) else weight
