@@ -7,7 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from cube24 import encoder, simulator
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted([ROOT / "README.md", *ROOT.glob("docs/*.md")])
@@ -55,3 +58,26 @@ def test_the_python_of_a_document_gives_what_it_shows(document, tmp_path, monkey
 def test_links_to_files_lead_somewhere(document):
     for target in re.findall(r"\]\(([^)#:]+)[^):]*\)", document.read_text()):
         assert (document.parent / target).exists(), target
+
+
+def test_the_program_by_hand_computes_what_it_says():
+    text = (ROOT / "docs" / "unit.md").read_text()
+    (block,) = re.findall(r"^```program\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    program = simulator.Program.parse(block)
+    rng = np.random.default_rng(30)
+    a = rng.integers(-128, 128, (32, 128), dtype=np.int8)
+    w = rng.integers(-128, 128, (16, 128), dtype=np.int8)
+    w.reshape(16, 32, 4)[:, :, [0, 2]] = 0  # two of four
+    bias = rng.integers(-(10**5), 10**5, 16).astype(np.int32)
+    scales = (2.0 ** -rng.integers(8, 13, 16)).astype(np.float32)  # exact in ten bits
+    # A word: the scale in its fp32 bits, offset 3 in bits 45:37, bit 46 for a signed result.
+    words = scales.view(np.uint32).astype(np.uint64) | np.uint64(3 << 37 | 1 << 46)
+    zn = encoder.encode(w).to_fractal()
+    buffers = simulator.Unit().execute(
+        program,
+        {"activations": a, "dense": zn.dense, "index": zn.index, "bias": bias, "words": words},
+    )
+    exact = a.astype(np.int64) @ w.T + bias  # below 2^24, so exact in fp32, scaled by powers of 2
+    scaled = np.clip(np.rint(np.clip(exact * scales.astype(float), -256, 255)) + 3, -128, 127)
+    assert np.array_equal(buffers["output"].view(np.int8).reshape(32, 16), scaled)
+    assert len(np.unique(scaled)) > 50

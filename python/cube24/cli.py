@@ -19,10 +19,11 @@ from typing import Any, NoReturn, TypeVar
 import click
 import numpy as np
 
-from cube24 import __version__, encoder
+from cube24 import __version__, encoder, simulator
 from cube24.encoder import ArgumentError, ArrayFile, Cube24Error, FileFormatError
 from cube24.encoder.container import open_payload, open_stored, style_for
 from cube24.encoder.layout import Geometry
+from cube24.encoder.output import whole_file
 from cube24.encoder.stream import Progress, decode_arrays
 from cube24.simulator import demo as digits
 
@@ -365,6 +366,173 @@ def _demo(output: Path | None, layout: Any, overwrite: bool) -> int:
     return FAILED if result.differences else GOOD
 
 
+# --- simulate -------------------------------------------------------------------------------------
+
+
+@cli.group("simulate")
+def _simulate() -> None:
+    """Run a layer on the simulated unit and compare it with the dense computation.
+
+    WEIGHT is an int8 array file, which is encoded first (or runs dense with --dense), or a folder
+    or .npz of cube24 encode. Exit code 1 if an output differs from the dense computation.
+    """
+
+
+class _Numbers(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.3 only
+    def __init__(self, name: str, count: int) -> None:
+        self.name, self._count = name, count
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
+        if isinstance(value, tuple):
+            return value
+        try:
+            numbers = tuple(int(number) for number in value.split(","))
+        except ValueError:
+            numbers = ()
+        if len(numbers) != self._count:
+            self.fail(f"{value!r}: write {self._count} numbers as {self.name}", param, ctx)
+        return numbers
+
+
+_layer = _options(
+    click.argument("activations", type=_PATH),
+    click.argument("weight", type=_PATH),
+    click.option("--bias", type=_PATH, help="int32 .npy, one a column."),
+    click.option("--unit", default="dav-2201", show_default=True, help="Preset, or NAME.toml."),
+    click.option("--dense", is_flag=True, help="Run WEIGHT without sparsity."),
+    click.option("--scale", type=float, help="Requantise by this factor; without: int32."),
+    click.option("--offset", type=int, default=0, help="Added after scaling.  [0]"),
+    click.option("--unsigned", is_flag=True, help="Requantise to uint8 instead of int8."),
+    click.option("--fp16", is_flag=True, help="Scale to fp16 instead of int8."),
+    click.option("--relu", is_flag=True, help="Negative results become zero."),
+    click.option("--tile", type=_Numbers("M,N,K,K_L1", 4), help="Tile sizes M,N,K,K_L1."),
+    click.option("--check/--no-check", default=True, help="Compare with the dense computation."),
+    click.option("--program", type=_PATH, help="Write the program as text."),
+    click.option("-o", "--output", type=_PATH, help="Write the result as .npy."),
+    _overwrite,
+)
+
+
+@_simulate.command("matmul")
+@_layer
+def _simulate_matmul(activations: Path, weight: Path, **options: Any) -> int:
+    """Multiply ACTIVATIONS (M, K) by WEIGHT (N, K)."""
+    return _run_layer("matmul", activations, weight, options, {})
+
+
+@_simulate.command("fc")
+@_layer
+def _simulate_fc(activations: Path, weight: Path, **options: Any) -> int:
+    """Fully connected: ACTIVATIONS (B, ...) flattened, by WEIGHT (N, K)."""
+    return _run_layer("fully_connected", activations, weight, options, {})
+
+
+@_simulate.command("conv2d")
+@_layer
+@click.option("--strides", type=_Numbers("H,W", 2), default=(1, 1), help="H,W.  [1,1]")
+@click.option(
+    "--pads", type=_Numbers("T,L,B,R", 4), default=(0, 0, 0, 0), help="Top, left, bottom, right."
+)
+@click.option("--dilations", type=_Numbers("H,W", 2), default=(1, 1), help="H,W.  [1,1]")
+@click.option("--offset-x", type=int, default=0, help="Value of the padding.  [0]")
+@click.option("--data", type=click.Choice(["NCHW", "NHWC"]), default="NCHW", show_default=True)
+def _simulate_conv2d(activations: Path, weight: Path, **options: Any) -> int:
+    """Convolve ACTIVATIONS (B, Cin, H, W) with WEIGHT (Cout, Cin, Kh, Kw)."""
+    names = {"strides", "pads", "dilations", "offset_x", "data"}
+    geometry = {name: options.pop(name) for name in names}
+    geometry["layout"] = geometry.pop("data")
+    return _run_layer("conv2d", activations, weight, options, geometry)
+
+
+def _run_layer(
+    operation: str, activations: Path, weight: Path, options: Any, geometry: dict[str, Any]
+) -> int:
+    unit = simulator.Unit(options["unit"])
+    x = _array(activations)
+    operand, original = _operand(weight, operation == "conv2d", options["dense"])
+    requant = None
+    if options["scale"] is not None:
+        requant = simulator.Requant(
+            options["scale"],
+            options["offset"],
+            signed=not options["unsigned"],
+            relu=options["relu"],
+            mode="DEQF16" if options["fp16"] else "REQ8",
+        )
+    elif options["fp16"] or options["relu"] or options["unsigned"] or options["offset"]:
+        raise click.UsageError("--offset, --unsigned, --fp16 and --relu need --scale")
+    tile = simulator.Tile(*options["tile"]) if options["tile"] else None
+    bias = _array(options["bias"]) if options["bias"] else None
+    result = getattr(unit, operation)(
+        x,
+        operand,
+        bias,
+        requant,
+        tile=tile,
+        check=original if options["check"] else False,
+        **geometry,
+    )
+    kind = "dense"
+    if isinstance(operand, encoder.SparseWeight):
+        kind = f"2:4, {_dims(operand.to_fractal().dense.shape)} dense fractals"
+    click.echo(f"unit         {unit.config.name}")
+    click.echo(f"activations  {_dims(x.shape)} {x.dtype}")
+    click.echo(f"weight       {_dims(original.shape)} int8 ({kind})")
+    click.echo(f"output       {_dims(result.output.shape)} {result.output.dtype}")
+    click.echo(f"program      {len(result.program.instructions)} instructions")
+    compared = f"{result.output.size} outputs, 0 differ" if options["check"] else "not compared"
+    click.echo(f"dense        {compared}")
+    if options["program"]:
+        result.program.save(options["program"], overwrite=options["overwrite"])
+        click.echo(f"written: {options['program']}")
+    if options["output"]:
+        _save_array(options["output"], result.output, options["overwrite"])
+        click.echo(f"written: {options['output']}")
+    return GOOD
+
+
+def _array(path: Path) -> Any:
+    with encoder.open_array(path) as array:
+        return array.read_all()
+
+
+def _operand(path: Path, conv: bool, dense: bool) -> tuple[Any, Any]:
+    """The weight as the unit takes it, and the original weight to compare with."""
+    if path.is_dir() or _is_stored(path):
+        sparse = encoder.SparseWeight.load(path)
+        original = encoder.decode(sparse)
+        return (original if dense else sparse), original
+    original = _array(path)
+    if dense:
+        return original, original
+    return (encoder.encode_conv if conv else encoder.encode)(original), original
+
+
+def _save_array(path: Path, array: Any, overwrite: bool) -> None:
+    with whole_file(path, overwrite=overwrite) as file:
+        np.lib.format.write_array(file, array, version=(1, 0))
+
+
+@cli.command("units")
+@click.argument("unit", required=False)
+@click.option("--toml", is_flag=True, help="Print as TOML, to start a unit of your own from.")
+def _units(unit: str | None, toml: bool) -> int:
+    """List the units, or show UNIT (a preset or NAME.toml) with the source of each number."""
+    if unit is not None:
+        config = simulator.Unit(unit).config
+        click.echo(config.to_toml() if toml else config.describe(), nl=not toml)
+        return GOOD
+    for config in simulator.PRESETS.values():
+        click.echo(
+            f"{config.name:<9} {config.cores:>2} cores, {config.clock_mhz} MHz, "
+            f"L1 {config.l1_bytes >> 10} KiB, L0C {config.l0c_bytes >> 10} KiB, "
+            f"{'2:4 sparsity' if config.sparsity else 'dense only'}"
+        )
+    return GOOD
+
+
 def _padding(layer: digits.LayerResult) -> str:
     """Why the bytes of a layer are not 5/8 of its weight."""
     geometry = layer.sparse.geometry
@@ -440,6 +608,9 @@ def run(arguments: list[str] | None = None) -> int:
     except click.ClickException as error:
         error.show()
         return BAD
+    except simulator.MismatchError as error:
+        click.echo(f"differs: {error}", err=True)
+        return FAILED
     except Cube24Error as error:
         click.echo(f"error: {error}", err=True)
         return BAD
