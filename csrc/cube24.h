@@ -12,7 +12,9 @@
  *     byte wide, so no buffer of weights or indices needs any alignment.
  *   - Outputs must not overlap inputs, unless the function says that they may be the same.
  *   - A pointer may be NULL only if its buffer holds no elements or the function says so.
- *   - Sizes are refused with CUBE24_E_SIZE if a buffer would be larger than PTRDIFF_MAX bytes.
+ *   - Sizes are refused with CUBE24_E_SIZE if a buffer, or the matrix it stands for, would be
+ *     larger than PTRDIFF_MAX bytes. Sizes are looked at before pointers, policies and flags.
+ *   - A flag that a function does not name is refused with CUBE24_E_ARGUMENT.
  *
  * Words
  *   group       4 contiguous elements e0..e3 along k, aligned to a multiple of 4
@@ -147,7 +149,7 @@ int cube24_prune(const int8_t *weight, size_t n, size_t k, int policy, int8_t *o
  *   index    n_stored * k_stored / 8
  *   weight   n * k, written whole
  *   faults   CUBE24_FAULT_KINDS counters, set; a group counts once, for the first fault of the
- *            order of enum cube24_fault; may be NULL
+ *            order of enum cube24_fault; the counter of CUBE24_FAULT_NONE is 0; may be NULL
  * CUBE24_E_REFUSED: an index of 3 or a conflict anywhere, padding included; with CUBE24_STRICT
  * also padding that is not zero and bytes that cube24_encode would not have written. The content
  * of weight is then unspecified. Without CUBE24_STRICT, what the padding holds is ignored. */
@@ -189,7 +191,7 @@ int cube24_conv_to_matrix(const int8_t *weight, size_t cout, size_t cin, size_t 
                           int8_t *matrix);
 
 /* The inverse. padding (may be NULL): non-zeros in the missing channels, which are dropped;
- * first (may be NULL): place of the first of them in the matrix, if there is one. */
+ * first (may be NULL): place of the first of them in the matrix, untouched if there is none. */
 int cube24_matrix_to_conv(const int8_t *matrix, size_t cout, size_t cin, size_t kh, size_t kw,
                           int8_t *weight, uint64_t *padding, uint64_t *first);
 
@@ -240,7 +242,7 @@ typedef struct cube24_image {
 } cube24_image;
 
 /* Output height and width of an image; CUBE24_E_SIZE if a size is zero where it must not be, the
- * kernel does not fit, or a number is beyond 2^31. */
+ * kernel does not fit, or a number is beyond 32767. */
 int cube24_image_output(const cube24_image *image, size_t *height, size_t *width);
 
 /* img2col: rows m_start.. of the output positions (row-major), columns k_start.. of the K order

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
+from operator import index
 from pathlib import Path
 from typing import IO, Any
 
@@ -29,6 +30,7 @@ from cube24.encoder.errors import (
     FileFormatError,
     ShapeError,
     StrPath,
+    check_path,
 )
 from cube24.encoder.layout import check_sizes
 
@@ -90,6 +92,12 @@ def open_array(
         wanted = None if dtype is None else np.dtype(dtype)
     except TypeError:
         raise ArgumentError(f"dtype {dtype!r}: NumPy knows no such type") from None
+    if wanted is not None and not wanted.itemsize:
+        raise ArgumentError(f"dtype {dtype!r}: its elements have no bytes")
+    try:
+        shape = None if shape is None else tuple(index(size) for size in shape)
+    except TypeError:
+        raise ArgumentError(f"shape {shape!r}: it is a tuple of whole numbers") from None
     if suffix == ".bin":
         if shape is None:
             raise ArgumentError(f"{os.fspath(path)}: a raw file needs its shape")
@@ -147,6 +155,7 @@ def opened(path: StrPath) -> Iterator[IO[bytes]]:
     Raises:
         FileAccessError: the system refuses, or it is a pipe or device, which may never end.
     """
+    check_path(path)
     with explained(path):
         if Path(path).exists() and not Path(path).is_file() and not Path(path).is_dir():
             raise FileAccessError(path, "is no regular file; copy it to one")

@@ -103,8 +103,7 @@ def decode(
         OutBufferError, ShapeError, DtypeError: out does not fit.
         ArgumentError: limit is negative.
     """
-    if limit < 0:
-        raise ArgumentError(f"limit {limit}: it is a number of groups, 0 or more")
+    check_limit(limit)
     geometry = sparse.geometry
     if out is not None:
         check_out(out, "out", np.dtype(np.int8), geometry.shape, (sparse.dense, sparse.index))
@@ -164,7 +163,10 @@ def int8_array(array: object, name: str) -> npt.NDArray[np.int8]:
     """
     if isinstance(array, np.ma.MaskedArray):
         raise DtypeError(f"{name} is a masked array; fill it first: {name}.filled(0)")
-    given = np.asarray(array)
+    try:
+        given = np.asarray(array)
+    except ValueError as error:
+        raise DtypeError(f"{name} is no array: {error}") from error
     int8_dtype(given.dtype, name)
     return given
 
@@ -183,6 +185,16 @@ def int8_dtype(dtype: np.dtype[Any], name: str) -> None:
     elif np.issubdtype(dtype, np.integer):
         hint = "if every value is in -128..127, convert it with .astype(np.int8)"
     raise DtypeError(f"{name} has dtype {dtype}; the format holds int8 only; {hint}")
+
+
+def check_limit(limit: object) -> None:
+    """Refuse a number of groups to list that is none.
+
+    Raises:
+        ArgumentError: as said.
+    """
+    if not isinstance(limit, int) or limit < 0:
+        raise ArgumentError(f"limit {limit!r}: it is a number of groups, 0 or more")
 
 
 def check_policy(policy: str, *, dropping: bool = False) -> None:

@@ -50,6 +50,7 @@ Format = Literal["npy", "hex", "bin", "npz"]
 MANIFEST = "sparse.json"
 _SCHEMA = "cube24-sparse/1"
 _PIECE = 1 << 20
+_MANIFEST_LIMIT = 1 << 20  # bytes; a manifest has a few hundred, but who wrote it is unknown
 _DTYPES: Mapping[str, np.dtype[Any]] = {"dense": np.dtype(np.int8), "index": np.dtype(np.uint8)}
 
 
@@ -298,6 +299,8 @@ def open_stored(path: StrPath) -> Iterator[tuple[Geometry, dict[str, ArrayFile]]
                 path, f"holds no {MANIFEST}; a weight is a folder or .npz of cube24 encode"
             )
         with opened_member(path, archive, MANIFEST) as (label, file, size):
+            if size > _MANIFEST_LIMIT:
+                raise FileFormatError(label, f"{size} bytes are too many for a {MANIFEST}")
             manifest = _parse(label, read_exactly(label, file, 0, size))
         arrays = {}
         for role, entry in manifest.files.items():
@@ -314,7 +317,7 @@ def open_stored(path: StrPath) -> Iterator[tuple[Geometry, dict[str, ArrayFile]]
 def _open_folder(folder: Path) -> Iterator[tuple[Geometry, dict[str, ArrayFile]]]:
     path = folder / MANIFEST
     with opened(path) as file, explained(path):
-        manifest = _parse(path, file.read(1 << 20))
+        manifest = _parse(path, file.read(_MANIFEST_LIMIT))
     dense, index = manifest.files["dense"], manifest.files["index"]
     with _open_member(folder, dense, "dense") as one, _open_member(folder, index, "index") as two:
         yield manifest.geometry, {"dense": one, "index": two}

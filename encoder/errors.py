@@ -77,6 +77,21 @@ _HINTS: Mapping[type[OSError], str] = {
 }
 
 
+def check_path(path: StrPath) -> None:
+    """Refuse a path that no system call takes.
+
+    Raises:
+        FileAccessError: it holds a NUL character.
+    """
+    if "\0" in fspath(path):
+        raise FileAccessError(fspath(path).replace("\0", "\\0"), "no path holds a NUL character")
+
+
+def counted(count: int, noun: str) -> str:
+    """A number with its noun, in the plural unless it is one."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 @dataclass(frozen=True)
 class Offender:
     """A group of a weight that has more than two non-zeros.

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from cube24.encoder.errors import FileAccessError, StrPath
+from cube24.encoder.errors import FileAccessError, StrPath, check_path
 
 
 @contextmanager
@@ -86,6 +86,7 @@ def whole_folder(path: StrPath, *, marker: str, overwrite: bool = False) -> Iter
 
 
 def _refuse_existing(target: Path, overwrite: bool, *, folder: bool) -> None:
+    check_path(target)
     with _explained(target):
         if not target.parent.is_dir():
             raise FileAccessError(target, f"the folder {target.parent} does not exist; make it")
@@ -102,7 +103,8 @@ def _refuse_existing(target: Path, overwrite: bool, *, folder: bool) -> None:
 
 
 def _temporary(target: Path) -> Path:
-    return target.parent / f".{target.name}.{secrets.token_hex(4)}.part"
+    # Not derived from the name of the target, which may be as long as names can be.
+    return target.parent / f".cube24-{secrets.token_hex(4)}.part"
 
 
 @contextmanager

@@ -11,8 +11,15 @@ import numpy as np
 import numpy.typing as npt
 
 from cube24.encoder import _core
-from cube24.encoder.codec import as_matrix, check_out, check_policy, int8_array, offenders_of
-from cube24.encoder.errors import ArgumentError, Offender
+from cube24.encoder.codec import (
+    as_matrix,
+    check_limit,
+    check_out,
+    check_policy,
+    int8_array,
+    offenders_of,
+)
+from cube24.encoder.errors import Offender, counted
 from cube24.encoder.layout import Geometry, Kind
 
 #: The 16 non-zero masks as they are written in docs/format.md: element 0 first.
@@ -96,10 +103,12 @@ class Report:
 
     def __str__(self) -> str:
         """The report for a person."""
-        verdict = "legal 2:4" if self.legal else f"NOT 2:4: {self.violations} groups in excess"
+        verdict = (
+            "legal 2:4" if self.legal else f"NOT 2:4: {counted(self.violations, 'group')} in excess"
+        )
         lines = [
-            f"shape {self.shape} ({self.kind}), {self.groups} groups, "
-            f"{self.nonzeros} non-zeros: {verdict}",
+            f"shape {self.shape} ({self.kind}), {counted(self.groups, 'group')}, "
+            f"{counted(self.nonzeros, 'non-zero')}: {verdict}",
             "",
             "pattern      groups    share",
         ]
@@ -116,7 +125,8 @@ class Report:
         if self.worst_rows:
             lines += ["", "worst rows:"]
             lines += [
-                f"  row ({', '.join(map(str, row.coordinates))}): {row.violations} groups in excess"
+                f"  row ({', '.join(map(str, row.coordinates))}): "
+                f"{counted(row.violations, 'group')} in excess"
                 for row in self.worst_rows
             ]
         return "\n".join(lines)
@@ -185,8 +195,7 @@ def check(weight: npt.NDArray[np.int8], *, kind: Kind = "matrix", limit: int = 2
         DtypeError, ShapeError, ArgumentError: the arguments do not fit.
     """
     weight = int8_array(weight, "weight")
-    if limit < 0:
-        raise ArgumentError(f"limit {limit}: it is a number of groups, 0 or more")
+    check_limit(limit)
     geometry = Geometry(weight.shape, kind, "nd")
     inspection = Inspection(geometry, limit)
     inspection.add(as_matrix(weight, geometry), 0)
@@ -231,7 +240,7 @@ class PruneCost:
     def __str__(self) -> str:
         """One line for a person."""
         return (
-            f"{self.groups} groups changed, {self.weights} weights dropped: "
+            f"{counted(self.groups, 'group')} changed, {counted(self.weights, 'weight')} dropped: "
             f"{100 * self.l1_share:.3f}% of the L1 norm, {100 * self.l2_share:.3f}% of the L2 norm"
         )
 

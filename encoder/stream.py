@@ -20,6 +20,7 @@ from cube24.encoder.arrayfile import ArrayFile
 from cube24.encoder.codec import (
     LISTED,
     as_matrix,
+    check_limit,
     check_policy,
     decode,
     encode,
@@ -225,8 +226,7 @@ def check_file(
     Raises:
         Cube24Error: the array is no int8 weight, or cannot be read.
     """
-    if limit < 0:
-        raise ArgumentError(f"limit {limit}: it is a number of groups, 0 or more")
+    check_limit(limit)
     geometry = _geometry(source, kind, "nd")
     inspection = Inspection(geometry, limit)
     for tile in tiles(geometry):

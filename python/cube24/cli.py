@@ -22,6 +22,7 @@ import numpy as np
 from cube24 import __version__, encoder, simulator
 from cube24.encoder import ArgumentError, ArrayFile, Cube24Error, FileFormatError
 from cube24.encoder.container import open_payload, open_stored, style_for
+from cube24.encoder.errors import counted
 from cube24.encoder.layout import Geometry
 from cube24.encoder.output import whole_file
 from cube24.encoder.stream import Progress, decode_arrays
@@ -162,7 +163,8 @@ def _encode(
         click.echo(_about(array, geometry))
     if changes.groups:
         click.echo(
-            f"policy {policy}: {changes.weights} weights dropped from {changes.groups} groups"
+            f"policy {policy}: {counted(changes.weights, 'weight')} dropped from "
+            f"{counted(changes.groups, 'group')}"
         )
     click.echo(f"written: {output}")
     return GOOD

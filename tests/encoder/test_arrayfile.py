@@ -230,15 +230,19 @@ def test_without_the_extra_safetensors_are_refused_with_what_to_install(folder, 
         pass
 
 
-def test_a_file_that_shrinks_while_it_is_open_is_truncated(tmp_path):
+# To where the rectangle begins, into it, and to its last byte but one.
+@pytest.mark.parametrize("left", [4096, 2 * 4096 + 100, 4 * 4096 - 1])
+@pytest.mark.parametrize("columns", [4096, 4000])
+def test_a_file_that_shrinks_while_it_is_open_is_truncated(tmp_path, left, columns):
     path = tmp_path / "w.npy"
     np.save(path, sample((4, 4096)))
     with encoder.open_array(path) as file:
         with path.open("r+b") as other:
-            other.truncate(128 + 4096)
+            other.truncate(128 + left)
         with pytest.raises(FileFormatError, match="truncated") as caught:
-            file.read(2, 4, 0, 4096)
+            file.read(2, 4, 4096 - columns, 4096)
     assert caught.value.path == str(path)
+    assert caught.value.offset == max(128 + left, 128 + 2 * 4096 + 4096 - columns)
 
 
 @pytest.mark.parametrize("name", ["w.npy", "w.npz", "w.safetensors", "w.bin"])

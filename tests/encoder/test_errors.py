@@ -575,6 +575,18 @@ def test_limit_bounds_the_list_and_not_the_count(path, limit, layout):
     ]
 
 
+@pytest.mark.parametrize("limit", [0, 1, 2, 3])
+def test_limit_bounds_the_list_of_missing_channels_too(path, limit):
+    # Cin = 1: the groups 1 to 7 of the block are padding, and one byte holds two of them.
+    index = np.zeros((1, 4), np.uint8)
+    index[0, 1:3] = 0b00_00_00_01, 0b00_01_00_01
+    sparse = SparseWeight(np.zeros((1, 16), np.int8), index, (1, 1, 1, 1), "nd", "conv")
+    error = refused(encoder.decode, RefusedError, sparse=sparse, strict=True, limit=limit)
+    assert error.count == 3
+    expected = [("padding", 2), ("padding", 4), ("padding", 5)]
+    assert [(g.fault, g.group) for g in error.groups] == expected[:limit]
+
+
 def test_a_negative_limit_is_refused():
     refused(encoder.decode, ArgumentError, "-1", sparse=encoder.encode(GOOD), limit=-1)
 

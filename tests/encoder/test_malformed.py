@@ -576,3 +576,50 @@ def test_an_archive_is_not_unpacked_beyond_what_the_manifest_says(stored):
     repack(path, {"dense.npy": buffer.getvalue() + bytes(64 << 20)}, zipfile.ZIP_DEFLATED)
     assert path.stat().st_size < 1 << 20
     malformed(path, "too long")
+
+
+def test_a_manifest_that_unpacks_to_more_than_a_manifest_is_refused(tmp_path):
+    path = tmp_path / "w.npz"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("sparse.json", b" " * (2 << 20) + b"{}")
+    with pytest.raises(encoder.FileFormatError, match=r"sparse.json: 2097154 bytes are too many"):
+        SparseWeight.load(path)
+
+
+def test_a_path_with_a_nul_character_is_an_access_error(tmp_path):
+    with pytest.raises(encoder.FileAccessError, match="NUL"):
+        SparseWeight.load(f"{tmp_path}/a\0b.npz")
+    with pytest.raises(encoder.FileAccessError, match="NUL"):
+        encoder.encode(np.zeros((1, 8), np.int8)).save(f"{tmp_path}/a\0b")
+    with (
+        pytest.raises(encoder.FileAccessError, match="NUL"),
+        encoder.open_array(f"{tmp_path}/a\0b.npy"),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [({"shape": 8}, "whole numbers"), ({"shape": (2.5, 8)}, "whole numbers"),
+     ({"shape": (1, 8), "dtype": "V0"}, "no bytes")],
+)  # fmt: skip
+def test_a_raw_file_takes_sizes_and_types_that_can_be(tmp_path, options, said):
+    (tmp_path / "w.bin").write_bytes(bytes(8))
+    with (
+        pytest.raises(encoder.ArgumentError, match=said),
+        encoder.open_array(tmp_path / "w.bin", **options),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("limit", [1.5, "3", None])
+def test_a_limit_is_a_whole_number(limit):
+    with pytest.raises(encoder.ArgumentError, match="limit"):
+        encoder.check(np.zeros((1, 8), np.int8), limit=limit)
+    with pytest.raises(encoder.ArgumentError, match="limit"):
+        encoder.decode(encoder.encode(np.zeros((1, 8), np.int8)), limit=limit)
+
+
+def test_rows_of_different_lengths_are_no_array():
+    with pytest.raises(encoder.DtypeError, match="weight is no array"):
+        encoder.encode([[1], [1, 2]])

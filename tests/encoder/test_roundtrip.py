@@ -1,5 +1,6 @@
 """Arrays of every shape, stride and layout: the oracle's bytes, and back."""
 
+import json
 from fractions import Fraction
 from math import prod
 
@@ -338,6 +339,37 @@ def test_check_counts_patterns_and_names_offenders_and_the_worst_rows(path, give
     worst = sorted(rows.items(), key=lambda item: (-item[1], item[0]))[:10]
     assert [(row.coordinates, row.violations) for row in report.worst_rows] == worst
     assert (report.shape, report.kind) == (weight.shape, kind)
+
+
+def test_a_report_is_plain_data_and_a_text():
+    weight = np.int8([[1, 2, 3, 0, 4, 5, 0, 6], [0, 0, 0, 0, 7, 0, 0, 0]])
+    report = encoder.check(weight, limit=1)
+    assert json.loads(json.dumps(report.to_dict())) == {
+        "legal": False,
+        "shape": [2, 8],
+        "kind": "matrix",
+        "groups": 4,
+        "violations": 2,
+        "nonzeros": 7,
+        "patterns": oracle.histogram(weight),
+        "offenders": [
+            {"coordinates": [0, 0], "group": 0, "positions": [0, 1, 2], "values": [1, 2, 3, 0]}
+        ],
+        "worst_rows": [{"coordinates": [0], "violations": 2}],
+    }
+    text = str(report)
+    assert "NOT 2:4: 2 groups in excess" in text
+    assert "(0, 0) group 0: values (1, 2, 3, 0), non-zero at e0, e1, e2" in text
+    assert "row (0): 2 groups in excess" in text
+    assert "legal 2:4" in str(encoder.check(np.zeros((1, 8), np.int8)))
+    assert "legal 2:4" in str(encoder.check(np.zeros((0, 8), np.int8)))
+
+
+def test_the_cost_of_pruning_as_a_text():
+    # 2 of 12, and the root of 2 of 28.
+    cost = encoder.prune(np.int8([[1, 2, 3, 0, 3, 2, 1, 0]])).cost
+    text = "2 groups changed, 2 weights dropped: 16.667% of the L1 norm, 26.726% of the L2 norm"
+    assert str(cost) == text
 
 
 def as_excess(offender: encoder.Offender) -> oracle.Excess:

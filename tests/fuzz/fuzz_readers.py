@@ -25,6 +25,7 @@ with atheris.instrument_imports(include=["cube24"]):
     from cube24 import encoder
     from cube24.encoder.container import open_payload
     from cube24.encoder.hexfile import read_hex
+    from cube24.simulator import ExecutionError, Program, Unit, UnitConfig
 
 FOLDER = Path(tempfile.mkdtemp(prefix="cube24-fuzz-"))
 LIMIT = 1 << 20  # bytes of an array that a fuzzer may ask for; more only costs memory
@@ -126,9 +127,27 @@ def fuzz_payload(data: bytes) -> None:
         same(array.read_all(), np.load(io.BytesIO(data)))
 
 
+def fuzz_program(data: bytes) -> None:
+    """A program reads back as it prints, and runs or is refused: no instruction breaks loose."""
+    program = Program.parse(data.decode("utf-8", "replace"))
+    assert Program.parse(str(program)) == program
+    if max((buffer.at + buffer.bytes for buffer in program.buffers), default=0) > LIMIT:
+        return
+    with contextlib.suppress(ExecutionError):
+        UNIT.execute(program)
+
+
+def fuzz_config(data: bytes) -> None:
+    config = UnitConfig.load(put("unit.toml", data))
+    assert UnitConfig.from_toml(config.to_toml()) == config
+
+
+# Small memories, so that programs reach their ends.
+UNIT = Unit(UnitConfig("small", l1_bytes=1 << 14, l0a_bytes=4096, l0b_bytes=4096, l0c_bytes=4096))
+
 READERS = [
     fuzz_npy, fuzz_npz, fuzz_safetensors, fuzz_bin, fuzz_hex, fuzz_container_npz, fuzz_manifest,
-    fuzz_payload,
+    fuzz_payload, fuzz_program, fuzz_config,
 ]  # fmt: skip
 
 
@@ -145,6 +164,23 @@ def npy(array: np.ndarray) -> bytes:
 DENSE = np.array([[1, -128, 0, 5], [3, 127, 0, 0]], np.int8)
 INDEX = np.array([[0x80], [0x09]], np.uint8)
 GOOD_FOLDER = {"dense.npy": npy(DENSE), "index.npy": npy(INDEX)}
+
+
+PROGRAM = b"""buffer name=a at=0x0 bytes=4096
+copy_in dst=0x0 src=0x0 bytes=2048 bursts=2 src_stride=1024 dst_stride=2048
+nd2nz dst=0x0 src=0x0 rows=3 bytes=40 src_stride=40 dst_rows=16
+load2d to=L0A dst=0x0 src=0x0 repeat=2 start=1 stride=2 gap=1
+load3d dst=0x0 src=0x0 c1=1 h=4 w=4 kernel_h=2 kernel_w=2 m_start=0 m=9 k_start=0 k=64 pad_top=1
+load_sparse dst=0x0 dense=0x0 index=0x400 repeat=2
+load_bias dst=0x0 src=0x0 bytes=64
+load_params dst=0x0 src=0x0 bytes=128
+set_flag of=MTE1 to=M id=0
+wait_flag of=MTE1 to=M id=0
+mmad c=0x0 a=0x0 b=0x0 m=16 n=16 k=32 start=bias bias=0x0
+mmad_sparse c=0x0 a=0x0 b=0x0 m=16 n=16 k=64
+fixpipe to=GM dst=0x0 src=0x0 m=16 n=16 stride=16 mode=vreq8 words=0x0 relu=leaky alpha=0.5
+barrier on=M
+"""
 
 
 def manifest() -> bytes:
@@ -180,7 +216,7 @@ def seeds() -> list[tuple[int, bytes]]:
     return [
         (0, npy(DENSE)), (0, npy(fortran)), (1, archive(w_npy=npy(DENSE))), (2, safetensors()),
         (3, bytes([2, 4]) + DENSE.tobytes()), (4, b"\x04\x02// name\n01ff\n7f80\n"),
-        (5, container), (6, manifest()), (7, npy(DENSE)),
+        (5, container), (6, manifest()), (7, npy(DENSE)), (8, PROGRAM), (9, b'cores = 2\n'),
     ]  # fmt: skip
 
 
