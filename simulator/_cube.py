@@ -92,15 +92,9 @@ def _image(load: Load3D) -> Any:
 
 
 def image_output(load: Load3D) -> tuple[int, int] | None:
-    """Output height and width of an img2col, or None if its numbers make no image."""
-    if min(load.c1, load.h, load.w, load.pad_top, load.pad_left) < 0:
-        return None
+    """Output height and width of an img2col, or None if the kernel does not fit."""
     height, width = ffi.new("size_t *"), ffi.new("size_t *")
-    try:
-        status = lib.cube24_image_output(_image(load), height, width)
-    except OverflowError:  # a negative number
-        return None
-    _demand(status, lib.CUBE24_E_SIZE)
+    status = _demand(lib.cube24_image_output(_image(load), height, width), lib.CUBE24_E_SIZE)
     return (int(height[0]), int(width[0])) if status == lib.CUBE24_OK else None
 
 

@@ -26,6 +26,27 @@ LIMIT_MNK = 4095  # m, n and k of one Mmad [ADK]
 LIMIT_REPEAT = 255  # repetitions of one load [ADK]
 FLAG_IDS = 8  # flags of a pair of pipes [ADK]
 
+#: The values that the fields of Load3D take [ADK, LoadData3DParamsV2].
+LOAD3D_LIMITS: Mapping[str, tuple[int, int]] = {
+    "h": (1, 32767),
+    "w": (1, 32767),
+    "kernel_h": (1, 255),
+    "kernel_w": (1, 255),
+    "stride_h": (1, 63),
+    "stride_w": (1, 63),
+    "dilation_h": (1, 255),
+    "dilation_w": (1, 255),
+    "pad_top": (0, 255),
+    "pad_left": (0, 255),
+    "pad_bottom": (0, 255),
+    "pad_right": (0, 255),
+    "m_start": (0, 65535),
+    "m": (0, 65535),
+    "k_start": (0, 65535),
+    "k": (0, 65535),
+    "pad": (-128, 127),
+}
+
 
 class ExecutionError(Cube24Error, ValueError):
     """An instruction that the unit cannot run: its number in the program, its text, and why.
@@ -205,12 +226,13 @@ class Machine:
         self._strided(i.to, i.dst, i.repeat, FRACTAL, FRACTAL * (i.gap + 1))[...] = source
 
     def _load3d(self, i: isa.Load3D) -> None:
+        for name, (low, high) in LOAD3D_LIMITS.items():
+            self._demand({name: getattr(i, name)}, low, high)
+        self._demand({"c1": i.c1}, 1, self.config.l1_bytes // 32)
         output = _cube.image_output(i)
         if output is None:
-            raise self._fail(RangeError, "these sizes, strides, dilations and pads make no image")
+            raise self._fail(RangeError, "the kernel does not fit the image with its padding")
         rows, columns = output[0] * output[1], i.c1 * i.kernel_h * i.kernel_w * 32
-        self._demand({"pad": i.pad}, -128, 127)
-        self._demand({"m_start": i.m_start, "m": i.m, "k_start": i.k_start, "k": i.k}, 0, 1 << 40)
         if i.k % 32 or i.k_start % 32:
             raise self._fail(RangeError, "k and k_start are multiples of 32")
         if i.m_start + i.m > rows or i.k_start + i.k > columns:

@@ -73,7 +73,9 @@ class Requant:
             raise ArgumentError(f"shift {self.shift}: 0 for none, or 1 to 16")
         if self.mode == "DEQF16" and (offset.any() or self.shift):
             raise ArgumentError("DEQF16 has neither offset nor shift")
-        if not np.isfinite(np.float32(self.relu)):
+        with np.errstate(over="ignore"):
+            slope = np.float32(self.relu)
+        if not np.isfinite(slope):
             raise ArgumentError("the slope of a leaky ReLU is not finite in fp32")
 
     @property

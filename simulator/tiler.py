@@ -99,26 +99,46 @@ class Problem:
 
 
 def choose_tile(problem: Problem, config: UnitConfig) -> Tile:
-    """Tile sizes that fill the buffers, no larger than the problem."""
-    m = min(128, _up(problem.m, 16))
+    """Tile sizes that fill the buffers, no larger than the problem.
+
+    Where even one step of k does not fit L1 (wide images, large kernels), the larger of the two
+    operands is made narrower; compile_program refuses what does not fit at all.
+    """
+    m = _clip(128, problem.m, min(config.l0a_bytes // 2 // 64, config.l0c_bytes // 8 // 16))
     limit = min(config.bt_bytes // 2 // 4, config.fb_bytes // 2 // 8, LIMIT_MNK)
-    n = _down(min(_up(problem.n, 16), config.l0c_bytes // 2 // (4 * m), limit), 16)
-    weight_bytes = n // 2 if problem.sparse else n  # for one k
-    fractals = LIMIT_REPEAT // (n // 16) * problem.k_fractal  # one load of L0B
-    k = min(
-        _up(problem.k, 64), config.l0a_bytes // 2 // m, config.l0b_bytes // 2 // weight_bytes,
-        fractals, LIMIT_MNK,
-    )  # fmt: skip
-    k = max(64, _down(k, 64))
-    tile = Tile(m, n, k, k)
-    while not _Plan(problem, config, tile).fits and tile.m > 16:  # a wide image needs less of it
-        tile = Tile(_up(tile.m // 2, 16), n, k, k)
-    m = tile.m
-    while True:  # as much of k in L1 as fits twice
-        wider = Tile(m, n, k, tile.k_l1 + k)
-        if tile.k_l1 >= _up(problem.k, 64) or not _Plan(problem, config, wider).fits:
-            return tile
+    n = _clip(limit, problem.n, min(config.l0c_bytes // 8 // m, config.l0b_bytes // 2 // 64))
+    tile = _widest(problem, config, m, n)
+    while not (plan := _Plan(problem, config, tile)).fits and max(m, n) > 16:
+        if n > 16 and (plan.w_bytes >= plan.a_bytes or m == 16):
+            n = _clip(n // 2, problem.n, n)
+        else:
+            m = _clip(m // 2, problem.m, m)
+        tile = _widest(problem, config, m, n)
+    while tile.k_l1 < _up(problem.k, 64):  # as much of k in L1 as fits twice
+        wider = Tile(m, n, tile.k, tile.k_l1 + tile.k)
+        if not _Plan(problem, config, wider).fits:
+            break
         tile = wider
+    return tile
+
+
+def _widest(problem: Problem, config: UnitConfig, m: int, n: int) -> Tile:
+    """The tile of m x n with the largest k that fits L0 twice."""
+    weight_bytes = n // 2 if problem.sparse else n  # for one k
+    k = min(
+        _up(problem.k, 64),
+        config.l0a_bytes // 2 // m,
+        config.l0b_bytes // 2 // weight_bytes,
+        LIMIT_REPEAT // (n // 16) * problem.k_fractal,  # one load of L0B
+        LIMIT_MNK,
+    )
+    k = max(64, _down(k, 64))
+    return Tile(m, n, k, k)
+
+
+def _clip(wanted: int, size: int, limit: int) -> int:
+    """A multiple of 16, at least 16, at most wanted, limit and the size rounded up."""
+    return max(16, _down(min(wanted, _up(size, 16), limit), 16))
 
 
 def compile_program(problem: Problem, config: UnitConfig, tile: Tile | None = None) -> isa.Program:

@@ -136,7 +136,8 @@ class Unit:
         inputs["activations"] = activations
         inputs |= _weight_inputs(weight, k)
         run = self._run(problem, inputs, tile, requant)
-        run = Run(run.output.reshape(-1, n), run.program, run.config, run.buffers)
+        output = run.output.reshape(activations.shape[0], n)
+        run = Run(output, run.program, run.config, run.buffers)
         if check is not False:
             original = _original(weight, check)
             expected = dense.accumulate_matmul(
