@@ -11,7 +11,6 @@ import hashlib
 import io
 import json
 import os
-import shutil
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -119,60 +118,93 @@ def save(
     style = style_for(path, format, word_bytes=word_bytes, order=order, header=header)
     with payload_writer(path, sparse.geometry, style, overwrite=overwrite) as payloads:
         for role, array in (("dense", sparse.dense), ("index", sparse.index)):
-            payloads[role].write(array.data.cast("B") if array.size else b"")
+            payloads[role].write(0, array)
+
+
+@dataclass(frozen=True)
+class Payload:
+    """The bytes of one array in an open file, from byte ``start`` on."""
+
+    file: BinaryIO
+    start: int = 0
+
+    def write(self, offset: int, data: npt.NDArray[Any]) -> None:
+        """Write the bytes of an array at an offset of the payload."""
+        if data.size:
+            self.file.seek(self.start + offset)
+            self.file.write(data.data.cast("B"))
+
+    def pieces(self) -> Iterator[bytes]:
+        """All bytes in order."""
+        self.file.seek(self.start)
+        while piece := self.file.read(_PIECE):
+            yield piece
+
+    def sha256(self) -> str:
+        """Checksum of all bytes."""
+        digest = hashlib.sha256()
+        for piece in self.pieces():
+            digest.update(piece)
+        return digest.hexdigest()
 
 
 @contextmanager
 def payload_writer(
     path: StrPath, geometry: Geometry, style: Style, *, overwrite: bool = False
-) -> Iterator[dict[str, BinaryIO]]:
+) -> Iterator[dict[str, Payload]]:
     """Open the payloads of a weight for writing at any place; the weight appears at the end.
 
-    Gives {"dense": file, "index": file} of raw bytes. When the block ends they are turned into what
-    the style asks for and the manifest is written.
+    Gives {"dense": ..., "index": ...}. When the block ends they are turned into what the style asks
+    for and the manifest is written.
 
     Raises:
         FileAccessError: as for :func:`save`.
     """
     if style.format == "npz":
-        with whole_file(path, overwrite=overwrite) as target, _scratch(path) as scratch:
-            yield scratch
-            _write_npz(target, scratch, geometry)
+        with whole_file(path, overwrite=overwrite) as target, _scratch(Path(path).parent) as raw:
+            yield raw
+            _write_npz(target, raw, geometry)
         return
-    with (
-        whole_folder(path, marker=MANIFEST, overwrite=overwrite) as folder,
-        _scratch(folder / "x") as scratch,
-    ):
-        yield scratch
-        files = {}
-        for role, payload in scratch.items():
-            name = f"{role}.{style.format}"
-            with (folder / name).open("wb") as target:
-                files[role] = _write_payload(target, name, role, payload, geometry, style)
+    with whole_folder(path, marker=MANIFEST, overwrite=overwrite) as folder:
+        if style.format == "hex":
+            with _scratch(folder) as raw:
+                yield raw
+                files = {
+                    role: _write_hex(folder, role, payload, geometry, style)
+                    for role, payload in raw.items()
+                }
+        else:
+            with _final(folder, geometry, style) as raw:
+                yield raw
+                files = {
+                    role: _entry(f"{role}.{style.format}", role, payload, geometry)
+                    for role, payload in raw.items()
+                }
         (folder / MANIFEST).write_text(_manifest(geometry, files), encoding="utf-8", newline="\n")
 
 
 @contextmanager
-def _scratch(beside: StrPath) -> Iterator[dict[str, BinaryIO]]:
-    """Two nameless files for raw payloads, on the file system of the result."""
+def _scratch(folder: Path) -> Iterator[dict[str, Payload]]:
+    """Two nameless files, on the file system of the result, for what is rewritten at the end."""
     import tempfile  # only here: it is slow to import
 
-    folder = Path(beside).parent
     with tempfile.TemporaryFile(dir=folder) as dense, tempfile.TemporaryFile(dir=folder) as index:
-        yield {"dense": dense, "index": index}
+        yield {"dense": Payload(dense), "index": Payload(index)}
 
 
-def _pieces(payload: BinaryIO) -> Iterator[bytes]:
-    payload.seek(0)
-    while piece := payload.read(_PIECE):
-        yield piece
-
-
-def _sha256(payload: BinaryIO) -> str:
-    digest = hashlib.sha256()
-    for piece in _pieces(payload):
-        digest.update(piece)
-    return digest.hexdigest()
+@contextmanager
+def _final(folder: Path, geometry: Geometry, style: Style) -> Iterator[dict[str, Payload]]:
+    """The files themselves: .npy and .bin hold the payload as it is, behind a header or none."""
+    with (
+        (folder / f"dense.{style.format}").open("xb+") as dense,
+        (folder / f"index.{style.format}").open("xb+") as index,
+    ):
+        payloads = {}
+        for role, file in (("dense", dense), ("index", index)):
+            header = npy_header(_shape(geometry, role), _DTYPES[role])
+            start = file.write(header) if style.format == "npy" else 0
+            payloads[role] = Payload(file, start)
+        yield payloads
 
 
 def _shape(geometry: Geometry, role: str) -> tuple[int, ...]:
@@ -189,39 +221,34 @@ def npy_header(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:
     return header.getvalue()
 
 
-def _write_payload(
-    target: BinaryIO, name: str, role: str, payload: BinaryIO, geometry: Geometry, style: Style
+def _write_hex(
+    folder: Path, role: str, payload: Payload, geometry: Geometry, style: Style
 ) -> dict[str, object]:
-    """Write one array as a file; gives its entry of the manifest."""
-    entry = _entry(name, role, payload, geometry)
-    if style.format == "hex":
-        entry |= {
-            "word_bytes": style.word_bytes,
-            "order": style.order,
-            "words": ceil_div(prod(_shape(geometry, role)), style.word_bytes),
-        }
-        about = {"name": name, "role": role, "layout": geometry.layout, **entry}
+    """Write one array as a hex file; gives its entry of the manifest."""
+    name = f"{role}.hex"
+    entry = _entry(name, role, payload, geometry) | {
+        "word_bytes": style.word_bytes,
+        "order": style.order,
+        "words": ceil_div(prod(_shape(geometry, role)), style.word_bytes),
+    }
+    about = {"name": name, "role": role, "layout": geometry.layout, **entry}
+    with (folder / name).open("xb") as target:
         write_hex(
             target,
-            _pieces(payload),
+            payload.pieces(),
             word_bytes=style.word_bytes,
             order=style.order,
             header=about if style.header else None,
         )
-        return entry
-    if style.format == "npy":
-        target.write(npy_header(_shape(geometry, role), _DTYPES[role]))
-    payload.seek(0)
-    shutil.copyfileobj(payload, target, _PIECE)
     return entry
 
 
-def _entry(name: str, role: str, payload: BinaryIO, geometry: Geometry) -> dict[str, object]:
+def _entry(name: str, role: str, payload: Payload, geometry: Geometry) -> dict[str, object]:
     return {
         "name": name,
         "dtype": str(_DTYPES[role]),
         "shape": list(_shape(geometry, role)),
-        "sha256": _sha256(payload),
+        "sha256": payload.sha256(),
     }
 
 
@@ -236,14 +263,14 @@ def _manifest(geometry: Geometry, files: Mapping[str, Mapping[str, object]]) -> 
     return json.dumps(about, indent=2) + "\n"
 
 
-def _write_npz(target: BinaryIO, scratch: Mapping[str, BinaryIO], geometry: Geometry) -> None:
+def _write_npz(target: BinaryIO, raw: Mapping[str, Payload], geometry: Geometry) -> None:
     files = {}
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
-        for role, payload in scratch.items():
+        for role, payload in raw.items():
             files[role] = _entry(f"{role}.npy", role, payload, geometry)
             with archive.open(_member(f"{role}.npy"), "w", force_zip64=True) as member:
                 member.write(npy_header(_shape(geometry, role), _DTYPES[role]))
-                for piece in _pieces(payload):
+                for piece in payload.pieces():
                     member.write(piece)
         with archive.open(_member(MANIFEST), "w") as member:
             member.write(_manifest(geometry, files).encode())

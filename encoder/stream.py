@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +27,7 @@ from cube24.encoder.codec import (
     encode_conv,
     int8_dtype,
 )
-from cube24.encoder.container import Style, npy_header, open_stored, payload_writer
+from cube24.encoder.container import Payload, Style, npy_header, open_stored, payload_writer
 from cube24.encoder.errors import (
     ArgumentError,
     RefusedError,
@@ -135,24 +135,19 @@ def _read_weight(source: ArrayFile, geometry: Geometry, tile: Tile) -> npt.NDArr
     return part.reshape(own.shape)
 
 
-def _write_at(target: BinaryIO, offset: int, data: npt.NDArray[Any]) -> None:
-    target.seek(offset)
-    target.write(data.data.cast("B"))
-
-
 def _write_weight(
-    target: BinaryIO, start: int, geometry: Geometry, tile: Tile, weight: npt.NDArray[np.int8]
+    target: Payload, geometry: Geometry, tile: Tile, weight: npt.NDArray[np.int8]
 ) -> None:
-    """Put the elements of a tile where they stand in a C-order weight from byte ``start``."""
+    """Put the elements of a tile where they stand in a C-order weight."""
     if geometry.kind == "conv":
-        _write_at(target, start + tile.r0 * prod(geometry.shape[1:]), weight)
+        target.write(tile.r0 * prod(geometry.shape[1:]), weight)
         return
-    first = start + (tile.m0 * geometry.n + tile.r0) * geometry.k + tile.k0
+    first = (tile.m0 * geometry.n + tile.r0) * geometry.k + tile.k0
     if (tile.k0, tile.k1) == (0, geometry.k):
-        _write_at(target, first, weight)
+        target.write(first, weight)
         return
     for row, line in enumerate(weight.reshape(-1, tile.k1 - tile.k0)):
-        _write_at(target, first + row * geometry.k, line)
+        target.write(first + row * geometry.k, line)
 
 
 def _geometry(source: ArrayFile, kind: Kind, layout: Layout) -> Geometry:
@@ -212,7 +207,7 @@ def encode_file(
             ):  # fmt: skip
                 flat, at = array.reshape(-1), 0
                 for offset, size in runs(geometry, tile, k0):
-                    _write_at(payloads[role], offset, flat[at : at + size])
+                    payloads[role].write(offset, flat[at : at + size])
                     at += size
             progress(tile.size)
     return geometry, changes
@@ -254,11 +249,11 @@ def prune_file(
     check_policy(policy, dropping=True)
     geometry = _geometry(source, kind, "nd")
     cost = PruneCost()
-    with _weight_file(target, geometry, overwrite) as (file, start):
+    with _weight_file(target, geometry, overwrite) as file:
         for tile in tiles(geometry):
             weight = _read_weight(source, geometry, tile)
             pruned = prune(weight, policy=policy, kind=kind)
-            _write_weight(file, start, geometry, tile, pruned.weight)
+            _write_weight(file, geometry, tile, pruned.weight)
             cost += pruned.cost
             progress(tile.size)
     return cost
@@ -300,7 +295,7 @@ def decode_arrays(
         Cube24Error: as for :func:`decode_file`.
     """
     count, groups = 0, list[RefusedGroup]()
-    with _weight_file(target, geometry, overwrite) as (file, start):
+    with _weight_file(target, geometry, overwrite) as file:
         for tile in tiles(geometry):
             own = tile.geometry(geometry)
             piece = SparseWeight(
@@ -317,7 +312,7 @@ def decode_arrays(
                 groups = groups[:LISTED]
                 continue
             if not count:
-                _write_weight(file, start, geometry, tile, weight)
+                _write_weight(file, geometry, tile, weight)
             progress(tile.size)
         if count:
             raise RefusedError(count, groups)
@@ -355,14 +350,13 @@ def _in_whole(group: RefusedGroup, geometry: Geometry, tile: Tile) -> RefusedGro
 
 
 @contextmanager
-def _weight_file(
-    target: StrPath, geometry: Geometry, overwrite: bool
-) -> Iterator[tuple[BinaryIO, int]]:
-    """A .npy or .bin file for a weight, whole or not at all: gives (file, start of its data)."""
+def _weight_file(target: StrPath, geometry: Geometry, overwrite: bool) -> Iterator[Payload]:
+    """A .npy or .bin file for a weight, whole or not at all."""
     suffix = Path(target).suffix.lower()
     if suffix not in (".npy", ".bin"):
         raise ArgumentError(f"{target}: a weight is written as .npy or .bin, not {suffix!r}")
-    header = npy_header(geometry.shape, np.dtype(np.int8)) if suffix == ".npy" else b""
     with whole_file(target, overwrite=overwrite) as file:
-        file.write(header)
-        yield file, len(header)
+        start = 0
+        if suffix == ".npy":
+            start = file.write(npy_header(geometry.shape, np.dtype(np.int8)))
+        yield Payload(file, start)
