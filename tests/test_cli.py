@@ -2,11 +2,13 @@
 
 import json
 import os
+import pty
 import resource
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -340,6 +342,25 @@ def test_a_reader_that_goes_away_is_no_error():
     process.wait(timeout=60)
     assert "Traceback" not in said
     assert "Exception" not in said
+
+
+def test_progress_is_shown_on_a_terminal_and_nowhere_else():
+    big_file(64)
+    command = [*COMMAND, "check", "big.bin", "--shape", "1024,65536"]
+    plain = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert plain.stderr == ""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=theirs, text=True)
+    os.close(theirs)
+    shown = b""
+    with suppress(OSError):  # the terminal is gone when the program ends
+        while piece := os.read(ours, 1 << 16):
+            shown += piece
+    os.close(ours)
+    assert process.communicate(timeout=60)[0] == plain.stdout
+    assert process.returncode == 0
+    assert b"check" in shown
+    assert b"100%" in shown
 
 
 @pytest.mark.parametrize("layout", ["nd", "zn"])

@@ -339,7 +339,7 @@ def _info(source: Path | None, name: str | None, as_json: bool) -> int:
     return GOOD
 
 
-@cli.command("demo")
+@cli.command("demo", short_help="Run the whole chain on a small network.")
 @click.option("-o", "--output", type=_PATH, help="Folder for the vectors of each layer.")
 @_layout
 @_overwrite
@@ -371,7 +371,7 @@ def _demo(output: Path | None, layout: Any, overwrite: bool) -> int:
 # --- simulate -------------------------------------------------------------------------------------
 
 
-@cli.group("simulate")
+@cli.group("simulate", short_help="Run a layer on the simulated unit.")
 def _simulate() -> None:
     """Run a layer on the simulated unit and compare it with the dense computation.
 
@@ -417,21 +417,21 @@ _layer = _options(
 )
 
 
-@_simulate.command("matmul")
+@_simulate.command("matmul", short_help="Matrix multiplication.")
 @_layer
 def _simulate_matmul(activations: Path, weight: Path, **options: Any) -> int:
     """Multiply ACTIVATIONS (M, K) by WEIGHT (N, K)."""
     return _run_layer("matmul", activations, weight, options, {})
 
 
-@_simulate.command("fc")
+@_simulate.command("fc", short_help="Fully connected layer.")
 @_layer
 def _simulate_fc(activations: Path, weight: Path, **options: Any) -> int:
     """Fully connected: ACTIVATIONS (B, ...) flattened, by WEIGHT (N, K)."""
     return _run_layer("fully_connected", activations, weight, options, {})
 
 
-@_simulate.command("conv2d")
+@_simulate.command("conv2d", short_help="Convolution.")
 @_layer
 @click.option("--strides", type=_Numbers("H,W", 2), default=(1, 1), help="H,W.  [1,1]")
 @click.option(
@@ -517,7 +517,7 @@ def _save_array(path: Path, array: Any, overwrite: bool) -> None:
         np.lib.format.write_array(file, array, version=(1, 0))
 
 
-@cli.command("units")
+@cli.command("units", short_help="List the units, or show one with its sources.")
 @click.argument("unit", required=False)
 @click.option("--toml", is_flag=True, help="Print as TOML, to start a unit of your own from.")
 def _units(unit: str | None, toml: bool) -> int:
