@@ -216,6 +216,17 @@ int cube24_mmad(const int8_t *a, const int8_t *b, size_t m, size_t n, size_t k, 
     return CUBE24_OK;
 }
 
+int cube24_find_index3(const uint8_t *index, size_t n, size_t k, cube24_place *place)
+{
+    if (!sizes_fit(0, n, k))
+        return CUBE24_E_SIZE;
+    if (n == 0 || k == 0)
+        return CUBE24_OK;
+    if (!index)
+        return CUBE24_E_ARGUMENT;
+    return find_index3(index, n, k, place) ? CUBE24_E_REFUSED : CUBE24_OK;
+}
+
 int cube24_mmad_sparse(const int8_t *a, const int8_t *dense, const uint8_t *index, size_t m,
                        size_t n, size_t k, uint32_t flags, int32_t *c, cube24_place *place)
 {

@@ -220,15 +220,21 @@ int cube24_mmad_start(int32_t *c, size_t m, size_t n, const int32_t *bias);
 int cube24_mmad(const int8_t *a, const int8_t *b, size_t m, size_t n, size_t k, uint32_t flags,
                 int32_t *c);
 
+/* Look for an index of 3 in the first n columns and the groups of k of Zn index fractals (K1, N1,
+ * 16, 8), K1 = ceil(k / 64).
+ *   place   may be NULL; on CUBE24_E_REFUSED the first, in the order of the bytes: row is the
+ *           column n, group counts from the start of k
+ * CUBE24_E_REFUSED: there is one. */
+int cube24_find_index3(const uint8_t *index, size_t n, size_t k, cube24_place *place);
+
 /* c += a x b, b being 2:4. One step takes 64 of k, that is 16 groups: slot 0 of group g takes
  * element 4g + i0 of a, slot 1 element 4g + i1 + 1, whatever the weights are. The rest as above; k
  * counts elements of a.
  *   a       Zz fractals (M1, 2 * K1, 16, 32), K1 = ceil(k / 64)
  *   dense   Zn fractals (K1, N1, 16, 32)
  *   index   Zn fractals (K1, N1, 16, 8)
- *   place   may be NULL; on CUBE24_E_REFUSED the first index of 3, in the order of the bytes: row
- *           is the column n, group counts from the start of k
- * CUBE24_E_REFUSED: an index of 3 in the first n columns and the groups of k; c is untouched. */
+ *   place   may be NULL; as for cube24_find_index3
+ * CUBE24_E_REFUSED: cube24_find_index3 finds one; c is untouched. */
 int cube24_mmad_sparse(const int8_t *a, const int8_t *dense, const uint8_t *index, size_t m,
                        size_t n, size_t k, uint32_t flags, int32_t *c, cube24_place *place);
 

@@ -66,18 +66,25 @@ def mmad(
     )  # fmt: skip
 
 
+def find_index3(index: Bytes, b_at: int, n: int, k: int) -> tuple[int, int] | None:
+    """Give (column, group) of the first index of 3 beside an operand at b_at in L0B, or None."""
+    place = ffi.new("cube24_place *")
+    status = lib.cube24_find_index3(_at(index, b_at // 4, "uint8_t"), n, k, place)
+    _demand(status, lib.CUBE24_E_REFUSED)
+    return None if status == lib.CUBE24_OK else (int(place.row), int(place.group))
+
+
 def mmad_sparse(
     a: Bytes, a_at: int, b: Bytes, b_at: int, index: Bytes, c: Bytes, c_at: int,
     m: int, n: int, k: int, config: UnitConfig,
-) -> tuple[int, int] | None:  # fmt: skip
-    """c += a x b, 2:4; gives (column, group) of an index of 3 that is refused, or None."""
-    place = ffi.new("cube24_place *")
-    status = lib.cube24_mmad_sparse(
-        _at(a, a_at, "int8_t"), _at(b, b_at, "int8_t"), _at(index, b_at // 4, "uint8_t"),
-        m, n, k, _sparse_flags(config), _at(c, c_at, "int32_t"), place,
+) -> None:  # fmt: skip
+    """c += a x b, 2:4; an index of 3 has been looked for before."""
+    _demand(
+        lib.cube24_mmad_sparse(
+            _at(a, a_at, "int8_t"), _at(b, b_at, "int8_t"), _at(index, b_at // 4, "uint8_t"),
+            m, n, k, _sparse_flags(config), _at(c, c_at, "int32_t"), ffi.NULL,
+        )
     )  # fmt: skip
-    _demand(status, lib.CUBE24_E_REFUSED)
-    return None if status == lib.CUBE24_OK else (int(place.row), int(place.group))
 
 
 def _image(load: Load3D) -> Any:

@@ -7,6 +7,7 @@ that a bench can be told otherwise.
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -132,7 +133,8 @@ class UnitConfig:
             value = getattr(self, spec.name)
             text = str(value).lower() if isinstance(value, bool) else repr(value)
             if isinstance(value, str):
-                text = '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+                # A string of JSON is one of TOML, but for the one control character it lets be.
+                text = json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
             lines.append(f"# {spec.metadata['about']}")
             lines.append(f"{spec.name} = {text}")
         return "\n".join(lines) + "\n"

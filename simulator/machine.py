@@ -262,7 +262,7 @@ class Machine:
     # --- M ----------------------------------------------------------------------------------------
 
     def _operands(self, i: isa.Mmad, k0: int) -> bool:
-        """Check an Mmad and start its result; False if it does nothing."""
+        """Check the fields and operands of an Mmad; False if it does nothing."""
         self._demand({"m": i.m, "n": i.n, "k": i.k}, 0, LIMIT_MNK)
         self._demand_word("start", i.start, ("zero", "keep", "bias"))
         self._demand_word("unit_flag", str(i.unit_flag), ("0", "2", "3"))
@@ -274,36 +274,46 @@ class Machine:
         self._piece("L0C", i.c, m1 * n1 * C_FRACTAL)
         if i.start == "bias":
             self._piece("BT", i.bias, 4 * i.n)
-            _cube.start(self.memories["L0C"], i.c, i.m, i.n, self.memories["BT"], i.bias)
-        elif i.start == "zero":
-            _cube.start(self.memories["L0C"], i.c, i.m, i.n, None, 0)
         return True
 
+    def _start(self, i: isa.Mmad) -> None:
+        """Put zero or the bias where the result will stand."""
+        if i.start != "keep":
+            bias = self.memories["BT"] if i.start == "bias" else None
+            _cube.start(self.memories["L0C"], i.c, i.m, i.n, bias, i.bias)
+
     def _mmad(self, i: isa.Mmad) -> None:
-        if self._operands(i, 32):
-            of = self.memories
-            _cube.mmad(
-                of["L0A"], i.a, of["L0B"], i.b, of["L0C"], i.c, i.m, i.n, i.k, self.config
-            )  # fmt: skip
+        if not self._operands(i, 32):
+            return
+        self._start(i)
+        of = self.memories
+        _cube.mmad(of["L0A"], i.a, of["L0B"], i.b, of["L0C"], i.c, i.m, i.n, i.k, self.config)
 
     def _mmad_sparse(self, i: isa.MmadSparse) -> None:
         self._need_sparsity()
         if not self._operands(i, 64):
             return
+        if self.config.index3 == "error":
+            self._refuse_index3(i)
+        self._start(i)
         of = self.memories
-        refused = _cube.mmad_sparse(
+        _cube.mmad_sparse(
             of["L0A"], i.a, of["L0B"], i.b, of["INDEX"], of["L0C"], i.c, i.m, i.n, i.k, self.config
         )  # fmt: skip
-        if refused is not None:
-            column, group = refused
-            step, inside = divmod(group, 16)
-            fractal = step * -(-i.n // 16) + column // 16
-            raise self._fail(
-                IllegalIndexError,
-                f"an index of 3 in column {column}, group {group}: fractal {fractal} of this "
-                f"operand, row {column % 16}, byte {inside // 2}, bits "
-                f"{4 * (inside % 2) + 3}:{4 * (inside % 2)}",
-            )
+
+    def _refuse_index3(self, i: isa.MmadSparse) -> None:
+        found = _cube.find_index3(self.memories["INDEX"], i.b, i.n, i.k)
+        if found is None:
+            return
+        column, group = found
+        step, inside = divmod(group, 16)
+        fractal = step * -(-i.n // 16) + column // 16
+        bits = 4 * (inside % 2)
+        raise self._fail(
+            IllegalIndexError,
+            f"an index of 3 in column {column}, group {group}: fractal {fractal} of this operand, "
+            f"row {column % 16}, byte {inside // 2}, bits {bits + 3}:{bits}",
+        )
 
     def _need_sparsity(self) -> None:
         if not self.config.sparsity:
@@ -339,6 +349,8 @@ class Machine:
         modes = ("int32", "req8", "vreq8", "deqf16", "vdeqf16")
         self._demand_word("mode", i.mode, modes)
         self._demand_word("relu", i.relu, requant.RELUS)
+        if i.relu == "leaky" and not abs(i.alpha) <= float(np.finfo(np.float32).max):
+            raise self._fail(RangeError, f"alpha is {i.alpha}; it is a finite fp32 number")
         if i.mode == "int32":
             if i.relu == "leaky":
                 raise self._fail(RangeError, "a leaky ReLU needs a requantising mode")
@@ -371,11 +383,11 @@ class Machine:
                 f"of 16, at least m"
             )  # fmt: skip
         blocks = -(-i.n // n0)
+        target = self._piece(i.to, i.dst, blocks * i.stride * n0 * result.dtype.itemsize)
         padded = np.zeros((i.stride, blocks * n0), result.dtype)
         padded[: i.m, : i.n] = result
         fractals = padded.reshape(i.stride, blocks, n0).transpose(1, 0, 2)
-        data = np.ascontiguousarray(fractals).view(np.uint8).reshape(-1)
-        self._piece(i.to, i.dst, data.size)[...] = data
+        target[...] = np.ascontiguousarray(fractals).view(np.uint8).reshape(-1)
 
     # --- order ------------------------------------------------------------------------------------
 
