@@ -252,11 +252,20 @@ INSTRUCTIONS: dict[str, type[Instruction]] = {
 
 @dataclass(frozen=True)
 class Buffer:
-    """A named piece of global memory: the program's inputs and outputs."""
+    """A named piece of global memory: the program's inputs and outputs.
+
+    Raises:
+        ProgramError: a name that a line of text cannot hold.
+    """
 
     name: str
     at: int
     bytes: int
+
+    def __post_init__(self) -> None:
+        """Refuse a name with white space or a comment in it."""
+        if self.name.split() != [self.name] or "#" in self.name:
+            raise ProgramError(f"buffer name {self.name!r}: a name has neither white space nor #")
 
     def __str__(self) -> str:
         """The buffer as a line of text."""
@@ -291,7 +300,7 @@ class Program:
             ProgramError: a line is no instruction; with its number.
         """
         buffers, instructions = [], []
-        for number, line in enumerate(text.splitlines(), 1):
+        for number, line in enumerate(text.split("\n"), 1):
             words = line.partition("#")[0].split()
             if not words:
                 continue

@@ -248,9 +248,11 @@ class Machine:
         self._need_sparsity()
         self._demand({"repeat": i.repeat}, 0, LIMIT_REPEAT)
         self._demand({"start": i.start}, 0, (1 << 16) - 1)
+        count = i.repeat
+        if count == 0:
+            return
         self._aligned("L1", i.dense)
         self._aligned("L1", i.index)
-        count = i.repeat
         dense = self._piece("L1", i.dense + FRACTAL * i.start, FRACTAL * count)
         index = self._piece("L1", i.index + INDEX_FRACTAL * i.start, INDEX_FRACTAL * count)
         self._piece("L0B", i.dst, FRACTAL * count)[...] = dense

@@ -57,6 +57,12 @@ class Requant:
         if self.mode not in MODES:
             raise ArgumentError(f"requant mode {self.mode!r}: choose one of {', '.join(MODES)}")
         scale, offset = np.asarray(self.scale), np.asarray(self.offset)
+        if not np.issubdtype(scale.dtype, np.floating) and not np.issubdtype(
+            scale.dtype, np.integer
+        ):
+            raise DtypeError(f"scale has dtype {scale.dtype}; it takes real numbers")
+        if not isinstance(self.relu, bool | np.bool_ | float | np.floating):
+            raise ArgumentError(f"relu is {self.relu!r}; it is True, False or a slope as a float")
         if scale.ndim > 1 or offset.ndim > 1:
             raise ShapeError("scale and offset are one number each, or one a column")
         if scale.ndim and offset.ndim and scale.shape != offset.shape:
@@ -69,7 +75,7 @@ class Requant:
             raise DtypeError(f"offset has dtype {offset.dtype}; it takes integers")
         if (offset < -256).any() or (offset > 511).any():
             raise ArgumentError("offset does not fit 9 bits")
-        if not 0 <= self.shift <= 16:
+        if self.shift not in range(17):
             raise ArgumentError(f"shift {self.shift}: 0 for none, or 1 to 16")
         if self.mode == "DEQF16" and (offset.any() or self.shift):
             raise ArgumentError("DEQF16 has neither offset nor shift")
@@ -93,14 +99,14 @@ class Requant:
     @property
     def relu_mode(self) -> str:
         """``none``, ``relu`` or ``leaky``."""
-        if isinstance(self.relu, bool):
+        if isinstance(self.relu, bool | np.bool_):
             return "relu" if self.relu else "none"
         return "leaky"
 
     @property
     def alpha(self) -> float:
         """The slope of a leaky ReLU, else 0."""
-        return 0.0 if isinstance(self.relu, bool) else float(np.float32(self.relu))
+        return 0.0 if isinstance(self.relu, bool | np.bool_) else float(np.float32(self.relu))
 
     def words(self, config: UnitConfig) -> npt.NDArray[np.uint64]:
         """The parameter words, uint64 (1,) or (N,).

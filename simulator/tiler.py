@@ -226,14 +226,14 @@ class _Plan:
         return self.problem.fixpipe.startswith("v")
 
     def _chunk(self) -> int:
-        """k of one load to L1; a multiple of 64, unless it is all of k."""
+        """k of one load to L1; whole fractals of the weight, unless it is all of k."""
         image = self.problem.image
         if image is None:
             return min(self.tile.k_l1, _up(self.problem.k, 64))
         block = image.kernel[0] * image.kernel[1] * C0
         if self.tile.k_l1 >= self.problem.k:
             return self.problem.k
-        unit = block if block % 64 == 0 else 2 * block
+        unit = block if block % self.problem.k_fractal == 0 else 2 * block
         # A kernel may be larger than k_l1: then one or two channel blocks at a time.
         return min(max(unit, _down(self.tile.k_l1, unit)), self.problem.k)
 
@@ -252,16 +252,16 @@ class _Plan:
         last = min(self.problem.m, m_start + self.tile.m) - 1
         height, width = image.h, image.output[1]
         stride, top = image.strides[0], image.pads[0]
-        # Windows that lie wholly below the image are counted from the last that touches it, so
-        # that there is always a row of the image to count from.
-        output_row = min(m_start // width, (height - 1 + top) // stride)
+        output_row = m_start // width
+        offset = m_start - output_row * width
         low = output_row * stride - top
         high = last // width * stride - top + (image.kernel[0] - 1) * image.dilations[0]
+        if low >= height:
+            # Wholly below the image: as good as wholly above it, with any row to stand there.
+            return _Rows(height - 1, 1, high - low + 1, 0, offset)
         first = max(low, 0)
         end = max(min(high, height - 1), first)
-        return _Rows(
-            first, end - first + 1, first - low, max(high - end, 0), m_start - output_row * width
-        )
+        return _Rows(first, end - first + 1, first - low, max(high - end, 0), offset)
 
     def buffers(self) -> tuple[isa.Buffer, ...]:
         """GM: activations, weights, bias, words and output, in this order, aligned to 512."""

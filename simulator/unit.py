@@ -358,19 +358,33 @@ def _image(
     dilations: tuple[int, int],
     pad_value: int,
 ) -> Image:
-    for name, values, count, least in (
-        ("strides", strides, 2, 1), ("pads", pads, 4, 0), ("dilations", dilations, 2, 1),
-    ):  # fmt: skip
-        if len(values) != count or any(int(v) != v or v < least for v in values):
+    for name, values, fields in (
+        ("kernel", kernel, ("kernel_h", "kernel_w")),
+        ("strides", strides, ("stride_h", "stride_w")),
+        ("pads", pads, ("pad_top", "pad_left", "pad_bottom", "pad_right")),
+        ("dilations", dilations, ("dilation_h", "dilation_w")),
+    ):
+        limits = [machine.LOAD3D_LIMITS[field] for field in fields]
+        if len(values) != len(fields) or any(
+            int(value) != value or not low <= value <= high
+            for value, (low, high) in zip(values, limits, strict=True)
+        ):
+            low, high = limits[0]
             raise ArgumentError(
-                f"{name} {tuple(values)}: they are {count} whole numbers of {least} or more"
+                f"{name} {tuple(values)}: the unit takes {len(fields)} whole numbers from {low} to "
+                f"{high}"
             )
+    if not all(1 <= size <= machine.LOAD3D_LIMITS["h"][1] for size in x.shape[2:]):
+        raise ShapeError(
+            f"an image of {x.shape[2:]} does not fit: the unit takes 1 to "
+            f"{machine.LOAD3D_LIMITS['h'][1]} rows and columns"
+        )
     if not -128 <= pad_value <= 127:
         raise ArgumentError(f"offset_x {pad_value}: it takes -128 to 127")
     image = Image(
         x.shape[0], c1, x.shape[2], x.shape[3], kernel, strides, pads, dilations, pad_value
     )
-    if min(image.output) < 1 or 0 in x.shape[2:]:
+    if min(image.output) < 1:
         raise ShapeError(f"a kernel of {kernel} does not fit an image of {x.shape[2:]} with {pads}")
     return image
 
@@ -379,7 +393,8 @@ def _to_nc1hwc0(x: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
     batch, cin, height, width = x.shape
     padded = np.zeros((batch, ceil_div(cin, C0) * C0, height, width), np.int8)
     padded[:, :cin] = x
-    blocks = padded.reshape(batch, -1, C0, height, width).transpose(0, 1, 3, 4, 2)
+    blocks = padded.reshape(batch, padded.shape[1] // C0, C0, height, width)
+    blocks = blocks.transpose(0, 1, 3, 4, 2)
     return np.ascontiguousarray(blocks)
 
 
@@ -389,9 +404,8 @@ def _weight_inputs(weight: Weight, k: int) -> dict[str, npt.NDArray[Any]]:
         zn = weight.to_fractal()
         return {"dense": zn.dense, "index": zn.index}
     if weight.ndim == 4:
-        cout, _, kh, kw = weight.shape
-        blocks = _to_nc1hwc0(weight).reshape(cout, -1, kh, kw, C0)
-        weight = blocks.reshape(cout, k)
+        cout = weight.shape[0]
+        weight = _to_nc1hwc0(weight).reshape(cout, k)
     n1, k1 = ceil_div(weight.shape[0], 16), ceil_div(k, C0)
     padded = np.zeros((n1 * 16, k1 * C0), np.int8)
     padded[: weight.shape[0], :k] = weight
