@@ -178,10 +178,10 @@ static int find_index3(const uint8_t *index, size_t n, size_t k, cube24_place *p
 }
 
 /* 1 if the fractals of an m x n x k multiplication can exist, and no exact sum of its products
- * (each at most 2^14) can leave int32. Far beyond the 4095 of an instruction. */
+ * (each at most 2^14) can leave int32. */
 static int sizes_fit(size_t m, size_t n, size_t k)
 {
-    return m <= 1 << 24 && n <= 1 << 24 && k < 1 << 16;
+    return m < 1 << 16 && n < 1 << 16 && k < 1 << 16 && fits(4 * (m + M0), n + N0);
 }
 
 int cube24_mmad_start(int32_t *c, size_t m, size_t n, const int32_t *bias)
@@ -270,11 +270,15 @@ int cube24_image_output(const cube24_image *image, size_t *height, size_t *width
     for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
         if ((i < positive && counts[i] == 0) || counts[i] > INT16_MAX)
             return CUBE24_E_SIZE;
-    *height = positions(image->h, image->pad_top, image->pad_bottom, image->kernel_h,
-                        image->stride_h, image->dilation_h);
-    *width = positions(image->w, image->pad_left, image->pad_right, image->kernel_w,
-                       image->stride_w, image->dilation_w);
-    return *height && *width ? CUBE24_OK : CUBE24_E_SIZE;
+    const size_t rows = positions(image->h, image->pad_top, image->pad_bottom, image->kernel_h,
+                                  image->stride_h, image->dilation_h);
+    const size_t columns = positions(image->w, image->pad_left, image->pad_right,
+                                     image->kernel_w, image->stride_w, image->dilation_w);
+    if (rows == 0 || columns == 0)
+        return CUBE24_E_SIZE;
+    *height = rows;
+    *width = columns;
+    return CUBE24_OK;
 }
 
 int cube24_load3d(const cube24_image *image, const int8_t *x, size_t m_start, size_t m,

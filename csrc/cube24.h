@@ -206,6 +206,10 @@ enum cube24_mmad_flags {
     CUBE24_GRAIN_INSTRUCTION = 0x1000 /* all products of the call are summed exactly first */
 };
 
+/* cube24_mmad_start, cube24_mmad, cube24_find_index3 and cube24_mmad_sparse take m, n and k below
+ * 2^16 (an instruction has 4095), else CUBE24_E_SIZE; where one of them is zero nothing is done,
+ * whatever the pointers are. */
+
 /* Start an m x n result: zero, or the bias of its column. Only these elements are written.
  *   c      Nz fractals (N1, M1, 16, 16), N1 = ceil(n / 16), M1 = ceil(m / 16)
  *   bias   n, or NULL for zero */
