@@ -19,7 +19,7 @@ from cube24.encoder.errors import (
     ShapeError,
     ViolationError,
 )
-from cube24.encoder.layout import DENSE_K0, GROUP, INDEX_K0, Geometry, Layout
+from cube24.encoder.layout import C0, DENSE_K0, GROUP, INDEX_K0, Geometry, Layout
 from cube24.encoder.weight import Changes, SparseWeight, to_fractals
 
 _Array = npt.NDArray[Any]
@@ -337,8 +337,8 @@ def _strict_conv(
     The core knows matrices only: that a channel beyond Cin is padding has to be added here.
     """
     _, cin, kh, kw = geometry.shape
-    blocks = matrix.reshape(geometry.n, -1, kh * kw, _core.C0)
-    channels = np.arange(blocks.shape[1])[:, None, None] * _core.C0 + np.arange(_core.C0)
+    blocks = matrix.reshape(geometry.n, -1, kh * kw, C0)
+    channels = np.arange(blocks.shape[1])[:, None, None] * C0 + np.arange(C0)
     lost = np.where(channels >= cin, blocks, 0).reshape(geometry.n, -1, GROUP).any(axis=2)
     found = {(int(row), int(group)): _core.PADDING for row, group in np.argwhere(lost)}
     for row, group, fault in _core.list_refused(*rows, geometry.n, geometry.k, True, refused):

@@ -18,6 +18,7 @@ Kind = Literal["matrix", "conv"]
 Layout = Literal["nd", "zn"]
 
 GROUP = 4  # elements of a group
+C0 = _core.C0  # channels of one block in the K order of a convolution
 N0 = 16  # rows of (N, K) in one fractal
 DENSE_K0 = 32  # dense bytes of one fractal row
 INDEX_K0 = 8  # index bytes of one fractal row
@@ -93,7 +94,7 @@ class Geometry:
         if self.kind == "matrix":
             return self.shape[-1]
         _, cin, kh, kw = self.shape
-        return ceil_div(cin, _core.C0) * kh * kw * _core.C0
+        return ceil_div(cin, C0) * kh * kw * C0
 
     @property
     def matrices(self) -> int:
@@ -142,9 +143,9 @@ class Geometry:
         element = group * GROUP
         if self.kind == "conv":
             _, _, kh, kw = self.shape
-            block, c0 = divmod(element, _core.C0)
+            block, c0 = divmod(element, C0)
             c1, tap = divmod(block, kh * kw)
-            return (row, c1 * _core.C0 + c0, *divmod(tap, kw))
+            return (row, c1 * C0 + c0, *divmod(tap, kw))
         return (*self.batch_coordinates(matrix), row, element)
 
     def batch_coordinates(self, matrix: int) -> tuple[int, ...]:

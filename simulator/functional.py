@@ -15,8 +15,7 @@ import numpy.typing as npt
 
 from cube24.encoder import Cube24Error, ShapeError, SparseWeight, decode
 from cube24.encoder.codec import int8_array
-
-_C0 = 32  # channels of one block in the K order of a convolution (docs/format.md)
+from cube24.encoder.layout import C0
 
 
 class AccumulatorError(Cube24Error, OverflowError):
@@ -120,14 +119,14 @@ def _im2col(
     """Rows of activations in the K order (C1, Kh, Kw, C0), one for each output position."""
     batch, cin, _, _ = x.shape
     top, left, bottom, right = pads
-    channels = -cin % _C0
+    channels = -cin % C0
     x = np.pad(x, ((0, 0), (0, channels), (top, bottom), (left, right)))
     if x.shape[2] < kh or x.shape[3] < kw:
         raise ShapeError(f"the padded image is {x.shape[2:]}; a kernel of {(kh, kw)} does not fit")
     windows = np.lib.stride_tricks.sliding_window_view(x, (kh, kw), axis=(2, 3))
     windows = windows[:, :, :: strides[0], :: strides[1]]
     _, _, ho, wo = windows.shape[:4]
-    blocks = windows.reshape(batch, -1, _C0, ho, wo, kh, kw)
+    blocks = windows.reshape(batch, -1, C0, ho, wo, kh, kw)
     # (B, C1, C0, Ho, Wo, Kh, Kw) -> (B, Ho, Wo, C1, Kh, Kw, C0)
     columns = blocks.transpose(0, 3, 4, 1, 5, 6, 2).reshape(batch * ho * wo, -1)
     return np.ascontiguousarray(columns), (batch, ho, wo)

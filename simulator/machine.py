@@ -165,9 +165,9 @@ class Machine:
                 AlignmentError, f"address {address:#x} in {memory} is no multiple of {align}"
             )
 
-    def _piece(self, memory: str, address: int, size: int, *, aligned: bool = True) -> Bytes:
+    def _piece(self, memory: str, address: int, size: int) -> Bytes:
         """``size`` bytes of a memory as a view."""
-        if aligned and size:
+        if size:
             self._aligned(memory, address)
         data = self.memories[memory]
         if address < 0 or size < 0 or address + size > data.size:
@@ -178,13 +178,11 @@ class Machine:
             )
         return data[address : address + size]
 
-    def _strided(
-        self, memory: str, address: int, count: int, size: int, stride: int, *, aligned: bool = True
-    ) -> Bytes:
+    def _strided(self, memory: str, address: int, count: int, size: int, stride: int) -> Bytes:
         """``count`` pieces of ``size`` bytes at distances of ``stride``: (count, size), a view."""
         if not count or not size:
             return np.empty((0, size), np.uint8)
-        whole = self._piece(memory, address, (count - 1) * stride + size, aligned=aligned)
+        whole = self._piece(memory, address, (count - 1) * stride + size)
         return np.lib.stride_tricks.as_strided(whole, (count, size), (stride, 1))
 
     # --- MTE2 -------------------------------------------------------------------------------------

@@ -14,13 +14,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from cube24.encoder import Cube24Error
-from cube24.encoder.layout import ceil_div
+from cube24.encoder.layout import C0, ceil_div
 from cube24.simulator import isa
 from cube24.simulator.config import UnitConfig
-from cube24.simulator.machine import LIMIT_MNK, LIMIT_REPEAT
-
-C0 = 32
-FRACTAL = 512
+from cube24.simulator.machine import FRACTAL, LIMIT_MNK, LIMIT_REPEAT
 
 
 class TilingError(Cube24Error, ValueError):

@@ -19,13 +19,11 @@ from cube24.encoder import (
 )
 from cube24.encoder.codec import int8_array
 from cube24.encoder.errors import StrPath
-from cube24.encoder.layout import ceil_div
+from cube24.encoder.layout import C0, ceil_div
 from cube24.simulator import dense, isa, machine, requant, tiler
 from cube24.simulator.config import UnitConfig, config_of
 from cube24.simulator.requant import Requant
 from cube24.simulator.tiler import Image, Problem, Tile
-
-C0 = 32
 
 Weight = SparseWeight | npt.NDArray[np.int8]
 
@@ -290,9 +288,7 @@ class Unit:
         """The k after which the unit adds to its accumulator."""
         if self.config.grain == "step":
             step = 64 if sparse else 32
-            return range(step, ceil_div(k, step) * step + 1, step) if k % step == 0 else [
-                *range(step, k, step), k,
-            ]  # fmt: skip
+            return [*range(step, k, step), k]
         ends, at = [], 0
         for instruction in program.instructions:
             if isinstance(instruction, isa.Mmad):
