@@ -18,31 +18,39 @@ from cube24.simulator.machine import (
     RangeError,
     UnsupportedError,
 )
+from cube24.simulator.profiles import validate
 from cube24.simulator.requant import Requant, RequantError
+from cube24.simulator.run import Run
 from cube24.simulator.tiler import Tile, TilingError
-from cube24.simulator.unit import MismatchError, Run, Unit
+from cube24.simulator.timing import DeadlockError, PipeAccount, ScheduleError, Timing
+from cube24.simulator.unit import MismatchError, Unit
 
 __all__ = [
     "PRESETS",
     "AlignmentError",
     "CapacityError",
     "ConfigError",
+    "DeadlockError",
     "ExecutionError",
     "FlagError",
     "IllegalIndexError",
     "MismatchError",
+    "PipeAccount",
     "Program",
     "ProgramError",
     "RangeError",
     "Requant",
     "RequantError",
     "Run",
+    "ScheduleError",
     "Tile",
     "TilingError",
+    "Timing",
     "Unit",
     "UnitConfig",
     "UnsupportedError",
     "demo",
     "dense",
     "functional",
+    "validate",
 ]

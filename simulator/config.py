@@ -1,8 +1,9 @@
 """UnitConfig: sizes and rules of a unit, as presets, as TOML, and each field with its source.
 
 Sources: ADK, the public asc-devkit documentation; GE, the public platform files of the graph
-engine; OPEN, a point that no public document settles: the default is ours, the field is there so
-that a bench can be told otherwise.
+engine; FIT, derived from the published on-board profiles, as docs/timing.md tells number by number;
+OPEN, a point that no public document settles: the default is ours, the field is there so that a
+bench can be told otherwise.
 """
 
 from __future__ import annotations
@@ -33,6 +34,21 @@ def _choice(default: str, choices: tuple[str, ...], about: str) -> Any:
         default=default,
         metadata={"unit": " | ".join(choices), "source": "OPEN", "about": about, "of": choices},
     )
+
+
+def _number(default: float, unit: str, source: str, about: str, least: float = 0) -> Any:
+    return field(
+        default=default,
+        metadata={"unit": unit, "source": source, "about": about, "least": least},
+    )
+
+
+def _cycles(default: int, source: str, about: str) -> Any:
+    return _number(default, "cycles", source, about)
+
+
+def _rate(default: float, source: str, about: str, unit: str = "B/cycle") -> Any:
+    return _number(default, unit, source, about, 0.001)
 
 
 @dataclass(frozen=True)
@@ -87,17 +103,67 @@ class UnitConfig:
         "signed", ("signed", "unsigned"), "how the 9-bit offset of a requantisation word is read"
     )
 
+    # Time. None of it changes a value.
+    mmad_head_idle: int = _cycles(61, "FIT", "head of a Mmad when the cube was idle")
+    mmad_head_queued: int = _cycles(9, "FIT", "head of a Mmad that follows another one")
+    mmad_idle_after: int = _cycles(500, "FIT", "cycles without a Mmad after which the cube is idle")
+    load2d_head: int = _cycles(28, "FIT", "head of a Load2D")
+    load2d_head_behind: int = _cycles(
+        19, "FIT", "head of a Load2D directly behind a load to another buffer"
+    )
+    load2d_head_more: int = _cycles(
+        0, "FIT", "head of a Load2D directly behind a Load2D to the same buffer"
+    )
+    load_a_rate: float = _rate(256.0, "ADK", "L1 -> L0A")
+    load_b_rate: float = _rate(128.0, "ADK", "L1 -> L0B")
+    load3d_head: int = _cycles(50, "ADK", "head of a Load3D")
+    load3d_rate: float = _rate(256.0, "ADK", "Load3D at stride 1 within one kernel row")
+    load3d_floor: float = _rate(32.0, "ADK", "Load3D at its slowest")
+    sparse_head: int = _cycles(30, "ADK", "head of a LoadSparse")
+    sparse_bytes: str = _choice(
+        "dense",
+        ("dense", "logical"),
+        "the bytes of a LoadSparse: as stored, or uncompressed",
+    )
+    table_head: int = _cycles(20, "ADK", "head of a load to the bias table or fixpipe buffer")
+    table_rate: float = _rate(32.0, "ADK", "L1 -> bias table, L1 -> fixpipe buffer")
+    fixpipe_head: int = _cycles(20, "ADK", "head of a Fixpipe")
+    fixpipe_rate: float = _rate(64.0, "ADK", "Fixpipe out of L0C", "elements/cycle")
+    move_head: int = _cycles(40, "FIT", "head of a move GM -> L1")
+    row_cycles: float = _number(3.4, "cycles", "FIT", "least time of a row GM -> L1")
+    row_rate: float = _rate(82.0, "FIT", "rows GM -> L1, cut into Nz on the way")
+    burst_rate: float = _rate(98.0, "FIT", "fractals between GM and L1 or L0C, in long bursts")
+    store_row_cycles: float = _number(3.4, "cycles", "OPEN", "least time of a row L0C -> GM")
+    store_rate: float = _rate(67.4, "FIT", "rows L0C -> GM")
+    hbm_rate: float = _rate(1800.0, "ADK", "HBM -> all cores together", "GB/s")
+    l2_rate: float = _rate(5000.0, "ADK", "L2 -> all cores together", "GB/s")
+    flag_cycles: int = _cycles(13, "FIT", "a flag there and one back")
+    handover_cycles: int = _cycles(
+        100, "FIT", "from handing L1 over to MTE1 until MTE2 begins its next move"
+    )
+    issue_cycles: int = _cycles(1, "OPEN", "issue of one instruction by the scalar unit")
+    queue_depth: int = _number(64, "instructions", "FIT", "queue of each pipe, flags included", 1)
+    mte1_slow_m: int = _number(25, "%", "FIT", "more time of MTE1 while M computes")
+    mte1_slow_mte2: int = _number(0, "%", "FIT", "more time of MTE1 while MTE2 writes L1")
+
     def __post_init__(self) -> None:
         """Refuse what cannot be."""
         for spec in fields(self):
             value = getattr(self, spec.name)
             wanted = type(spec.default)
+            if wanted is float and type(value) is int:
+                object.__setattr__(self, spec.name, value := float(value))
             if type(value) is not wanted:
                 raise ConfigError(
                     f"{spec.name} is {value!r}; it takes a value of type {wanted.__name__}"
                 )
-            if type(value) is int and not 1 <= value <= 1 << 40:
-                raise ConfigError(f"{spec.name} is {value}; it is a number from 1 to 2^40")
+            least = spec.metadata.get("least", 1)
+            if (
+                type(value) is not bool
+                and isinstance(value, int | float)
+                and not least <= value <= 1 << 40
+            ):
+                raise ConfigError(f"{spec.name} is {value}; it is a number from {least} to 2^40")
             choices = spec.metadata.get("of")
             if choices and value not in choices:
                 raise ConfigError(f"{spec.name} is {value!r}; choose one of {', '.join(choices)}")
@@ -121,7 +187,7 @@ class UnitConfig:
             value = f"{getattr(self, spec.name)} {about['unit']}".strip()
             value = str(getattr(self, spec.name)) if "of" in about else value
             lines.append(
-                f"{spec.name:<15} {value:<14} {'[' + about['source'] + ']':<7} {about['about']}"
+                f"{spec.name:<18} {value:<20} {'[' + about['source'] + ']':<7} {about['about']}"
                 + (f" ({about['unit']})" if "of" in about else "")
             )
         return "\n".join(lines)
@@ -185,7 +251,14 @@ PRESETS: Mapping[str, UnitConfig] = {
     config.name: config
     for config in (
         UnitConfig("dav-2201"),
-        UnitConfig("dav-3510", l0c_bytes=256 << 10, clock_mhz=1650, cores=32, sparsity=False),
+        UnitConfig(
+            "dav-3510",
+            l0c_bytes=256 << 10,
+            clock_mhz=1650,
+            cores=32,
+            sparsity=False,
+            load_b_rate=256.0,
+        ),
         UnitConfig("310B1", l1_bytes=1 << 20, clock_mhz=1224, cores=1),
     )
 }

@@ -20,6 +20,9 @@ from cube24.encoder.output import whole_file
 #: The pipes; each runs its instructions in order.
 PIPES = ("MTE2", "MTE1", "M", "FIX")
 
+#: The modes of a Fixpipe, and the bytes of a result in each.
+RESULT_BYTES = {"int32": 4, "req8": 1, "vreq8": 1, "deqf16": 2, "vdeqf16": 2, "fp16": 2}
+
 
 class ProgramError(Cube24Error, ValueError):
     """Text that is no program: what is wrong, with the line."""
@@ -167,7 +170,10 @@ class LoadParams(Instruction):
 
 @dataclass(frozen=True)
 class Mmad(Instruction):
-    """C = A x B, dense. start: ``zero``, ``keep`` (add to what L0C holds) or ``bias``."""
+    """C = A x B, dense. start: ``zero``, ``keep`` (add to what L0C holds) or ``bias``.
+
+    dtype: of the operands, ``int8``, or ``float16``, which has a time and no values.
+    """
 
     name, pipe = "mmad", "M"
     c: int
@@ -179,6 +185,7 @@ class Mmad(Instruction):
     start: str = "zero"
     bias: int = 0
     unit_flag: int = 0
+    dtype: str = "int8"
 
 
 @dataclass(frozen=True)
@@ -193,7 +200,8 @@ class Fixpipe(Instruction):
     """L0C -> GM or L1: m x n results, as int32 or requantised.
 
     mode: ``int32``; ``req8`` and ``deqf16`` (one word for all columns: ``words`` is the word);
-    ``vreq8`` and ``vdeqf16`` (one a column: ``words`` is their address in the fixpipe buffer).
+    ``vreq8`` and ``vdeqf16`` (one a column: ``words`` is their address in the fixpipe buffer);
+    ``fp16``, fp32 results as fp16, which has a time and no values.
     relu: ``none``, ``relu`` or ``leaky`` (times ``alpha``). layout ``nd``: rows at a distance of
     ``stride`` elements; ``nz``: fractals (N1, stride / 16, 16, N0), N0 = 16, or 32 for int8.
     """

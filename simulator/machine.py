@@ -266,6 +266,9 @@ class Machine:
         self._demand({"m": i.m, "n": i.n, "k": i.k}, 0, LIMIT_MNK)
         self._demand_word("start", i.start, ("zero", "keep", "bias"))
         self._demand_word("unit_flag", str(i.unit_flag), ("0", "2", "3"))
+        self._demand_word("dtype", i.dtype, ("int8", "float16"))
+        if i.dtype != "int8":
+            raise self._fail(UnsupportedError, f"{i.dtype} has a time and no values")
         if 0 in (i.m, i.n, i.k):
             return False
         m1, n1, k1 = -(-i.m // 16), -(-i.n // 16), -(-i.k // k0)
@@ -346,8 +349,9 @@ class Machine:
         return blocks.transpose(1, 0, 2).reshape(m1 * 16, n1 * 16)[: i.m, : i.n]
 
     def _converted(self, i: isa.Fixpipe, acc: npt.NDArray[np.int32]) -> npt.NDArray[Any]:
-        modes = ("int32", "req8", "vreq8", "deqf16", "vdeqf16")
-        self._demand_word("mode", i.mode, modes)
+        self._demand_word("mode", i.mode, tuple(isa.RESULT_BYTES))
+        if i.mode == "fp16":
+            raise self._fail(UnsupportedError, "mode fp16 has a time and no values")
         self._demand_word("relu", i.relu, requant.RELUS)
         if i.relu == "leaky" and not abs(i.alpha) <= float(np.finfo(np.float32).max):
             raise self._fail(RangeError, f"alpha is {i.alpha}; it is a finite fp32 number")

@@ -1,0 +1,132 @@
+"""Run: what a unit did, and, when asked for, how long it took and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cube24.simulator import explain, isa
+from cube24.simulator.chip import ChipTiming, core_program, costs_of, time_plan
+from cube24.simulator.config import UnitConfig
+from cube24.simulator.tiler import Plan, TilingError
+from cube24.simulator.timing import PIPE_NAMES, PipeAccount, Row, Timing, schedule
+from cube24.simulator.writer import plan_for
+
+#: Products that the cube adds up in one cycle: 16 x 16 results, 32 products of int8 each [ADK].
+#: Of 2:4, these are 32 kept weights of 64.
+PEAK = {"int8": 16 * 16 * 32, "float16": 16 * 16 * 16}
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What the unit did. Time is counted when it is first asked for.
+
+    Attributes: output, or None for ``values=False``; config, of the unit; buffers, what GM holds
+    afterwards, by name, as bytes; plan, how the problem was cut, None if it was empty; cores, on
+    how many it ran; macs, the multiplications of the dense problem without any padding.
+    """
+
+    output: npt.NDArray[Any] | None
+    config: UnitConfig
+    buffers: Mapping[str, npt.NDArray[np.uint8]]
+    plan: Plan | None = None
+    cores: int = 1
+    macs: int = 0
+    compiled: isa.Program | None = field(default=None, repr=False)
+
+    @cached_property
+    def program(self) -> isa.Program:
+        """The instructions: of the core that is done last, where there are several.
+
+        Raises:
+            ScheduleError: more than chip.PROGRAM_LIMIT of them.
+        """
+        if self.compiled is not None:
+            return self.compiled
+        if self.plan is None:
+            return isa.Program((), ())
+        return core_program(self.plan, self.cores, self.chip.groups[0].first)
+
+    @cached_property
+    def chip(self) -> ChipTiming:
+        """The time of all cores, by groups of cores that do the same."""
+        return time_plan(self.plan, self.cores) if self.plan else ChipTiming(())
+
+    @property
+    def cycles(self) -> int:
+        """Cycles from the first instruction until the last core is done."""
+        return self.chip.cycles
+
+    @property
+    def pipes(self) -> Mapping[str, PipeAccount]:
+        """The account of each pipe, of the core that is done last; each sums to ``cycles``.
+
+        MTE2, MTE1, M, FIX, and S, the scalar unit that issues the instructions.
+        """
+        if not self.chip.groups:
+            return dict.fromkeys(PIPE_NAMES, PipeAccount(0, 0, 0, 0, 0, {}))
+        return self.chip.groups[0].timing.pipes
+
+    @cached_property
+    def timing(self) -> Timing:
+        """The schedule with all instructions, of the core that is done last.
+
+        Raises:
+            ScheduleError: more than chip.PROGRAM_LIMIT of them.
+        """
+        if self.plan is None:
+            return Timing(0, self.pipes)
+        return schedule(self.program, self.config, costs_of(self.plan, self.cores))
+
+    @property
+    def instructions(self) -> tuple[Row, ...]:
+        """Each instruction with start, end, head, work and wait, in program order.
+
+        Raises:
+            ScheduleError: more than chip.PROGRAM_LIMIT of them.
+        """
+        return self.timing.instructions
+
+    @property
+    def seconds(self) -> float:
+        """The time at the clock of the unit."""
+        return self.cycles / (self.config.clock_mhz * 1e6)
+
+    @property
+    def utilisation(self) -> float:
+        """Useful multiplications / (cycles x cores x what a cube can do in a cycle), 0 to 1.
+
+        Useful are those of the problem without padding; of 2:4, half of them, the kept ones.
+        """
+        if self.plan is None or not self.cycles:
+            return 0.0
+        problem = self.plan.problem
+        useful = self.macs / 2 if problem.sparse else self.macs
+        return useful / (self.cycles * self.cores * PEAK[problem.dtype])
+
+    @cached_property
+    def dense(self) -> Run:
+        """The same run without sparsity, time only: with the same tile where it fits."""
+        if self.plan is None or not self.plan.problem.sparse:
+            return self
+        problem = replace(self.plan.problem, sparse=False)
+        try:
+            plan = plan_for(problem, self.config, self.plan.tile)
+        except TilingError:
+            plan = plan_for(problem, self.config)
+        return Run(None, self.config, {}, plan, self.cores, self.macs)
+
+    @property
+    def speed_up(self) -> float:
+        """Cycles of the dense run over cycles of this one; 1.0 for a run without sparsity."""
+        return self.dense.cycles / self.cycles if self.cycles else 1.0
+
+    @cached_property
+    def reasons(self) -> tuple[explain.Reason, ...]:
+        """What keeps the run from being faster, the largest first: see explain.py."""
+        return explain.reasons(self.plan, self.cores, self.macs) if self.plan else ()
