@@ -21,7 +21,7 @@ from cube24.simulator.timing import Compiler, Op, ScheduleError, Timing, schedul
 from cube24.simulator.writer import Piece, Writer, block_sizes, deal
 
 #: More instructions than this are scheduled, but not listed.
-PROGRAM_LIMIT = 2_000_000
+PROGRAM_LIMIT = 500_000
 
 
 @dataclass(frozen=True)

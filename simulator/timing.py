@@ -30,7 +30,7 @@ SCALAR = "S"
 PIPE_NAMES = (*isa.PIPES, SCALAR)
 
 _MTE2, _MTE1, _M, _FIX = range(4)
-_NEVER = 1 << 62
+_NEVER = 1 << 200  # beyond any time that sizes up to 2^40 can give
 _PARTS = 1000  # of a cycle of MTE1's work, which other pipes slow down
 #: What a pipe waits for that is no flag, in an account.
 UNIT_FLAG = "unit flag (block of L0C)"
@@ -154,6 +154,8 @@ def schedule(program: isa.Program, config: UnitConfig, costs: Costs | None = Non
             flag that is set twice.
         DeadlockError: the program stops; the message says which pipe waits for what, and why.
     """
+    for number, instruction in enumerate(program.instructions):
+        _demand_legal(number, instruction)
     ops = Compiler(costs or Costs(config)).compile(program.instructions)
     scheduler = Scheduler(config, rows=True)
     try:
@@ -205,6 +207,41 @@ def schedule_segments(segments: Iterable[tuple[Op, ...]], config: UnitConfig) ->
     last.finish()
     total.add(last.take(end=True))
     return Timing(total.now, total.accounts(total.now))
+
+
+#: The words and numbers that fields of instructions take.
+_WORDS: Mapping[tuple[str, str], tuple[object, ...]] = {
+    ("load2d", "to"): ("L0A", "L0B"),
+    ("fixpipe", "to"): ("GM", "L1"),
+    ("fixpipe", "layout"): ("nd", "nz"),
+    ("fixpipe", "mode"): tuple(isa.RESULT_BYTES),
+    ("fixpipe", "unit_flag"): (0, 2, 3),
+    ("barrier", "on"): isa.PIPES,
+    **{(name, key): isa.PIPES for name in ("set_flag", "wait_flag") for key in ("of", "to")},
+    **{
+        (name, key): words
+        for name in ("mmad", "mmad_sparse")
+        for key, words in (
+            ("unit_flag", (0, 2, 3)),
+            ("dtype", ("int8", "float16")),
+            ("start", ("zero", "keep", "bias")),
+        )
+    },
+}
+
+
+def _demand_legal(number: int, instruction: isa.Instruction) -> None:
+    """Refuse words that an instruction does not take, and sizes below 0."""
+    for name, value in vars(instruction).items():
+        words = _WORDS.get((instruction.name, name))
+        if words is not None and value not in words:
+            raise ScheduleError(
+                f"instruction {number} ({instruction}): {name} is {value!r}; it takes "
+                f"{', '.join(map(str, words))}"
+            )
+        # The value that padding holds is the only number below 0.
+        if type(value) is int and value < 0 and name != "pad":
+            raise ScheduleError(f"instruction {number} ({instruction}): {name} {value} is below 0")
 
 
 def _explained(program: isa.Program, error: DeadlockError) -> DeadlockError:
@@ -276,8 +313,6 @@ class Compiler:
             op = known.get(key)
             if op is None:
                 op = known[key] = Op(*key)
-                if op.cost.work < 0:
-                    raise ScheduleError(f"instruction {number} ({instruction}): a size is below 0")
             found.append(op)
         return tuple(found)
 
@@ -425,6 +460,8 @@ class Scheduler:
         """
         while any(self._queues) or any(self._running):
             self._step()
+        # The scalar unit may be the last that has something to do.
+        self._end = max(self._end, self._issued + self._config.issue_cycles)
         return self._end
 
     def _step(self) -> None:

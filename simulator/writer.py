@@ -203,8 +203,12 @@ class Writer:
                 yield from self._l0c.drain()
 
     def shapes(self) -> Iterator[tuple[Any, ...]]:
-        """For each tile, its shape, and whether it shares rows and columns with the one before."""
+        """For each tile its shape, whether it shares rows and columns with the one before, and
+        whether its activations and weights are loaded for the first time.
+        """
         before = None
+        rows: set[tuple[int, int]] = set()
+        columns: set[int] = set()
         for piece in self.pieces:
             lines = self.plan.rows(piece.m_start) if self.problem.image else None
             yield (
@@ -213,14 +217,19 @@ class Writer:
                 lines and (lines.count, lines.top, lines.bottom, lines.offset),
                 before is not None and before[:2] == piece[:2],
                 before is not None and before.n_start == piece.n_start,
+                piece[:2] in rows,
+                piece.n_start in columns,
             )
             before = piece
+            rows.add(piece[:2])
+            columns.add(piece.n_start)
 
     def signature(self, number: int) -> tuple[Any, ...]:
         """Equal signatures: segments that are equal but for their addresses."""
         if self._shapes is None:
             self._shapes = (*self.shapes(), None)
-        return (number == 0, self.state(), *self._shapes[number : number + 2])
+        # Tiles take the halves of L0C in turn, and unit flags belong to them.
+        return (number == 0, number % 2, self.state(), *self._shapes[number : number + 2])
 
     def state(self) -> tuple[Any, ...]:
         """Where the double buffers stand."""

@@ -10,30 +10,35 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 
 import click
 import numpy as np
 
-from cube24 import __version__, encoder, simulator
+from cube24 import __version__, cli_time, encoder, simulator
+from cube24.cli_common import (
+    BAD,
+    FAILED,
+    GOOD,
+    INTERRUPTED,
+    PATH,
+    TERMINATED,
+    Numbers,
+    bar,
+    options,
+    overwrite_option,
+)
 from cube24.encoder import ArgumentError, ArrayFile, Cube24Error, FileFormatError
 from cube24.encoder.container import open_payload, open_stored, style_for
 from cube24.encoder.errors import counted
 from cube24.encoder.layout import Geometry
 from cube24.encoder.output import whole_file
-from cube24.encoder.stream import Progress, decode_arrays
+from cube24.encoder.stream import decode_arrays
 from cube24.simulator import demo as digits
-
-GOOD, FAILED, BAD, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
-
-# Whether a path can be read is found out, and explained, by reading it.
-_PATH = click.Path(path_type=Path, readable=False)
-
-_Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 class _Terminated(BaseException):
@@ -54,17 +59,8 @@ class _Shape(click.ParamType):  # type: ignore[type-arg]  # generic since click 
             self.fail(f"{value!r} is no shape; write it as 64,128 or 64x128", param, ctx)
 
 
-def _options(*options: Callable[[_Command], _Command]) -> Callable[[_Command], _Command]:
-    def decorate(command: _Command) -> _Command:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return decorate
-
-
-_weight_source = _options(
-    click.argument("source", type=_PATH),
+_weight_source = options(
+    click.argument("source", type=PATH),
     click.option("--name", help="Member of an .npz or tensor of a .safetensors file."),
     click.option("--shape", type=_Shape(), help="Shape of a raw .bin file, such as 64,128."),
     click.option("--dtype", help="Type of a raw .bin file; only int8 is a weight.  [int8]"),
@@ -76,7 +72,6 @@ _weight_source = _options(
         help="The weight is a convolution (Cout, Cin, Kh, Kw): groups lie along Cin.",
     ),
 )
-_overwrite = click.option("--overwrite", is_flag=True, help="Replace what stands there.")
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _layout = click.option(
     "--layout",
@@ -85,7 +80,7 @@ _layout = click.option(
     show_default=True,
     help="nd: rows; zn: fractals of 16 columns.",
 )
-_words = _options(
+_words = options(
     click.option("--word-bytes", default=1, show_default=True, help="Bytes a word of a hex file."),
     click.option(
         "--order",
@@ -108,7 +103,7 @@ def cli() -> None:
 
 @cli.command("encode")
 @_weight_source
-@click.option("-o", "--output", required=True, type=_PATH, help="Folder or NAME.npz.")
+@click.option("-o", "--output", required=True, type=PATH, help="Folder or NAME.npz.")
 @click.option(
     "--format",
     "format_",
@@ -125,7 +120,7 @@ def cli() -> None:
 )
 @_words
 @click.option("--header/--no-header", default=True, help="Comment lines at the top of hex files.")
-@_overwrite
+@overwrite_option
 def _encode(
     source: Path,
     name: str | None,
@@ -171,16 +166,16 @@ def _encode(
 
 
 @cli.command("decode")
-@click.argument("source", type=_PATH, required=False)
-@click.option("-o", "--output", required=True, type=_PATH, help="NAME.npy or NAME.bin.")
+@click.argument("source", type=PATH, required=False)
+@click.option("-o", "--output", required=True, type=PATH, help="NAME.npy or NAME.bin.")
 @click.option("--strict", is_flag=True, help="Refuse what the encoder would not have written too.")
-@click.option("--dense", type=_PATH, help="Dense bytes, without SOURCE.")
-@click.option("--index", type=_PATH, help="Index bytes, without SOURCE.")
+@click.option("--dense", type=PATH, help="Dense bytes, without SOURCE.")
+@click.option("--index", type=PATH, help="Index bytes, without SOURCE.")
 @click.option("--shape", type=_Shape(), help="Shape of the weight that --dense and --index hold.")
 @click.option("--conv", "kind", flag_value="conv", default="matrix", help="It is a convolution.")
 @_layout
 @_words
-@_overwrite
+@overwrite_option
 def _decode(
     source: Path | None,
     output: Path,
@@ -222,7 +217,7 @@ def _decode(
 def _decode_into(
     geometry: Geometry, arrays: dict[str, ArrayFile], output: Path, strict: bool, overwrite: bool
 ) -> None:
-    with _bar("decode", int(np.prod(geometry.shape, dtype=object))) as progress:
+    with bar("decode", int(np.prod(geometry.shape, dtype=object))) as progress:
         decode_arrays(
             geometry, arrays, output, strict=strict, overwrite=overwrite, progress=progress
         )
@@ -263,7 +258,7 @@ def _check(
 
 @cli.command("prune")
 @_weight_source
-@click.option("-o", "--output", required=True, type=_PATH, help="NAME.npy or NAME.bin.")
+@click.option("-o", "--output", required=True, type=PATH, help="NAME.npy or NAME.bin.")
 @click.option(
     "--policy",
     type=click.Choice(["magnitude", "first_two", "first_last"]),
@@ -272,7 +267,7 @@ def _check(
     help="Which two weights of a group stay.",
 )
 @_json
-@_overwrite
+@overwrite_option
 def _prune(
     source: Path,
     name: str | None,
@@ -302,7 +297,7 @@ def _prune(
 
 
 @cli.command("info")
-@click.argument("source", type=_PATH, required=False)
+@click.argument("source", type=PATH, required=False)
 @click.option("--name", help="Member of an .npz or tensor of a .safetensors file.")
 @_json
 def _info(source: Path | None, name: str | None, as_json: bool) -> int:
@@ -340,9 +335,9 @@ def _info(source: Path | None, name: str | None, as_json: bool) -> int:
 
 
 @cli.command("demo", short_help="Run the whole chain on a small network.")
-@click.option("-o", "--output", type=_PATH, help="Folder for the vectors of each layer.")
+@click.option("-o", "--output", type=PATH, help="Folder for the vectors of each layer.")
 @_layout
-@_overwrite
+@overwrite_option
 def _demo(output: Path | None, layout: Any, overwrite: bool) -> int:
     """Run the whole chain on a small network that reads handwritten digits.
 
@@ -373,35 +368,18 @@ def _demo(output: Path | None, layout: Any, overwrite: bool) -> int:
 
 @cli.group("simulate", short_help="Run a layer on the simulated unit.")
 def _simulate() -> None:
-    """Run a layer on the simulated unit and compare it with the dense computation.
+    """Run a layer on the simulated unit, compare it with the dense computation, count its cycles.
 
     WEIGHT is an int8 array file, which is encoded first (or runs dense with --dense), or a folder
-    or .npz of cube24 encode. Exit code 1 if an output differs from the dense computation.
+    or .npz of cube24 encode. Exit code 1 if an output differs from the dense computation. With
+    --time-only nothing is computed, and ACTIVATIONS and WEIGHT may be shapes such as 512x2048.
     """
 
 
-class _Numbers(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.3 only
-    def __init__(self, name: str, count: int) -> None:
-        self.name, self._count = name, count
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, ...]:
-        if isinstance(value, tuple):
-            return value
-        try:
-            numbers = tuple(int(number) for number in value.split(","))
-        except ValueError:
-            numbers = ()
-        if len(numbers) != self._count:
-            self.fail(f"{value!r}: write {self._count} numbers as {self.name}", param, ctx)
-        return numbers
-
-
-_layer = _options(
-    click.argument("activations", type=_PATH),
-    click.argument("weight", type=_PATH),
-    click.option("--bias", type=_PATH, help="int32 .npy, one a column."),
+_layer = options(
+    click.argument("activations", type=PATH),
+    click.argument("weight", type=PATH),
+    click.option("--bias", type=PATH, help="int32 .npy, one a column."),
     click.option("--unit", default="dav-2201", show_default=True, help="Preset, or NAME.toml."),
     click.option("--dense", is_flag=True, help="Run WEIGHT without sparsity."),
     click.option("--scale", type=float, help="Requantise by this factor; without: int32."),
@@ -409,11 +387,12 @@ _layer = _options(
     click.option("--unsigned", is_flag=True, help="Requantise to uint8 instead of int8."),
     click.option("--fp16", is_flag=True, help="Scale to fp16 instead of int8."),
     click.option("--relu", is_flag=True, help="Negative results become zero."),
-    click.option("--tile", type=_Numbers("M,N,K,K_L1", 4), help="Tile sizes M,N,K,K_L1."),
+    click.option("--tile", type=Numbers("M,N,K,K_L1", 4), help="Tile sizes M,N,K,K_L1."),
     click.option("--check/--no-check", default=True, help="Compare with the dense computation."),
-    click.option("--program", type=_PATH, help="Write the program as text."),
-    click.option("-o", "--output", type=_PATH, help="Write the result as .npy."),
-    _overwrite,
+    click.option("--program", type=PATH, help="Write the program as text."),
+    click.option("-o", "--output", type=PATH, help="Write the result as .npy."),
+    *cli_time.layer_options,
+    overwrite_option,
 )
 
 
@@ -433,11 +412,11 @@ def _simulate_fc(activations: Path, weight: Path, **options: Any) -> int:
 
 @_simulate.command("conv2d", short_help="Convolution.")
 @_layer
-@click.option("--strides", type=_Numbers("H,W", 2), default=(1, 1), help="H,W.  [1,1]")
+@click.option("--strides", type=Numbers("H,W", 2), default=(1, 1), help="H,W.  [1,1]")
 @click.option(
-    "--pads", type=_Numbers("T,L,B,R", 4), default=(0, 0, 0, 0), help="Top, left, bottom, right."
+    "--pads", type=Numbers("T,L,B,R", 4), default=(0, 0, 0, 0), help="Top, left, bottom, right."
 )
-@click.option("--dilations", type=_Numbers("H,W", 2), default=(1, 1), help="H,W.  [1,1]")
+@click.option("--dilations", type=Numbers("H,W", 2), default=(1, 1), help="H,W.  [1,1]")
 @click.option("--offset-x", type=int, default=0, help="Value of the padding.  [0]")
 @click.option("--data", type=click.Choice(["NCHW", "NHWC"]), default="NCHW", show_default=True)
 def _simulate_conv2d(activations: Path, weight: Path, **options: Any) -> int:
@@ -451,48 +430,65 @@ def _simulate_conv2d(activations: Path, weight: Path, **options: Any) -> int:
 def _run_layer(
     operation: str, activations: Path, weight: Path, options: Any, geometry: dict[str, Any]
 ) -> int:
+    cli_time.demand_free(options)
     unit = simulator.Unit(options["unit"])
-    x = _array(activations)
-    operand, original = _operand(weight, operation == "conv2d", options["dense"])
-    requant = None
+    tile = simulator.Tile(*options["tile"]) if options["tile"] else None
+    bias = _array(options["bias"]) if options["bias"] else None
+    requant = _requant(options)
+    x: Any
+    operand: Any
+    if options["time_only"]:
+        x, operand = cli_time.shape_or(activations, _array), cli_time.shape_or(weight, _array)
+        sparse = not options["dense"] and options["dtype"] == "int8" and unit.config.sparsity
+        if operation != "conv2d":
+            geometry["dtype"] = options["dtype"]
+        geometry |= {"values": False, "cores": options["cores"], "sparse": sparse}
+        original = operand
+    else:
+        if options["cores"] != 1 or options["dtype"] != "int8":
+            raise click.UsageError("--cores and --dtype need --time-only")
+        x = _array(activations)
+        operand, original = _operand(weight, operation == "conv2d", options["dense"])
+        geometry["check"] = original if options["check"] else False
+        sparse = isinstance(operand, encoder.SparseWeight)
+    result = getattr(unit, operation)(x, operand, bias, requant, tile=tile, **geometry)
+    kind = "2:4" if sparse else "dense"
+    if isinstance(operand, encoder.SparseWeight):
+        kind = f"2:4, {_dims(operand.to_fractal().dense.shape)} dense fractals"
+    dtype = options["dtype"]
+    click.echo(f"unit         {unit.config.name}")
+    click.echo(f"activations  {_dims(getattr(x, 'shape', x))} {dtype}")
+    click.echo(f"weight       {_dims(getattr(original, 'shape', original))} {dtype} ({kind})")
+    if result.output is not None:
+        click.echo(f"output       {_dims(result.output.shape)} {result.output.dtype}")
+        click.echo(f"program      {len(result.program.instructions)} instructions")
+        compared = f"{result.output.size} outputs, 0 differ" if options["check"] else "not compared"
+        click.echo(f"dense        {compared}")
+    cli_time.tell(result, options["why"])
+    if options["program"]:
+        result.program.save(options["program"], overwrite=options["overwrite"])
+        click.echo(f"written: {options['program']}")
+    if options["output"]:
+        if result.output is None:
+            raise click.UsageError("--time-only gives no output to write")
+        _save_array(options["output"], result.output, options["overwrite"])
+        click.echo(f"written: {options['output']}")
+    cli_time.write(result, options)
+    return GOOD
+
+
+def _requant(options: Any) -> simulator.Requant | None:
     if options["scale"] is not None:
-        requant = simulator.Requant(
+        return simulator.Requant(
             options["scale"],
             options["offset"],
             signed=not options["unsigned"],
             relu=options["relu"],
             mode="DEQF16" if options["fp16"] else "REQ8",
         )
-    elif options["fp16"] or options["relu"] or options["unsigned"] or options["offset"]:
+    if options["fp16"] or options["relu"] or options["unsigned"] or options["offset"]:
         raise click.UsageError("--offset, --unsigned, --fp16 and --relu need --scale")
-    tile = simulator.Tile(*options["tile"]) if options["tile"] else None
-    bias = _array(options["bias"]) if options["bias"] else None
-    result = getattr(unit, operation)(
-        x,
-        operand,
-        bias,
-        requant,
-        tile=tile,
-        check=original if options["check"] else False,
-        **geometry,
-    )
-    kind = "dense"
-    if isinstance(operand, encoder.SparseWeight):
-        kind = f"2:4, {_dims(operand.to_fractal().dense.shape)} dense fractals"
-    click.echo(f"unit         {unit.config.name}")
-    click.echo(f"activations  {_dims(x.shape)} {x.dtype}")
-    click.echo(f"weight       {_dims(original.shape)} int8 ({kind})")
-    click.echo(f"output       {_dims(result.output.shape)} {result.output.dtype}")
-    click.echo(f"program      {len(result.program.instructions)} instructions")
-    compared = f"{result.output.size} outputs, 0 differ" if options["check"] else "not compared"
-    click.echo(f"dense        {compared}")
-    if options["program"]:
-        result.program.save(options["program"], overwrite=options["overwrite"])
-        click.echo(f"written: {options['program']}")
-    if options["output"]:
-        _save_array(options["output"], result.output, options["overwrite"])
-        click.echo(f"written: {options['output']}")
-    return GOOD
+    return None
 
 
 def _array(path: Path) -> Any:
@@ -544,6 +540,10 @@ def _padding(layer: digits.LayerResult) -> str:
     return f" (padded from {layer.weight.size} to {stored} weights)"
 
 
+for command in cli_time.COMMANDS:
+    cli.add_command(command)
+
+
 # --- helpers --------------------------------------------------------------------------------------
 
 
@@ -570,17 +570,7 @@ def _is_stored(source: Path) -> bool:
 
 
 def _progress(label: str, array: ArrayFile) -> Any:
-    return _bar(label, int(np.prod(array.shape, dtype=object)))
-
-
-@contextmanager
-def _bar(label: str, total: int) -> Iterator[Progress]:
-    """A progress bar on a terminal, nothing elsewhere."""
-    if not sys.stderr.isatty():
-        yield lambda done: None
-        return
-    with click.progressbar(length=total, label=label, file=sys.stderr) as bar:
-        yield bar.update
+    return bar(label, int(np.prod(array.shape, dtype=object)))
 
 
 def _dims(shape: tuple[int, ...]) -> str:

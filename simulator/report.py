@@ -1,0 +1,343 @@
+"""A run as one HTML file: summary, timeline, stalls, roofline, tiles, dense against sparse.
+
+It needs nothing from elsewhere: no network, no script. The same run gives the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from html import escape
+
+from cube24.encoder.errors import StrPath
+from cube24.encoder.output import whole_file
+from cube24.simulator import isa, svg
+from cube24.simulator.plots import figure, save
+from cube24.simulator.run import PEAK, Run
+from cube24.simulator.timing import Row, ScheduleError
+
+#: Rectangles of the timeline at each end of the run.
+_SHOWN = 600
+#: Rows of the table of tiles.
+_TILES = 50
+
+_STYLE = """
+:root { color-scheme: light dark; --ink: #1a1a1a; --paper: #fff; --faint: #8884; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e8e8e8; --paper: #16181c; } }
+body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper);
+  max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.6rem; margin-bottom: .3rem; } h2 { font-size: 1.2rem; margin-top: 2.2rem; }
+table { border-collapse: collapse; margin: .6rem 0; font-variant-numeric: tabular-nums; }
+caption { text-align: left; padding-bottom: .3rem; opacity: .8; }
+th, td { padding: .15rem .8rem .15rem 0; text-align: right; border-bottom: 1px solid var(--faint); }
+th:first-child, td:first-child, td.text, th.text { text-align: left; }
+svg { width: 100%; height: auto; display: block; } svg text { font-size: 12px; fill: var(--ink); }
+svg .grid { stroke: var(--faint); } svg .roof { stroke: var(--ink); stroke-width: 1.5; }
+.key span { display: inline-block; margin-right: 1.2rem; }
+.key i { display: inline-block; width: .9em; height: .9em; margin-right: .35em;
+  border: 1px solid var(--faint); vertical-align: -1px; }
+@media print { body { max-width: none; } svg, table { break-inside: avoid; } }
+"""
+
+
+@dataclass(frozen=True)
+class _Traffic:
+    """What a program moves and multiplies."""
+
+    bytes_in: int
+    bytes_out: int
+    macs: int
+
+    @property
+    def intensity(self) -> float:
+        """Operations a byte; a multiplication and its addition are two."""
+        return 2 * self.macs / max(self.bytes_in + self.bytes_out, 1)
+
+
+def traffic(program: isa.Program) -> _Traffic:
+    """Bytes between global memory and the core, and multiplications of the dense problem."""
+    bytes_in = bytes_out = macs = 0
+    for i in program.instructions:
+        if isinstance(i, isa.CopyIn):
+            bytes_in += i.bytes * i.bursts
+        elif isinstance(i, isa.Nd2Nz):
+            bytes_in += i.bytes * i.rows
+        elif isinstance(i, isa.Fixpipe) and i.to == "GM":
+            bytes_out += i.m * i.n * isa.RESULT_BYTES[i.mode]
+        elif isinstance(i, isa.Mmad):
+            macs += i.m * i.n * i.k
+    return _Traffic(bytes_in, bytes_out, macs)
+
+
+def html(run: Run, title: str = "cube24: where the time goes") -> str:
+    """The report as text.
+
+    Args:
+        run: of a unit, with or without values.
+        title: of the page.
+    """
+    sections = [_summary(run)]
+    if run.plan is not None:
+        try:
+            rows: Sequence[Row] = run.instructions
+            listed = True
+        except ScheduleError:
+            rows, listed = (), False
+        sections += [_timeline(run, rows, listed), _stalls(run)]
+        if listed:
+            sections += [_roofline(run), _tiles(run, rows)]
+        sections.append(_versus(run, listed))
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
+        f"<h1>{escape(title)}</h1>\n" + "\n".join(sections) + "\n</body>\n</html>\n"
+    )
+
+
+def write_html(run: Run, path: StrPath, *, overwrite: bool = False) -> None:
+    """Write the report as one file.
+
+    Raises:
+        FileAccessError: it is there already, or the system refuses.
+    """
+    text = html(run)
+    with whole_file(path, overwrite=overwrite) as file:
+        file.write(text.encode())
+
+
+def write_roofline_png(run: Run, path: StrPath, *, overwrite: bool = False) -> None:
+    """Draw the roofline as PNG or SVG, by the name of the file.
+
+    Raises:
+        MissingExtraError: matplotlib is not there.
+        ScheduleError: the run is empty, or has too many instructions to list.
+        ArgumentError, FileAccessError: as for :func:`plots.save`.
+    """
+    if run.plan is None:
+        raise ScheduleError("the run is empty: there is nothing to draw")
+    points, drawing = _points(run), figure(8, 5)
+    axes = drawing.subplots()
+    low, high = 1.0, max(1024.0, *(2 * x for x, _ in points.values()))
+    peaks = _peaks(run)
+    for name, rate in _roofs(run).items():
+        end = min(high, max(peaks.values()) / rate)
+        axes.plot([low, end], [low * rate, end * rate], color="0.3", linewidth=1, label=name)
+    for name, peak in peaks.items():
+        axes.axhline(peak, color="0.3", linewidth=1)
+        axes.annotate(name, (low, peak), textcoords="offset points", xytext=(4, 3))
+    for name, (x, y) in points.items():
+        axes.plot([x], [y], "o", label=name)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xlabel("operations a byte")
+    axes.set_ylabel("operations a cycle")
+    axes.legend(fontsize="small")
+    save(drawing, path, overwrite=overwrite)
+
+
+# --- sections -------------------------------------------------------------------------------------
+
+
+def _table(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    cells = "".join(f"<th>{escape(name)}</th>" for name in head)
+    body = "".join("<tr>" + "".join(map(_cell, row)) + "</tr>\n" for row in rows)
+    return (
+        f"<table>\n<caption>{escape(caption)}</caption>\n<thead><tr>{cells}</tr></thead>\n"
+        f"<tbody>{body}</tbody>\n</table>"
+    )
+
+
+def _cell(text: str) -> str:
+    kind = "" if text[:1].isdecimal() else ' class="text"'
+    return f"<td{kind}>{escape(text)}</td>"
+
+
+def _busiest(run: Run) -> str:
+    return max(isa.PIPES, key=lambda pipe: run.pipes[pipe].busy)
+
+
+def _summary(run: Run) -> str:
+    config = run.config
+    rows = [
+        ("unit", f"{config.name}, {config.clock_mhz} MHz"),
+        ("cores", str(run.cores)),
+        ("cycles", f"{run.cycles:,}"),
+        ("time", f"{run.seconds * 1e6:,.2f} us"),
+        ("cube used", f"{100 * run.utilisation:.1f} %"),
+    ]
+    if run.plan is None:
+        return "<p>The problem is empty: nothing ran.</p>\n" + _pairs(rows)
+    problem, tile = run.plan.problem, run.plan.tile
+    kind = "2:4 sparse" if problem.sparse else "dense"
+    shape = f"{problem.m} x {problem.n} results of {problem.k} products"
+    if problem.batch > 1:
+        shape = f"{problem.batch} x {shape}"
+    rows = [
+        ("problem", f"{shape}, {kind}, {problem.dtype}"),
+        ("tile", f"{tile.m} x {tile.n}, k {tile.k} a Mmad, {tile.k_l1} a load to L1"),
+        *rows,
+    ]
+    pipe = _busiest(run)
+    share = 100 * run.pipes[pipe].busy / run.cycles
+    text = f"The run takes {run.cycles:,} cycles. {pipe} is busiest, at work {share:.0f} % of them."
+    if problem.sparse:
+        text += f" It is {run.speed_up:.2f} times as fast as the same run without sparsity."
+    return f"<p>{escape(text)}</p>\n" + _pairs(rows)
+
+
+def _pairs(rows: Iterable[tuple[str, str]]) -> str:
+    body = "".join(
+        f'<tr><th class="text">{escape(name)}</th><td class="text">{escape(value)}</td></tr>\n'
+        for name, value in rows
+    )
+    return f"<table>\n<caption>The run</caption>\n<tbody>{body}</tbody>\n</table>"
+
+
+def _key() -> str:
+    spans = "".join(
+        f'<span><i style="background:{colour}"></i>{kind}</span>'
+        for kind, colour in svg.COLOURS.items()
+    )
+    return f'<p class="key">{spans}</p>'
+
+
+def _timeline(run: Run, rows: Sequence[Row], listed: bool) -> str:
+    head = '<section id="timeline"><h2>Pipes over time</h2>\n'
+    if not listed:
+        return head + "<p>The program is too long to list its instructions.</p></section>"
+    core = " of the core that is done last" if run.cores > 1 else ""
+    shown = [row for row in sorted(rows, key=lambda row: row.start) if row.end > row.start]
+    drawings = [svg.overview(rows, run.cycles, "The whole run: how busy each pipe was")]
+    if len(shown) <= 2 * _SHOWN:
+        drawings.append(svg.timeline(shown, "All instructions"))
+        text = "Above, how busy each pipe was; below, every instruction"
+    else:
+        drawings.append(svg.timeline(shown[:_SHOWN], "The first instructions"))
+        drawings.append(svg.timeline(shown[-_SHOWN:], "The last instructions"))
+        text = f"How busy each pipe was; the first and the last {_SHOWN} instructions and waits"
+    return (
+        f"{head}<p>{text}{core}. The axis counts cycles.</p>\n{_key()}\n"
+        + "\n".join(drawings)
+        + "</section>"
+    )
+
+
+def _stalls(run: Run) -> str:
+    kinds = list(svg.COLOURS)
+    rows = []
+    for pipe, account in run.pipes.items():
+        share = svg.shares(account)
+        rows.append([pipe, *(f"{share[kind]:,}" for kind in kinds), f"{sum(share.values()):,}"])
+    waits = [
+        [pipe, cause, f"{time:,}", f"{100 * time / run.cycles:.1f} %"]
+        for pipe, account in run.pipes.items()
+        for cause, time in sorted(account.waits.items(), key=lambda item: (-item[1], item[0]))
+    ]
+    return (
+        '<section id="stalls"><h2>Where each pipe spends its cycles</h2>\n'
+        + _key()
+        + svg.stalls(run.pipes, run.cycles, "Cycles of each pipe")
+        + _table("Cycles; S is the scalar unit, which issues", ["pipe", *kinds, "sum"], rows)
+        + _table("What pipes wait for", ["pipe", "for", "cycles", "share"], waits)
+        + "</section>"
+    )
+
+
+def _peaks(run: Run) -> dict[str, float]:
+    assert run.plan is not None
+    peak = 2.0 * PEAK[run.plan.problem.dtype]
+    peaks = {"cube, dense": peak}
+    if run.plan.problem.sparse:
+        peaks["cube, 2:4"] = 2 * peak
+    return peaks
+
+
+def _roofs(run: Run) -> dict[str, float]:
+    """Bytes a cycle of one core."""
+    config, cores = run.config, run.chip.cores
+    per_core = 1000 / config.clock_mhz / cores
+    return {
+        "bursts": config.burst_rate,
+        "rows": config.row_rate,
+        "HBM, its share": config.hbm_rate * per_core,
+    }
+
+
+def _points(run: Run) -> dict[str, tuple[float, float]]:
+    found = {}
+    for name, one in (("this run", run), ("dense", run.dense)):
+        if name == "this run" or one is not run:
+            of = traffic(one.program)
+            found[name] = (of.intensity, 2 * of.macs / one.cycles)
+    return found
+
+
+def _roofline(run: Run) -> str:
+    drawing = svg.roofline(_roofs(run), _peaks(run), _points(run))
+    return (
+        '<section id="roofline"><h2>Roofline</h2>\n'
+        "<p>Operations of the dense problem (a multiplication and an addition are two), for each "
+        "byte that moves between global memory and the core, and for each cycle. A point near a "
+        "slope is bound by memory, near a level by the cube, below both by something else.</p>\n"
+        f"{drawing}</section>"
+    )
+
+
+def _tiles(run: Run, rows: Sequence[Row]) -> str:
+    program = run.program.instructions
+    found: list[list[str]] = []
+    begin: int | None = None
+    for row in rows:
+        i = program[row.index]
+        if isinstance(i, isa.Mmad) and begin is None:
+            begin = row.start
+        elif isinstance(i, isa.Fixpipe):
+            first = row.start if begin is None else begin
+            found.append(
+                [
+                    str(len(found)),
+                    f"{i.m} x {i.n}",
+                    f"{first:,}",
+                    f"{row.start:,}",
+                    f"{row.end:,}",
+                    f"{row.end - first:,}",
+                ]
+            )
+            begin = None
+    note = f"The first {_TILES} of {len(found)} tiles" if len(found) > _TILES else "All tiles"
+    head = ["tile", "size", "first Mmad", "Fixpipe", "done", "cycles"]
+    table = _table(f"{note}, in cycles", head, found[:_TILES])
+    return f'<section id="tiles"><h2>Tiles</h2>\n{table}</section>'
+
+
+def _versus(run: Run, listed: bool) -> str:
+    assert run.plan is not None
+    parts = ['<section id="versus"><h2>Dense against sparse, and what would help</h2>\n']
+    if run.plan.problem.sparse:
+        twin = run.dense
+        rows = [["cycles", f"{run.cycles:,}", f"{twin.cycles:,}"]]
+        rows += [
+            [f"{pipe} busy", f"{run.pipes[pipe].busy:,}", f"{twin.pipes[pipe].busy:,}"]
+            for pipe in isa.PIPES
+        ]
+        if listed:
+            one, two = traffic(run.program), traffic(twin.program)
+            rows.append(["bytes in", f"{one.bytes_in:,}", f"{two.bytes_in:,}"])
+            rows.append(["bytes out", f"{one.bytes_out:,}", f"{two.bytes_out:,}"])
+        parts.append(_table(f"Speed-up {run.speed_up:.2f}", ["", "2:4", "dense"], rows))
+    dense = run.dense.cycles
+    reasons = [
+        [
+            reason.name, f"{reason.cycles:,}", f"{dense / max(run.cycles - reason.cycles, 1):.2f}",
+            reason.about,
+        ]
+        for reason in run.reasons
+    ]  # fmt: skip
+    head = ["without", "cycles less", "speed-up then", "what it is"]
+    parts.append(_table("The run without one cost at a time", head, reasons))
+    parts.append(
+        "<p>Each line is the same run with this cost alone set to nothing. The savings do not add "
+        "up: without one cost, another one holds the run back.</p></section>"
+    )
+    return "".join(parts)
