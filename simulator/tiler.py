@@ -10,7 +10,7 @@ multiplication stand in GM as rows (M, K), those of a convolution as NC1HWC0.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cube24.encoder import Cube24Error
 from cube24.encoder.layout import C0, ceil_div
@@ -139,7 +139,9 @@ def choose_tile(problem: Problem, config: UnitConfig) -> Tile:
         if not Plan(problem, config, wider).fits:
             break
         tile = wider
-    return tile
+    # Loads of equal length: behind a long one, a short one would wait, and be waited for.
+    loads = ceil_div(problem.k, tile.k_l1)
+    return replace(tile, k_l1=round_up(ceil_div(problem.k, loads), tile.k))
 
 
 def _widest(problem: Problem, config: UnitConfig, m: int, n: int) -> Tile:
