@@ -1,0 +1,566 @@
+"""Layers of networks: against the digits data itself, and rules for ONNX repeated in plain Python.
+
+The models are built here with onnx.helper. What a weight must become is computed one number at a
+time, and pruned by the oracle of the format; results are sums of products in plain Python.
+"""
+
+from __future__ import annotations
+
+import base64
+import importlib.resources
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import oracle
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from cube24.encoder import ArgumentError, FileAccessError, FileFormatError
+from cube24.simulator import UnitConfig
+from cube24.vectors import manifest, network, shrink, suites, verification
+from cube24.vectors.case import Case, Item, build
+from cube24.vectors.network import Layer, from_onnx
+
+RNG = np.random.default_rng(24)
+
+
+def made(item: Item, seed: int = 1) -> Case:
+    return build("network", 1, item, seed)
+
+
+# --- results in plain Python ----------------------------------------------------------------------
+
+
+def sums_of(case: Case) -> np.ndarray:
+    """The accumulators, (rows, N) or (batch, ho, wo, cout), from weights and activations."""
+    size, weight = case.spec["sizes"], case.pieces["weights"].array.astype(int)
+    x = case.pieces["activations"].array.astype(int)
+    bias = case.pieces["bias"].array.tolist() if "bias" in case.pieces else [0] * len(weight)
+    if case.spec["operation"] != "conv2d":
+        return np.array(
+            [[sum(a * b for a, b in zip(row, w, strict=True)) + bias[n]
+              for n, w in enumerate(weight.tolist())] for row in x.tolist()]
+        )  # fmt: skip
+    cout, cin, kh, kw = weight.shape
+    (sh, sw), (dh, dw), (top, left, bottom, right) = (
+        size["strides"], size["dilations"], size["pads"],
+    )  # fmt: skip
+    ho = (size["h"] + top + bottom - (kh - 1) * dh - 1) // sh + 1
+    wo = (size["w"] + left + right - (kw - 1) * dw - 1) // sw + 1
+    out = np.zeros((size["batch"], ho, wo, cout), int)
+    for b, y, z in product(range(size["batch"]), range(ho), range(wo)):
+        for i, j in product(range(kh), range(kw)):
+            v, u = y * sh + i * dh - top, z * sw + j * dw - left
+            if 0 <= v < size["h"] and 0 <= u < size["w"]:
+                pixel = x[b, :, v, u].ravel()[:cin]
+                out[b, y, z] += (weight[:, :, i, j] * pixel).sum(axis=1)
+    return out + bias
+
+
+# --- the digits network ---------------------------------------------------------------------------
+
+
+def digits() -> Mapping[str, np.ndarray]:
+    raw = importlib.resources.files("cube24.simulator").joinpath("data/digits.npz").read_bytes()
+    with np.load(io.BytesIO(raw)) as members:
+        return dict(members)
+
+
+@pytest.fixture(scope="module")
+def level0() -> Mapping[str, Case]:
+    return {item.name: made(item) for item in network.network(0, 1)}
+
+
+def test_the_layers_hold_the_trained_numbers(level0: Mapping[str, Case]) -> None:
+    data = digits()
+    assert level0.keys() == {
+        "digits-conv1-000-001", "digits-conv1-000-001-int8", "digits-conv2-000-001",
+        "digits-conv2-000-001-int8", "digits-fc-000-001",
+    }  # fmt: skip
+    for name, case in level0.items():
+        layer = name.split("-")[1]
+        assert np.array_equal(case.pieces["weights"].array, data[f"{layer}.weight"])
+        assert np.array_equal(case.pieces["bias"].array, data[f"{layer}.bias"])
+    images = level0["digits-conv1-000-001"].pieces["activations"].array
+    assert np.array_equal(images[:, 0, :, :, 0], data["images"][:2])
+    assert not images[..., 1:].any()
+
+
+def test_the_results_are_the_sums_and_name_the_digits(level0: Mapping[str, Case]) -> None:
+    for name, case in level0.items():
+        sums = sums_of(case)
+        if name.endswith("int8"):
+            rule = case.spec["requant"]
+            assert rule.keys() == {"scale", "relu"}
+            # A power of two: exact in fp32. Python rounds half to even.
+            sums = np.vectorize(lambda s, by=rule["scale"]: min(round(max(s, 0) * by), 127))(sums)
+            assert 64 <= sums.max() <= 127 or sums.max() > 16  # the range is used
+        assert np.array_equal(case.pieces["expected"].array, sums), name
+    named = level0["digits-fc-000-001"].pieces["expected"].array.argmax(axis=1)
+    assert np.array_equal(named, digits()["labels"][:2])
+
+
+def test_each_layer_takes_what_the_one_before_gives(level0: Mapping[str, Case]) -> None:
+    data = digits()
+    for before, after in (("conv1", "conv2"), ("conv2", "fc")):
+        sums = level0[f"digits-{before}-000-001"].pieces["expected"].array
+        scaled = np.rint(sums.astype(np.float32) * data[f"{before}.scale"])
+        x = np.clip(scaled, 0, 127).astype(np.int8)
+        got = level0[f"digits-{after}-000-001"].pieces["activations"].array
+        if after == "conv2":
+            assert np.array_equal(got[:, 0], x)
+        else:
+            assert np.array_equal(got, x.transpose(0, 3, 1, 2).reshape(2, -1))
+
+
+def test_each_level_has_those_below_and_level_2_all_images() -> None:
+    levels = [{item.name: item.spec for item in network.network(level, 1)} for level in (0, 1, 2)]
+    assert levels[0].items() <= levels[1].items() <= levels[2].items()
+    fc = [
+        spec for name, spec in levels[2].items() if "-fc-" in name and name != "digits-fc-000-001"
+    ]
+    assert sum(spec["sizes"]["m"] for spec in fc) == 360
+    assert [len(level) for level in levels] == [5, 20, 230]
+
+
+def test_the_suite_is_listed_and_its_cases_are_verified(
+    tmp_path: Path, level0: Mapping[str, Case]
+) -> None:
+    assert [item.name for item in suites.items("network", 0, 1)] == list(level0)
+    for name in ("digits-conv2-000-001-int8", "digits-fc-000-001"):
+        manifest.write(level0[name], tmp_path / name)
+        verification.verify(tmp_path / name)
+
+
+# --- numbers in the spec --------------------------------------------------------------------------
+
+
+def test_inline_numbers_are_those_of_the_arrays() -> None:
+    weight = np.int8([[1, 0, 0, -2, 3], [0, 0, 127, -128, 0]])
+    x = np.int8([[1, 2, 3, 4, 5]])
+    spec = suites.matmul(
+        1, 2, 5, weights=network.inline_weights(weight), activations=network.inline(x)
+    )
+    case = made(Item("case", spec))
+    assert case.pieces["weights"].array.tolist() == weight.tolist()
+    assert case.pieces["expected"].array.tolist() == [[1 - 8 + 15, 381 - 512]]
+    assert case.seed != made(Item("case", spec), seed=2).seed
+    again = made(Item("case", spec), seed=2)
+    assert again.pieces["expected"].array.tolist() == case.pieces["expected"].array.tolist()
+    kernel = np.zeros((2, 3, 2, 2), np.int8)
+    kernel[1, 2, 0, 1] = 9
+    spec = suites.conv2d(3, 2, (2, 2), (2, 2), weights=network.inline_weights(kernel))
+    assert made(Item("case", spec)).pieces["weights"].array.tolist() == kernel.tolist()
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        ({"base64": "AAAA"}, "base64: 3 bytes, where the sizes ask for 4"),
+        ({"base64": "AAAAAA=="[:-1]}, "base64"),
+        ({"base64": "AA!AAA=="}, "base64"),
+        ({"base64": 4}, "base64"),
+        ({"base64": "AAAAAA==", "more": 1}, "no such rule"),
+    ],
+)
+def test_numbers_that_do_not_fit_are_refused(rule: Any, message: str) -> None:
+    for role in ("weights", "activations"):
+        with pytest.raises(ArgumentError, match=message):
+            made(Item("case", suites.matmul(1, 1, 4, **{role: rule})))
+
+
+def test_a_layer_can_be_cropped(level0: Mapping[str, Case]) -> None:
+    case = level0["digits-fc-000-001"]
+    left = {"rows": [1], "columns": [0, 7], "groups": [3, 4, 100]}
+    small = made(Item("case", shrink.cropped(case.spec, left)))
+    kept = [4 * g + i for g in left["groups"] for i in range(4)]
+    assert np.array_equal(
+        small.pieces["weights"].array, case.pieces["weights"].array[[0, 7]][:, kept]
+    )
+    assert np.array_equal(small.pieces["expected"].array, sums_of(small))
+
+
+# --- ONNX -----------------------------------------------------------------------------------------
+
+
+def model_of(nodes: list[Any], constants: Mapping[str, np.ndarray], **options: Any) -> Any:
+    """A model whose graph has these nodes; what nobody makes is an input."""
+    known = {name for node in nodes for name in node.output} | constants.keys()
+    free = dict.fromkeys(n for node in nodes for n in node.input if n and n not in known)
+    graph = helper.make_graph(
+        nodes, "graph",
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, []) for name in free],
+        [helper.make_tensor_value_info(nodes[-1].output[0], TensorProto.FLOAT, [])],
+        [numpy_helper.from_array(array, name) for name, array in constants.items()],
+    )  # fmt: skip
+    opsets = [helper.make_opsetid("", 13), helper.make_opsetid("my.domain", 1)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=8, **options)
+
+
+def layers_of(tmp_path: Path, nodes: list[Any], constants: Any = None, **how: Any) -> list[Layer]:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(model_of(nodes, constants or {}).SerializeToString())
+    return list(from_onnx(path, **how))
+
+
+def only(layers: list[Layer]) -> Layer:
+    (layer,) = layers
+    return layer
+
+
+def weights_of(layer: Layer) -> np.ndarray:
+    return np.concatenate([made(item).pieces["weights"].array for item in layer.items])
+
+
+def quantised(weight: np.ndarray) -> np.ndarray:
+    most = max(abs(float(w)) for w in weight.ravel())
+    values = [round(float(w) / most * 127) for w in weight.ravel()]  # rounds half to even
+    return np.array(values, np.int8).reshape(weight.shape)
+
+
+def pruned(weight: np.ndarray) -> np.ndarray:
+    """To 2:4 by magnitude, group by group: along K, or along Cin."""
+    if weight.ndim == 2:
+        return oracle.keep_all(weight, "magnitude")
+    cout, cin, kh, kw = weight.shape
+    rows = weight.transpose(0, 2, 3, 1).reshape(-1, cin)
+    kept = oracle.keep_all(rows, "magnitude").reshape(cout, kh, kw, cin)
+    return kept.transpose(0, 3, 1, 2)
+
+
+def floats(*shape: int) -> np.ndarray:
+    return RNG.normal(size=shape).astype(np.float32)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_a_float_convolution(tmp_path: Path, dtype: Any) -> None:
+    weight, bias = floats(5, 6, 3, 2).astype(dtype), floats(5).astype(dtype)
+    node = helper.make_node(
+        "Conv", ["x", "w", "b"], ["y"], strides=[2, 1], pads=[1, 0, 2, 1], dilations=[1, 2]
+    )
+    layer = only(layers_of(tmp_path, [node], {"w": weight, "b": bias}, size=3))
+    assert (layer.name, layer.op, layer.reason) == ("onnx-0000-conv", "Conv", "")
+    assert layer.shape == (5, 6, 3, 2)
+    case = made(*layer.items)
+    assert np.array_equal(case.pieces["weights"].array, pruned(quantised(weight)))
+    scale = max(abs(float(w)) for w in weight.ravel()) / 127
+    assert layer.scale == pytest.approx(scale)
+    wanted = [round(float(b) / scale * 127) for b in bias]
+    assert case.pieces["bias"].array.tolist() == wanted
+    size = case.spec["sizes"]
+    assert (size["strides"], size["dilations"], size["pads"]) == ([2, 1], [1, 2], [1, 0, 2, 1])
+    assert case.pieces["expected"].array.shape == (1, 3, 3, 5)
+    assert np.array_equal(case.pieces["expected"].array, sums_of(case))
+    cut = int((quantised(weight) != 0).sum() - (pruned(quantised(weight)) != 0).sum())
+    assert layer.cost is not None
+    assert layer.cost.weights == cut
+
+
+@pytest.mark.parametrize(
+    ("how", "pads"),
+    [("SAME_UPPER", (1, 0, 2, 1)), ("SAME_LOWER", (2, 1, 1, 0)), ("VALID", (0, 0, 0, 0))],
+)
+def test_auto_pad_gives_as_many_positions_as_asked_for(
+    tmp_path: Path, how: str, pads: tuple[int, ...]
+) -> None:
+    node = helper.make_node("Conv", ["x", "w"], ["y"], strides=[2, 1], auto_pad=how)
+    layer = only(layers_of(tmp_path, [node], {"w": floats(2, 4, 5, 2)}, size=3))
+    case = made(*layer.items)
+    assert tuple(case.spec["sizes"]["pads"]) == pads  # by the formula of the ONNX operator
+    assert case.pieces["expected"].array.shape == (1, 3, 3, 2)
+
+
+def test_padding_that_is_more_than_the_image_needs(tmp_path: Path) -> None:
+    node = helper.make_node("Conv", ["x", "w"], ["y"], pads=[9, 9, 9, 9])
+    case = made(*only(layers_of(tmp_path, [node], {"w": floats(2, 4, 1, 1)})).items)
+    assert (case.spec["sizes"]["h"], case.spec["sizes"]["w"]) == (1, 1)
+    assert np.array_equal(case.pieces["expected"].array, sums_of(case))
+
+
+def test_matrices_in_all_their_forms(tmp_path: Path) -> None:
+    w, row = floats(20, 7), floats(7)
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["a"]),
+        helper.make_node("Relu", ["a"], ["r"]),
+        helper.make_node("Gemm", ["r", "t", "c"], ["b"], transB=1),
+        helper.make_node("Gemm", ["b", "g"], ["c2"]),
+        helper.make_node("MatMul", ["c2", "v"], ["d"]),
+        helper.make_node("MatMul", ["d", "batched"], ["e"]),
+        helper.make_node("Constant", [], ["k"], value=numpy_helper.from_array(w)),
+        helper.make_node("Transpose", ["k"], ["kt"], perm=[1, 0]),
+        helper.make_node("Identity", ["kt"], ["ki"]),
+        helper.make_node("MatMul", ["e", "ki"], ["f"]),
+    ]
+    constants = {
+        "w": w, "t": w, "c": np.float32([[0.5]]), "g": w, "v": row, "batched": w[None, None],
+    }  # fmt: skip
+    layers = layers_of(tmp_path, nodes, constants, size=2, prefix="net")
+    assert [layer.name for layer in layers] == [
+        "net-0000-matmul", "net-0002-gemm", "net-0003-gemm", "net-0004-matmul", "net-0005-matmul",
+        "net-0009-matmul",
+    ]  # fmt: skip
+    for layer, wanted in zip(layers, [w.T, w, w.T, row[None], w.T, w], strict=True):
+        case = made(*layer.items)
+        assert np.array_equal(case.pieces["weights"].array, pruned(quantised(wanted)))
+        assert case.pieces["activations"].array.shape[0] == 4
+        assert np.array_equal(case.pieces["expected"].array, sums_of(case))
+    biased = made(*layers[1].items).pieces["bias"].array
+    most = float(np.abs(w).max())
+    assert biased.tolist() == [round(0.5 / (most / 127) * 127)] * 20
+
+
+def test_integers_stay_as_they_are_less_their_zero_point(tmp_path: Path) -> None:
+    weight = pruned(RNG.integers(-128, 128, (3, 8, 2, 2)).astype(np.int8))
+    matrix = pruned(RNG.integers(-120, 100, (6, 12)).astype(np.int8))
+    zeros = np.int8([5, -3, 0, 7, 2, 1])
+    shifted = (weight.astype(int) + 128).astype(np.uint8)
+    one, nil = np.float32(1), np.uint8(0)
+    constants = {
+        "w": weight, "wu": shifted, "m": matrix.T.copy(), "one": one, "u0": nil,
+        "u128": np.uint8(128), "i0": np.int8(0), "zs": zeros,
+        "mz": (matrix.T + zeros).astype(np.int8), "bias": np.int32([1, -2, 2**31 - 1]),
+    }  # fmt: skip
+    nodes = [
+        helper.make_node(
+            "QLinearConv", ["x", "one", "u0", "w", "one", "i0", "one", "u0", "bias"], ["a"]
+        ),
+        helper.make_node("ConvInteger", ["x2", "wu", "", "u128"], ["b"]),
+        helper.make_node("MatMulInteger", ["x3", "m"], ["c"]),
+        helper.make_node("MatMulInteger", ["x4", "mz", "", "zs"], ["d"]),
+        helper.make_node(
+            "QLinearMatMul", ["x5", "one", "u0", "m", "one", "i0", "one", "u0"], ["e"]
+        ),
+        helper.make_node("DequantizeLinear", ["mz", "scales", "zs"], ["f"], axis=1),
+        helper.make_node("MatMul", ["x6", "f"], ["g"]),
+        helper.make_node("DequantizeLinear", ["bias", "one"], ["h"]),
+        helper.make_node("DequantizeLinear", ["w", "one"], ["i"]),
+        helper.make_node("Conv", ["x7", "i", "h"], ["j"]),
+    ]
+    constants["scales"] = np.float32([1, 2, 3, 4, 5, 6])
+    layers = layers_of(tmp_path, nodes, constants)
+    assert [layer.reason for layer in layers] == [""] * 7
+    for layer, wanted in zip(
+        layers, [weight, weight, matrix, matrix, matrix, matrix, weight], strict=True
+    ):
+        assert np.array_equal(weights_of(layer), wanted), layer.name
+        assert layer.scale is None
+        assert layer.cost is not None
+        assert layer.cost.weights == 0
+    for layer in (layers[0], layers[-1]):
+        assert made(*layer.items).pieces["bias"].array.tolist() == [1, -2, 2**31 - 1]
+
+
+def test_what_is_not_taken_is_listed_with_its_reason(tmp_path: Path) -> None:
+    branch = helper.make_graph(
+        [helper.make_node("Identity", ["x"], ["branch"])], "branch", [],
+        [helper.make_tensor_value_info("branch", TensorProto.FLOAT, [])],
+    )  # fmt: skip
+    c, m = floats(4, 4, 1, 1), floats(4, 4)
+    rows: list[tuple[Any, dict[str, Any], str]] = [
+        (helper.make_node("Conv", ["x", "w"], ["y"]), {}, "its weights are no constant"),
+        (helper.make_node("Conv", ["x", "c", "b"], ["y"]), {"c": c}, "its bias is no constant"),
+        (helper.make_node("Conv", ["x", "c"], ["y"], group=2), {"c": c[:, :2]}, "in 2 groups"),
+        (helper.make_node("Conv", ["x", "c"], ["y"]), {"c": c[..., 0]}, "in 1 dimensions"),
+        (helper.make_node("Conv", ["x", "c"], ["y"]), {"c": c[..., None]}, "in 3 dimensions"),
+        (helper.make_node("Conv", ["x", "c"], ["y"], strides=[64, 1]), {"c": c}, "unit cannot run"),
+        (helper.make_node("Conv", ["x", "c"], ["y"], pads=[0, 300, 0, 0]), {"c": c}, "cannot run"),
+        (helper.make_node("Conv", ["x", "c"], ["y"], strides=[1]), {"c": c}, "two dimensions"),
+        (helper.make_node("Gemm", ["x", "m"], ["y"], alpha=0.5), {"m": m}, "alpha and beta"),
+        (helper.make_node("Gemm", ["x", "m", "b"], ["y"]), {"m": m, "b": m}, "bias has shape"),
+        (helper.make_node("MatMul", ["x", "m"], ["y"]), {"m": floats(2, 4, 4)}, "no single matrix"),
+        (helper.make_node("MatMul", ["m", "x"], ["y"]), {"m": m}, "its weights are no constant"),
+        (helper.make_node("MatMul", ["x", "m"], ["y"]), {"m": m * np.float32("nan")}, "not finite"),
+        (helper.make_node("MatMul", ["x", "m"], ["y"]), {"m": m[:0]}, "weights are empty"),
+        (helper.make_node("MatMulInteger", ["x", "m", "", "z"], ["y"]),
+         {"m": np.uint8([[0, 255]]), "z": np.uint8(0)}, "do not fit int8"),
+        (helper.make_node("MatMulInteger", ["x", "m", "", "z"], ["y"]),
+         {"m": np.uint8([[0, 255]])}, "zero point of its weights is no constant"),
+        (helper.make_node("ConvTranspose", ["x", "c"], ["y"]), {"c": c}, "convolutions and matrix"),
+        (helper.make_node("LSTM", ["x", "a", "b"], ["y"], hidden_size=1),
+         {"a": floats(1, 4, 2), "b": floats(1, 4, 1)}, "convolutions and matrix"),
+        (helper.make_node("If", ["x"], ["y"], then_branch=branch, else_branch=branch), {},
+         "layers inside of it are not looked at"),
+        (helper.make_node("Dense", ["x", "m"], ["y"], domain="my.domain"), {"m": m},
+         "another domain"),
+    ]  # fmt: skip
+    for node, constants, reason in rows:
+        layer = only(layers_of(tmp_path, [node], constants))
+        assert reason in layer.reason, (node.op_type, layer.reason)
+        assert layer.items == ()
+        assert layer.op.split(".")[-1] == node.op_type
+    nothing = [helper.make_node("Relu", ["x"], ["a"]), helper.make_node("Add", ["a", "b"], ["y"])]
+    assert layers_of(tmp_path, nothing) == []
+
+
+def test_one_layer_that_is_not_taken_keeps_no_other_back(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["a"], name="first"),
+        helper.make_node("MatMul", ["a", "m"], ["b"], name="second one"),
+    ]
+    one, two = layers_of(tmp_path, nodes, {"m": floats(4, 4)})
+    assert (one.node, bool(one.reason), len(one.items)) == ("first", True, 0)
+    assert (two.node, two.reason, len(two.items)) == ("second one", "", 1)
+
+
+def test_zero_and_tiny_weights(tmp_path: Path) -> None:
+    node = helper.make_node("MatMul", ["x", "m"], ["y"])
+    layer = only(layers_of(tmp_path, [node], {"m": np.zeros((4, 2), np.float32)}))
+    assert not weights_of(layer).any()
+    tiny = np.float64([[5e-324, -5e-324], [0, 0], [0, 0], [0, 0]])
+    layer = only(layers_of(tmp_path, [node], {"m": tiny}))
+    assert weights_of(layer).tolist() == [[127, 0, 0, 0], [-127, 0, 0, 0]]
+
+
+def test_a_bias_that_int32_does_not_hold_is_cut(tmp_path: Path) -> None:
+    weight = np.float32([[1e-9], [0], [0], [0]])
+    for value, wanted in ((1e9, 2**31 - 1), (-1e9, -(2**31))):
+        node = helper.make_node("Gemm", ["x", "m", "b"], ["y"])
+        constants = {"m": weight, "b": np.float32([value])}
+        case = made(*only(layers_of(tmp_path, [node], constants)).items)
+        assert case.pieces["bias"].array.tolist() == [wanted]
+
+
+def test_an_input_with_a_default_is_no_constant(tmp_path: Path) -> None:
+    node = helper.make_node("MatMul", ["x", "m"], ["y"])
+    model = model_of([node], {"m": floats(4, 4)})
+    model.graph.input.append(helper.make_tensor_value_info("m", TensorProto.FLOAT, [4, 4]))
+    path = tmp_path / "model.onnx"
+    path.write_bytes(model.SerializeToString())
+    assert only(list(from_onnx(path))).reason == "its weights are no constant"
+    model.ir_version = 3  # every initializer was an input
+    path.write_bytes(model.SerializeToString())
+    assert only(list(from_onnx(path))).reason == ""
+
+
+def test_a_large_layer_is_several_cases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(network, "LIMIT", 20 * 40)
+    weight, bias = floats(20, 50), floats(50)
+    node = helper.make_node("Gemm", ["x", "m", "b"], ["y"])
+    layer = only(layers_of(tmp_path, [node], {"m": weight, "b": bias}))
+    assert [item.name for item in layer.items] == ["onnx-0000-gemm-n00000", "onnx-0000-gemm-n00032"]
+    cases = [made(item) for item in layer.items]
+    assert [len(case.pieces["weights"].array) for case in cases] == [32, 18]
+    assert np.array_equal(weights_of(layer), pruned(quantised(weight.T)))
+    scale = float(np.abs(weight).max()) / 127
+    joined = [b for case in cases for b in case.pieces["bias"].array.tolist()]
+    assert joined == [round(float(b) / scale * 127) for b in bias]
+
+
+def test_the_digits_network_as_a_quantised_model(tmp_path: Path) -> None:
+    """A real model: nothing is changed, since its layers are 2:4 and int8 already."""
+    data = digits()
+    constants = {name: data[name] for name in data if name.split(".")[0] in ("conv1", "conv2")}
+    constants |= {"one": np.float32(1), "zero": np.int8(0), "fc": data["fc.weight"].T.copy()}
+    rest = ["one", "zero"]
+    nodes = [
+        helper.make_node("QLinearConv", ["x", *rest, "conv1.weight", *rest, *rest, "conv1.bias"],
+                         ["a"], pads=[1, 1, 1, 1]),
+        helper.make_node("QLinearConv", ["a", *rest, "conv2.weight", *rest, *rest, "conv2.bias"],
+                         ["b"], pads=[1, 1, 1, 1], strides=[2, 2]),
+        helper.make_node("Flatten", ["b"], ["c"]),
+        helper.make_node("MatMulInteger", ["c", "fc"], ["d"]),
+    ]  # fmt: skip
+    layers = layers_of(tmp_path, nodes, constants)
+    for layer, name in zip(layers, ("conv1", "conv2", "fc"), strict=True):
+        case = made(*layer.items)
+        assert np.array_equal(case.pieces["weights"].array, data[f"{name}.weight"])
+        assert np.array_equal(case.pieces["expected"].array, sums_of(case))
+        assert layer.cost is not None
+        assert layer.cost.weights == 0
+
+
+def test_a_case_is_verified_from_its_folder_without_the_model_and_onnx(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["a"]),
+        helper.make_node("MatMul", ["a", "m"], ["b"]),
+    ]
+    constants = {"w": floats(3, 5, 2, 2), "m": floats(9, 4)}
+    cases = [made(*layer.items) for layer in layers_of(tmp_path, nodes, constants)]
+    for case in cases:
+        manifest.write(case, tmp_path / "cases" / case.name)
+    (tmp_path / "model.onnx").unlink()
+    program = (
+        "import sys\n"
+        "sys.modules['onnx'] = None\n"
+        "from cube24.vectors import verification\n"
+        "for folder in verification.folders(sys.argv[1]):\n"
+        "    print(verification.verify(folder).name)\n"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "cases")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["network/onnx-0000-conv", "network/onnx-0001-matmul"]
+    # And a changed number of the spec is noticed.
+    path = tmp_path / "cases" / cases[1].name / "manifest.json"
+    text = path.read_text()
+    rule = json.loads(text)["spec"]["fill"]["weights"]["base64"]
+    other = bytearray(base64.b64decode(rule))
+    other[other.index(max(other))] ^= 1
+    path.write_text(text.replace(rule, base64.b64encode(other).decode()))
+    with pytest.raises(FileFormatError, match="SHA-256"):
+        verification.verify(path.parent)
+
+
+def test_the_same_model_gives_the_same_cases_wherever_it_stands(tmp_path: Path) -> None:
+    node = helper.make_node("MatMul", ["x", "m"], ["y"])
+    constants = {"m": floats(12, 4)}
+    (tmp_path / "other").mkdir()
+    one, two = (
+        only(layers_of(folder, [node], constants)) for folder in (tmp_path, tmp_path / "other")
+    )
+    assert one.items == two.items
+
+
+def test_weights_in_an_external_file(tmp_path: Path) -> None:
+    weight = floats(64, 32)
+    model = model_of([helper.make_node("MatMul", ["x", "m"], ["y"])], {"m": weight})
+    path = tmp_path / "model.onnx"
+    onnx.save_model(
+        model, str(path), save_as_external_data=True, location="model.data", size_threshold=0
+    )
+    assert np.array_equal(weights_of(only(list(from_onnx(path)))), pruned(quantised(weight.T)))
+    (tmp_path / "model.data").unlink()
+    with pytest.raises(FileFormatError, match=r"model\.onnx: no readable ONNX model"):
+        from_onnx(path)
+
+
+def test_files_that_are_no_model(tmp_path: Path) -> None:
+    with pytest.raises(FileAccessError, match="No such file"):
+        from_onnx(tmp_path / "nothing.onnx")
+    path = tmp_path / "model.onnx"
+    good = model_of([helper.make_node("MatMul", ["x", "m"], ["y"])], {"m": floats(4, 4)})
+    for data in (b"", b"\xff" * 50, b"text, not a model", good.SerializeToString()[:60]):
+        path.write_bytes(data)
+        with pytest.raises(FileFormatError, match=r"model\.onnx: no readable ONNX model"):
+            from_onnx(path)
+
+
+def test_a_missing_extra_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(ArgumentError, match=r"pip install 'cube24\[onnx\]'"):
+        from_onnx(tmp_path / "model.onnx")
+
+
+@pytest.mark.parametrize("how", [{"size": 0}, {"prefix": ""}, {"prefix": "a/b"}, {"prefix": "-a"}])
+def test_options_that_cannot_be(tmp_path: Path, how: dict[str, Any]) -> None:
+    with pytest.raises(ArgumentError, match="size"):
+        from_onnx(tmp_path / "model.onnx", **how)
+
+
+def test_another_unit_runs_the_layers(tmp_path: Path) -> None:
+    node = helper.make_node("MatMul", ["x", "m"], ["y"])
+    layer = only(layers_of(tmp_path, [node], {"m": floats(8, 4)}, unit="dav-3510"))
+    if layer.items:
+        assert isinstance(made(*layer.items).unit, UnitConfig)
+        assert made(*layer.items).unit.name == "dav-3510"
+    else:
+        assert "unit cannot run it" in layer.reason

@@ -1,0 +1,82 @@
+"""Cases that are made from a good one by changing it: faults and negative cases.
+
+A fault is one flipped bit in what the unit reads: the files hold the flipped bytes, and what the
+unit makes of them is what must come out. A negative case has a damaged copy of the case beside the
+good files, and names the error that reading it must give; negative.py makes those.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cube24.encoder import ArgumentError
+from cube24.simulator import IllegalIndexError
+
+if TYPE_CHECKING:
+    from cube24.vectors.case import Case
+
+#: What a bit can be flipped in: the arrays that stand for data on a bus of the unit.
+FAULT_ROLES = ("dense", "index", "activations")
+
+
+def apply(case: Case) -> Case:
+    """Apply the change that the spec of a case names.
+
+    Raises:
+        ArgumentError: no such change, or it cannot be made in this case.
+    """
+    change = case.spec["change"]
+    if change.get("kind") == "fault":
+        return _fault(case, change)
+    if change.get("kind") == "negative":
+        from cube24.vectors import negative  # builds on cases, which build on this module
+
+        return negative.damage(case)
+    raise ArgumentError(f"change {change!r}: its kind is fault or negative")
+
+
+def flipped(array: npt.NDArray[Any], bit: int) -> npt.NDArray[Any]:
+    """A copy of an array of bytes with one bit flipped: bit N % 8 of byte N // 8, in C order."""
+    data = np.array(array, order="C")
+    data.reshape(-1).view(np.uint8)[bit // 8] ^= 1 << bit % 8
+    return data
+
+
+def _fault(case: Case, change: Mapping[str, Any]) -> Case:
+    from cube24.vectors.case import Piece, compute  # builds on this module
+
+    if change.keys() != {"kind", "role", "bit"} or change["role"] not in FAULT_ROLES:
+        raise ArgumentError(
+            f"change {change!r}: a fault has a bit, and a role of {', '.join(FAULT_ROLES)}"
+        )
+    role, bit = change["role"], change["bit"]
+    good = case.pieces[role]
+    if type(bit) is not int or not 0 <= bit < 8 * good.array.nbytes:
+        raise ArgumentError(
+            f"change {change!r}: the bits of {role} are 0 to {8 * good.array.nbytes - 1}"
+        )
+    pieces = {**case.pieces, role: replace(good, array=flipped(good.array, bit))}
+    expected = pieces.pop("expected")
+    try:
+        run = compute(case.spec, case.unit, {name: piece.array for name, piece in pieces.items()})
+    except IllegalIndexError as error:
+        # The run stays that of the good bytes: the time up to the refusal is nobody's business.
+        return replace(
+            case, pieces=pieces, outcome={"kind": "error", "error": type(error).__name__}
+        )
+    assert run.output is not None
+    differing = _differing(run.output, expected.array)
+    pieces["expected"] = Piece(run.output, expected.layout)
+    outcome = {"kind": "changed", "differing": differing} if differing else {"kind": "masked"}
+    return replace(case, pieces=pieces, run=run, outcome=outcome)
+
+
+def _differing(got: npt.NDArray[Any], expected: npt.NDArray[Any]) -> int:
+    """How many results differ in their bits: of fp16, 0 and -0 are two."""
+    bits = np.dtype(f"u{got.dtype.itemsize}")
+    return int(np.count_nonzero(got.view(bits) != expected.view(bits)))

@@ -1,0 +1,144 @@
+"""Array files of a case: npy, hex, bin, mem, coe and altera-mif, written, and the first three read.
+
+``hex`` is for $readmemh; ``bin`` is the bytes as they are; ``mem`` is what Xilinx UpdateMEM reads;
+``coe`` is Xilinx's memory initialisation; ``altera-mif`` is Altera's, not the other format of that
+name. Words are as the issue of a hex file says: docs/format.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cube24.encoder import ArgumentError, FileFormatError
+from cube24.encoder.arrayfile import explained, npy_array, opened
+from cube24.encoder.container import npy_header
+from cube24.encoder.hexfile import check_words, read_hex, write_hex
+from cube24.encoder.layout import ceil_div
+
+#: The formats, with the suffix of each.
+SUFFIXES: Mapping[str, str] = {
+    "npy": ".npy", "hex": ".hex", "bin": ".bin", "mem": ".mem", "coe": ".coe", "altera-mif": ".mif",
+}  # fmt: skip
+
+#: Formats that are read back.
+READABLE = ("npy", "hex", "bin")
+
+
+@dataclass(frozen=True)
+class Style:
+    """How files are written: the formats, bytes of a word, byte order, comments at the top of hex.
+
+    steps: also the images of the buffers around each Mmad.
+
+    Raises:
+        ArgumentError: no such format, word size or order.
+    """
+
+    formats: tuple[str, ...] = ("npy", "hex")
+    word_bytes: int = 1
+    order: str = "little"
+    header: bool = True
+    steps: bool = False
+
+    def __post_init__(self) -> None:
+        """Check it."""
+        check_words(self.word_bytes, self.order)
+        if unknown := [name for name in self.formats if name not in SUFFIXES]:
+            raise ArgumentError(f"format {unknown[0]!r}: choose of {', '.join(SUFFIXES)}")
+        if not self.formats or len(set(self.formats)) != len(self.formats):
+            raise ArgumentError("formats: name one or more, each once")
+
+
+def render(array: npt.NDArray[Any], name: str, style: Style, header: Mapping[str, object]) -> bytes:
+    """The bytes of a file of one format.
+
+    Args:
+        array: any array; its bytes are little-endian, in C order.
+        name: the format.
+        style: word size, order, comments.
+        header: names and values for the comments of hex.
+    """
+    payload = payload_of(array)
+    if name == "bin":
+        return payload
+    if name == "npy":
+        return npy_header(array.shape, array.dtype) + payload
+    target = io.BytesIO()
+    if name == "hex":
+        comments = header if style.header else None
+        write_hex(
+            target, [payload], word_bytes=style.word_bytes, order=style.order, header=comments
+        )
+        return target.getvalue()
+    write_hex(target, [payload], word_bytes=style.word_bytes, order=style.order)
+    words = target.getvalue().split()
+    if name == "mem":
+        return b"@00000000\n" + b"".join(word + b"\n" for word in words)
+    if name == "coe":
+        body = b",\n".join(words)
+        return b"memory_initialization_radix=16;\nmemory_initialization_vector=\n" + body + b";\n"
+    lines = [
+        f"WIDTH={8 * style.word_bytes};", f"DEPTH={len(words)};", "ADDRESS_RADIX=HEX;",
+        "DATA_RADIX=HEX;", "CONTENT BEGIN",
+        *(f"  {at:x} : {word.decode()};" for at, word in enumerate(words)), "END;",
+    ]  # fmt: skip
+    return ("\n".join(lines) + "\n").encode()
+
+
+def payload_of(array: npt.NDArray[Any]) -> bytes:
+    """The bytes of an array, little-endian, in C order."""
+    return np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes()
+
+
+def digest(data: bytes) -> str:
+    """SHA-256 in hexadecimal digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def words_of(size: int, style: Style) -> int:
+    """Words that so many bytes take."""
+    return ceil_div(size, style.word_bytes)
+
+
+def read(
+    path: Path, name: str, dtype: np.dtype[Any], shape: tuple[int, ...], style: Style
+) -> npt.NDArray[Any]:
+    """Read an array back, of exactly this type and shape.
+
+    Raises:
+        FileFormatError: it is not what it should be; with the byte.
+        FileAccessError: the system refuses.
+        ArgumentError: a format that is not read back.
+    """
+    if name not in READABLE:
+        raise ArgumentError(f"{path}: format {name} is not read back; {', '.join(READABLE)} are")
+    count = int(np.prod(shape, dtype=object))
+    if name == "npy":
+        with opened(path) as file:
+            array = npy_array(path, file, os.fstat(file.fileno()).st_size)
+            if array.dtype != dtype or array.shape != shape:
+                raise FileFormatError(
+                    path, f"holds {array.dtype} {array.shape}, expected {dtype} {shape}"
+                )
+            data = array.read_all()
+        return np.asarray(data)
+    if name == "hex":
+        raw = read_hex(path, count * dtype.itemsize, word_bytes=style.word_bytes, order=style.order)
+    else:
+        with opened(path) as file, explained(path):
+            raw = file.read(count * dtype.itemsize + 1)
+        if len(raw) != count * dtype.itemsize:
+            more = "at least " if len(raw) > count * dtype.itemsize else ""
+            raise FileFormatError(
+                path, f"holds {more}{len(raw)} bytes, expected {count * dtype.itemsize}"
+            )
+    return np.frombuffer(raw, dtype.newbyteorder("<")).astype(dtype).reshape(shape)

@@ -1,0 +1,147 @@
+"""How arrays of a case are filled, by named rules on words of the case's random numbers.
+
+docs/vectors.md writes the rules down; a changed rule is a new suite version.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from itertools import product
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cube24.encoder import ArgumentError
+from cube24.encoder.layout import GROUP, ceil_div
+from cube24.vectors.rng import SplitMix64
+
+#: The 11 masks of a legal group: bit i stands for element i. In the order of a drawn number.
+MASKS = (0b0000, 0b0001, 0b0010, 0b0100, 0b1000, 0b0011, 0b0101, 0b1001, 0b0110, 0b1010, 0b1100)
+
+#: Values at the edges, in the order of a drawn number.
+EDGES = (-128, -127, -64, -1, 1, 64, 126, 127)
+
+#: Values in the enumerated groups.
+EXTREMES = (-128, -1, 1, 127)
+
+
+def legal_groups() -> npt.NDArray[np.int8]:
+    """All legal groups of zeros and extremes: 1 + 4 x 4 + 6 x 16 = 113, (113, 4)."""
+    groups = []
+    for mask in MASKS:
+        places = [i for i in range(GROUP) if mask >> i & 1]
+        for values in product(EXTREMES, repeat=len(places)):
+            group = [0] * GROUP
+            for place, value in zip(places, values, strict=True):
+                group[place] = value
+            groups.append(group)
+    return np.array(groups, np.int8)
+
+
+def weights(rule: Any, seed: int, rows: int, k: int) -> npt.NDArray[np.int8]:
+    """A 2:4 weight (rows, k); groups lie along k, and a last one that is cut is legal too.
+
+    Args:
+        rule: ``uniform``, ``edges``, ``full`` (two non-zeros in each group), ``max`` and ``min``
+            (two of 127 or -128), ``zero``, or {"legal": r}: group p of the matrix, counted along
+            rows, is number (p + r) mod 113 of :func:`legal_groups`, or {"base64": text}: the
+            bytes themselves.
+        seed: of the array.
+        rows: rows. k: columns.
+
+    Raises:
+        ArgumentError: no such rule.
+    """
+    count = rows * ceil_div(k, GROUP)
+    words = SplitMix64(seed).words(count)
+    if isinstance(rule, Mapping) and set(rule) == {"legal"}:
+        table = legal_groups()
+        groups = table[(np.arange(count) + int(rule["legal"])) % len(table)]
+    elif isinstance(rule, Mapping) and set(rule) == {"base64"}:
+        return _inline(rule["base64"], rows * k).reshape(rows, k)
+    elif rule == "zero":
+        groups = np.zeros((count, GROUP), np.int8)
+    elif rule in ("uniform", "edges", "full", "max", "min"):
+        groups = _drawn(rule, words)
+    else:
+        raise ArgumentError(f"weights {rule!r}: no such rule")
+    return np.ascontiguousarray(groups.reshape(rows, -1)[:, :k])
+
+
+def _drawn(rule: str, words: npt.NDArray[np.uint64]) -> npt.NDArray[np.int8]:
+    """One group a word: bits 63:32 choose the mask, 7:0 and 15:8 the values."""
+    masks = np.array(MASKS if rule in ("uniform", "edges") else MASKS[5:], np.uint64)
+    chosen = masks[(words >> np.uint64(32)) * np.uint64(len(masks)) >> np.uint64(32)]
+    raw = words[:, None] >> np.array([0, 8], np.uint64) & np.uint64(0xFF)
+    if rule == "edges":
+        values = np.array(EDGES, np.int8)[(raw & np.uint64(7)).astype(np.int64)]
+    elif rule in ("max", "min"):
+        values = np.full(raw.shape, 127 if rule == "max" else -128, np.int8)
+    else:
+        values = raw.astype(np.uint8).view(np.int8)
+        if rule == "full":
+            values = np.where(values == 0, np.int8(1), values)
+    groups = np.zeros((len(words), GROUP), np.int8)
+    slot = np.zeros(len(words), np.int64)
+    for place in range(GROUP):
+        here = (chosen >> np.uint64(place) & np.uint64(1)).astype(bool)
+        groups[here, place] = values[here, slot[here]]
+        slot += here
+    return groups
+
+
+def _inline(text: str, count: int) -> npt.NDArray[np.int8]:
+    try:
+        data = base64.b64decode(text, validate=True)
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(f"base64: {error}") from error
+    if len(data) != count:
+        raise ArgumentError(f"base64: {len(data)} bytes, where the sizes ask for {count}")
+    return np.frombuffer(data, np.int8)
+
+
+def activations(rule: Any, seed: int, count: int) -> npt.NDArray[np.int8]:
+    """Activations, flat.
+
+    Args:
+        rule: ``uniform``, ``edges``, ``max``, ``min``, ``one``, ``zero``, or ``ramp``: i mod 251
+            - 125 for element i, so that neighbours differ; or {"base64": text}.
+        seed: of the array.
+        count: elements.
+
+    Raises:
+        ArgumentError: no such rule.
+    """
+    if isinstance(rule, Mapping) and set(rule) == {"base64"}:
+        return _inline(rule["base64"], count)
+    constants = {"max": 127, "min": -128, "one": 1, "zero": 0}
+    if rule == "uniform":
+        return SplitMix64(seed).int8(count)
+    if rule == "edges":
+        return np.array(EDGES, np.int8)[SplitMix64(seed).below(len(EDGES), count)]
+    if rule == "ramp":
+        return (np.arange(count) % 251 - 125).astype(np.int8)
+    if isinstance(rule, str) and rule in constants:
+        return np.full(count, constants[rule], np.int8)
+    raise ArgumentError(f"activations {rule!r}: no such rule")
+
+
+def bias(rule: Any, seed: int, n: int) -> npt.NDArray[np.int32] | None:
+    """A bias (n,): None, ``uniform`` (the upper half of a word), or a list, repeated as needed.
+
+    Raises:
+        ArgumentError: no such rule, or a number that int32 does not hold.
+    """
+    if rule is None:
+        return None
+    if rule == "uniform":
+        high = SplitMix64(seed).words(n) >> np.uint64(32)
+        return high.astype(np.uint32).view(np.int32)
+    if isinstance(rule, Sequence) and not isinstance(rule, str) and rule:
+        values = np.resize(np.array(rule, np.int64), n)
+        if (values != values.astype(np.int32)).any():
+            raise ArgumentError("bias: a number does not fit int32")
+        return values.astype(np.int32)
+    raise ArgumentError(f"bias {rule!r}: no such rule")

@@ -1,0 +1,93 @@
+"""The part of JSON Schema (draft 2020-12) that our schemas use, checked without a dependency.
+
+A schema with a keyword that is not known here is refused, so nothing is passed over in silence.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+_TYPES: Mapping[str, Callable[[Any], bool]] = {
+    "object": lambda value: isinstance(value, dict),
+    "array": lambda value: isinstance(value, list),
+    "string": lambda value: isinstance(value, str),
+    "boolean": lambda value: isinstance(value, bool),
+    "integer": lambda value: isinstance(value, int) and not isinstance(value, bool),
+    "number": lambda value: isinstance(value, int | float) and not isinstance(value, bool),
+    "null": lambda value: value is None,
+}
+_KNOWN = {
+    "$schema", "$id", "$defs", "$ref", "title", "type", "const", "enum", "pattern", "minimum",
+    "maximum", "required", "properties", "additionalProperties", "items", "minItems",
+}  # fmt: skip
+
+
+@lru_cache
+def load(name: str) -> dict[str, Any]:
+    """A schema of the package, such as ``case-1``."""
+    text = (Path(__file__).parent / "schema" / f"{name}.json").read_text("utf-8")
+    schema: dict[str, Any] = json.loads(text)
+    return schema
+
+
+def problem(value: Any, schema: Mapping[str, Any]) -> str | None:
+    """The first thing in which a value does not follow a schema, with its place; None if all does.
+
+    Raises:
+        ValueError: a keyword of the schema that is not known here.
+    """
+    return _problem(value, schema, schema, "")
+
+
+def _problem(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any], at: str) -> str | None:
+    if unknown := schema.keys() - _KNOWN:
+        raise ValueError(f"schema keyword {sorted(unknown)[0]!r} is not known")
+    if "$ref" in schema:
+        schema = root["$defs"][schema["$ref"].removeprefix("#/$defs/")]
+    place = at or "the manifest"
+    types = schema.get("type", [])
+    types = [types] if isinstance(types, str) else types
+    if types and not any(_TYPES[name](value) for name in types):
+        return f"{place} is no {' or '.join(types)}"
+    if "const" in schema and value != schema["const"]:
+        return f"{place} is {value!r}; this version reads {schema['const']!r}"
+    if "enum" in schema and value not in schema["enum"]:
+        return f"{place} is {value!r}; it takes {', '.join(schema['enum'])}"
+    # The $ of a schema is the end; that of Python's re also matches before a last line feed.
+    pattern = schema.get("pattern", "").replace("$", r"\Z")
+    if isinstance(value, str) and not re.search(pattern, value):
+        return f"{place} is {value!r}, which is not of the form {schema['pattern']}"
+    is_number = _TYPES["number"](value)
+    if is_number and not schema.get("minimum", value) <= value <= schema.get("maximum", value):
+        return f"{place} is {value}, out of range"
+    if isinstance(value, list):
+        if len(value) < schema.get("minItems", 0):
+            return f"{place} is too short"
+        for number, item in enumerate(value):
+            if found := _problem(item, schema.get("items", {}), root, f"{at}[{number}]"):
+                return found
+    if isinstance(value, dict):
+        return _object(value, schema, root, at)
+    return None
+
+
+def _object(
+    value: dict[str, Any], schema: Mapping[str, Any], root: Mapping[str, Any], at: str
+) -> str | None:
+    properties = schema.get("properties", {})
+    prefix = f"{at}." if at else ""
+    for name in schema.get("required", ()):
+        if name not in value:
+            return f"{prefix}{name} is missing"
+    for name, item in value.items():
+        if name in properties:
+            if found := _problem(item, properties[name], root, f"{prefix}{name}"):
+                return found
+        elif schema.get("additionalProperties") is False:
+            return f"{prefix}{name} is unknown"
+    return None

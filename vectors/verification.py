@@ -1,0 +1,154 @@
+"""Verify cases: made again from their manifests, byte for byte; and the proof that it can fail."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from cube24 import __version__
+from cube24.encoder import Cube24Error, FileFormatError
+from cube24.encoder.errors import StrPath
+from cube24.vectors.case import Item, build
+from cube24.vectors.manifest import CYCLES, MANIFEST, Stored, check_files, files_of, load
+from cube24.vectors.rng import SplitMix64, stream_seed
+
+
+class VerifyError(Cube24Error, AssertionError):
+    """A case that is not what its manifest gives; the message names the file and the byte."""
+
+
+def folders(path: StrPath) -> Iterator[Path]:
+    """The cases below a folder, or the folder itself, sorted by name.
+
+    Raises:
+        FileFormatError: there is none.
+    """
+    root = Path(path)
+    if (root / MANIFEST).is_file():
+        yield root
+        return
+    found = sorted(
+        file.parent for file in root.rglob(MANIFEST)
+        if file.parent.name != "bad" and not _unfinished(file, root)
+    )  # fmt: skip
+    if not found:
+        raise FileFormatError(root, f"holds no case: there is no {MANIFEST} below it")
+    yield from found
+
+
+def _unfinished(file: Path, root: Path) -> bool:
+    """Whether a campaign was killed while it wrote this case."""
+    return any(part.startswith(".") for part in file.relative_to(root).parts)
+
+
+def again(stored: Stored) -> dict[str, bytes]:
+    """The files of a case, made again from its manifest alone.
+
+    Two things may change from version to version of the package: the model of time, and what is
+    counted as covered. For a case of another version, cycles.json and the list of bins are taken
+    over as they are; every number that a device reads or must give is made again.
+
+    Raises:
+        Cube24Error: its spec is impossible.
+        MismatchError: the unit and the dense computation disagree.
+    """
+    of = stored.manifest
+    item = Item(of["case"], of["spec"], tuple(of["tags"]))
+    case = build(
+        of["suite"], of["suite_version"], item, of["random"]["campaign_seed"], stored.style
+    )
+    if of["package"] == __version__:
+        return files_of(case)
+    cycles = (stored.folder / CYCLES).read_bytes()
+    return files_of(replace(case, bins=tuple(of["coverage"])), of["package"], cycles)
+
+
+def verify(folder: StrPath) -> Stored:
+    """Verify one case: schema, files, checksums, counts, and every byte made again.
+
+    In a case that another version of the package made, cycles.json and the bins of coverage are
+    held to their checksums only.
+
+    Raises:
+        FileFormatError: the manifest or a file is not what it should be.
+        VerifyError: a file differs from what the manifest gives, or a negative case does not give
+            its error.
+        FileAccessError: the system refuses.
+    """
+    stored = load(Path(folder))
+    check_files(stored)
+    try:
+        files = again(stored)
+    except Cube24Error as error:
+        raise VerifyError(f"{stored.folder}: cannot be made again: {error}") from error
+    for name, expected in files.items():
+        path = stored.folder / name
+        got = path.read_bytes()
+        if got != expected:
+            raise VerifyError(f"{path}: {_difference(got, expected)}")
+    if extra := {entry["name"] for entry in stored.manifest["files"]} - files.keys():
+        raise VerifyError(f"{stored.folder}: {sorted(extra)[0]} does not belong to this case")
+    outcome = stored.manifest["outcome"]
+    if (stored.folder / "bad").is_dir():
+        from cube24.vectors import negative
+
+        error_name = negative.provoke(stored.folder)
+        if error_name != outcome.get("error"):
+            raise VerifyError(
+                f"{stored.folder}: gives {error_name or 'no error'}, not {outcome.get('error')}"
+            )
+    return stored
+
+
+def _difference(got: bytes, expected: bytes) -> str:
+    for at, (one, other) in enumerate(zip(got, expected, strict=False)):
+        if one != other:
+            return f"byte {at} is {one:#04x}, made again it is {other:#04x}"
+    return f"has {len(got)} bytes, made again it has {len(expected)}"
+
+
+@dataclass(frozen=True)
+class Mutations:
+    """What flipped bits did: how many were flipped, and which of them were not noticed."""
+
+    flipped: int
+    missed: tuple[str, ...]
+
+
+def mutate(folder: StrPath, bits: int | None = 64) -> Mutations:
+    """Flip single bits in each file of a copy of a case; each must make ``verify`` fail.
+
+    Args:
+        folder: of the case, which stays as it is.
+        bits: how many of each file, drawn from the seed of the case; None: all.
+    """
+    flipped, missed = 0, []
+    stored = load(Path(folder))
+    with tempfile.TemporaryDirectory() as scratch:
+        copy = Path(scratch) / "case"
+        shutil.copytree(folder, copy)
+        names = [MANIFEST, *(entry["name"] for entry in stored.manifest["files"])]
+        for name in names:
+            good = (copy / name).read_bytes()
+            for bit in _bits(stored.seed, name, 8 * len(good), bits):
+                bad = bytearray(good)
+                bad[bit // 8] ^= 1 << bit % 8
+                (copy / name).write_bytes(bad)
+                flipped += 1
+                try:
+                    verify(copy)
+                except (Cube24Error, OSError):
+                    continue
+                missed.append(f"{name} bit {bit}")
+            (copy / name).write_bytes(good)
+    return Mutations(flipped, tuple(missed))
+
+
+def _bits(seed: int, name: str, total: int, count: int | None) -> list[int]:
+    if count is None or count >= total:
+        return list(range(total))
+    drawn = SplitMix64(stream_seed(seed, f"mutate/{name}")).below(total, count)
+    return sorted({int(bit) for bit in drawn})
