@@ -1,0 +1,252 @@
+"""Campaigns: the same bytes however they are run, nothing lost when they are stopped."""
+
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from cube24.encoder import ArgumentError, Cube24Error
+from cube24.simulator import MismatchError
+from cube24.vectors import campaign, case, suites
+from cube24.vectors.campaign import Campaign, Summary, generate
+from cube24.vectors.files import Style
+from cube24.vectors.verification import folders, verify
+
+SMALL = Campaign(("requant",), 0, 7, Style(("hex", "bin")))
+COUNT = len(list(suites.items("requant", 0, 7)))
+
+
+def tree(root: Path) -> dict[str, bytes]:
+    return {
+        str(p.relative_to(root)): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()
+    }
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory) -> dict[str, bytes]:
+    root = tmp_path_factory.mktemp("plain") / "set"
+    assert generate(root, SMALL) == Summary(COUNT, 0)
+    return tree(root)
+
+
+def test_every_case_is_there_and_verifies(tmp_path):
+    generate(tmp_path / "set", SMALL)
+    found = list(folders(tmp_path / "set"))
+    names = {item.name for item in suites.items("requant", 0, 7)}
+    assert {folder.name for folder in found} == names
+    for folder in found:
+        verify(folder)
+
+
+@pytest.mark.parametrize("workers", [2, 5])
+def test_any_number_of_workers_gives_the_same_bytes(tmp_path, plain, workers):
+    seen = []
+    assert generate(tmp_path, SMALL, workers=workers, progress=seen.append) == Summary(COUNT, 0)
+    assert tree(tmp_path) == plain
+    assert seen == [1] * COUNT
+
+
+def test_shards_in_any_order_give_the_same_bytes(tmp_path, plain):
+    done = [generate(tmp_path, SMALL, shard=(i, 3)).written for i in (2, 0, 1)]
+    assert sum(done) == COUNT
+    assert max(done) - min(done) <= 1
+    assert tree(tmp_path) == plain
+
+
+def test_a_dask_cluster_gives_the_same_bytes(tmp_path, plain):
+    from distributed import LocalCluster
+
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, dashboard_address=None, processes=True
+    ) as cluster:
+        done = generate(tmp_path, SMALL, cluster=cluster.scheduler_address)
+    assert done == Summary(COUNT, 0)
+    assert tree(tmp_path) == plain
+
+
+def test_what_is_whole_is_kept_and_the_rest_is_made_again(tmp_path, plain):
+    generate(tmp_path, SMALL)
+    cases = sorted(folders(tmp_path))
+    (cases[0] / "dense.hex").unlink()
+    data = (cases[1] / "index.bin").read_bytes()
+    (cases[1] / "index.bin").write_bytes(bytes([data[0] ^ 1]) + data[1:])
+    (cases[2] / "manifest.json").write_bytes((cases[2] / "manifest.json").read_bytes()[:-9])
+    (cases[3] / "more.txt").write_text("not of this case")
+    shutil.rmtree(cases[4])
+    part = cases[5].parent / f".{cases[5].name}.part"
+    shutil.move(cases[5], part)  # as if it had been killed before the last step
+    before = {folder: folder.stat().st_ino for folder in cases[6:]}
+    assert generate(tmp_path, SMALL) == Summary(6, COUNT - 6)
+    assert tree(tmp_path) == plain
+    assert {folder: folder.stat().st_ino for folder in cases[6:]} == before
+
+
+def test_what_a_killed_run_left_of_the_description_is_cleared(tmp_path, plain):
+    for there in (False, True):  # killed before the description had its name, or by then
+        (tmp_path / ".campaign-0-of-1.part").write_text("{")
+        assert (tmp_path / campaign.CAMPAIGN).exists() == there
+        generate(tmp_path, SMALL)
+        assert tree(tmp_path) == plain
+
+
+SCRIPT = """
+import sys
+from cube24.vectors.campaign import Campaign, generate
+from cube24.vectors.files import Style
+generate(sys.argv[1], Campaign(("requant",), 0, 7, Style(("hex", "bin"))), workers=int(sys.argv[2]))
+"""
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_nothing_is_lost_or_half_written_however_often_it_is_killed(tmp_path, plain, workers):
+    kills, wait = 0, 0.15
+    while True:
+        process = subprocess.Popen(
+            [sys.executable, "-c", SCRIPT, str(tmp_path / "set"), workers], start_new_session=True
+        )
+        try:
+            process.wait(timeout=wait)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            kills += 1
+        # Whatever has its name is whole.
+        for name, data in tree(tmp_path).items():
+            relative = Path(name).relative_to("set")
+            if not any(part.startswith(".") for part in relative.parts):
+                assert plain[str(relative)] == data
+        if process.returncode == 0:
+            break
+        wait += 0.07
+        assert kills < 60
+    assert kills >= 3
+    assert tree(tmp_path / "set") == plain
+
+
+def test_ctrl_c_stops_the_workers_and_a_second_run_ends_the_work(tmp_path, plain):
+    script = "import sys; from cube24.cli import main; main()"
+    order = [
+        sys.executable, "-c", script, "vectors", "generate", str(tmp_path / "set"), "--suite",
+        "requant", "--level", "0", "--seed", "7", "--format", "hex", "--format", "bin",
+        "--workers", "2",
+    ]  # fmt: skip
+    process = subprocess.Popen(order, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 30
+    while not list(tmp_path.rglob("manifest.json")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode in (130, 0)  # it may have been done already
+    assert "Traceback" not in errors
+    subprocess.run(order, check=True, stdout=subprocess.DEVNULL)
+    assert tree(tmp_path / "set") == plain
+
+
+def test_a_full_disk_is_told_and_leaves_no_half_case(tmp_path):
+    def small_files() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
+    code = SCRIPT.replace(
+        "generate(sys", "from cube24.encoder import FileAccessError\ntry:\n    generate(sys"
+    )
+    code += "except FileAccessError as error:\n    print(error); sys.exit(3)\n"
+    got = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "set"), "1"],
+        preexec_fn=small_files, capture_output=True, text=True,
+    )  # fmt: skip
+    assert got.returncode == 3, got.stderr
+    assert "too large" in got.stdout
+    hidden = [path for path in tmp_path.rglob("*") if path.name.startswith(".")]
+    assert hidden == []
+
+
+def test_a_folder_that_refuses_is_told(tmp_path, monkeypatch):
+    def refuse(self: Path, *args: object, **options: object) -> None:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(Cube24Error, match="Permission denied"):
+        generate(tmp_path / "set", SMALL)
+
+
+def test_another_campaign_in_the_same_folder_is_refused(tmp_path):
+    generate(tmp_path, SMALL, shard=(0, COUNT))
+    other = Campaign(("requant",), 0, 8, Style(("hex", "bin")))
+    with pytest.raises(ArgumentError, match="another campaign"):
+        generate(tmp_path, other)
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "letter.txt").write_text("dear")
+    with pytest.raises(ArgumentError, match="holds other things"):
+        generate(tmp_path / "own", SMALL)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"workers": 0}, "workers"),
+        ({"shard": (3, 3)}, "shard 3/3"),
+        ({"shard": (-1, 3)}, "shard -1/3"),
+    ],
+)
+def test_numbers_that_cannot_be_are_refused(tmp_path, options, said):
+    with pytest.raises(ArgumentError, match=said):
+        generate(tmp_path, SMALL, **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"suites": ("none",)}, "suite 'none'"),
+        ({"suites": ()}, "one or more"),
+        ({"suites": ("requant", "requant")}, "each once"),
+        ({"suites": ("requant",), "level": 3}, "level 3"),
+        ({"suites": ("requant",), "seed": -1}, "seed -1"),
+    ],
+)
+def test_campaigns_that_cannot_be_are_refused(options, said):
+    with pytest.raises(ArgumentError, match=said):
+        Campaign(**options)
+
+
+def test_a_worker_that_fails_is_told_and_stops_the_others(tmp_path):
+    (tmp_path / "requant").mkdir()
+    (tmp_path / campaign.CAMPAIGN).write_bytes(SMALL.text())
+    name = next(iter(suites.items("requant", 0, 7))).name
+    (tmp_path / "requant" / f".{name}.part").write_text("a file where the folder would be")
+    with pytest.raises(campaign.CampaignError, match="FileAccessError"):
+        generate(tmp_path, SMALL, workers=2)
+
+
+def test_a_case_on_which_unit_and_dense_computation_differ_is_never_written(tmp_path, monkeypatch):
+    from cube24.simulator import dense
+
+    right = dense.accumulate_matmul
+
+    def wrong(*args, **options):
+        result = right(*args, **options)
+        result[0, 0] ^= 1
+        return result
+
+    monkeypatch.setattr(dense, "accumulate_matmul", wrong)
+    with pytest.raises(MismatchError):
+        generate(tmp_path, SMALL)
+    assert list(tmp_path.rglob("manifest.json")) == []
+
+
+def test_memory_does_not_grow_with_the_number_of_cases():
+    items = suites.items("random", 2, 1)
+    first = [next(items) for _ in range(3)]  # lazily: 100,000 cases are not made to give three
+    assert [item.name for item in first] == ["r000000", "r000001", "r000002"]
+
+
+def test_the_seed_of_a_case_does_not_depend_on_the_other_cases():
+    one = {i.name: case.build("random", 1, i, 5).seed for i in suites.items("random", 0, 5)}
+    item = next(i for i in suites.items("random", 1, 5) if i.name == "r000007")
+    assert case.build("random", 1, item, 5).seed == one["r000007"]
