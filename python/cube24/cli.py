@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 import click
 import numpy as np
 
-from cube24 import __version__, cli_time, encoder, simulator
+from cube24 import __version__, cli_time, cli_vectors, encoder, simulator
 from cube24.cli_common import (
     BAD,
     FAILED,
@@ -542,6 +542,7 @@ def _padding(layer: digits.LayerResult) -> str:
 
 for command in cli_time.COMMANDS:
     cli.add_command(command)
+cli.add_command(cli_vectors.group)
 
 
 # --- helpers --------------------------------------------------------------------------------------

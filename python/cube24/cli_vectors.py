@@ -1,0 +1,271 @@
+"""The commands of ``cube24 vectors``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cube24.cli_common import FAILED, GOOD, PATH, overwrite_option, rate
+from cube24.encoder import ArgumentError, Cube24Error
+from cube24.encoder.output import whole_file
+from cube24.vectors import campaign, coverage_table, shrink, suites, verification
+from cube24.vectors.comparison import compare
+from cube24.vectors.files import READABLE, SUFFIXES, Style
+from cube24.vectors.manifest import MANIFEST, write
+
+
+@click.group("vectors", short_help="Golden vectors: generate, verify, compare, shrink.")
+def group() -> None:
+    """Golden vectors for benches: folders of files with a manifest and the expected result."""
+
+
+class _Shard(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.3 only
+    name = "I/N"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        if isinstance(value, tuple):
+            return value
+        try:
+            index, count = (int(part) for part in value.split("/"))
+        except ValueError:
+            self.fail(f"{value!r}: write I/N, such as 0/8", param, ctx)
+        return index, count
+
+
+def _campaign_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in (
+        click.option(
+            "--seed", type=click.IntRange(min=0), default=1, show_default=True,
+            help="Of the campaign; that of each case is made from it.",
+        ),
+        click.option(
+            "--level", type=click.IntRange(0, 2), default=1, show_default=True,
+            help="0: the committed set; 1: minutes; 2: hours.",
+        ),
+        click.option(
+            "--suite", "names", multiple=True, type=click.Choice(list(suites.SUITES)),
+            help="May be given again.  [all]",
+        ),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+@group.command("generate")
+@click.argument("folder", type=PATH)
+@_campaign_options
+@click.option(
+    "--format", "formats", multiple=True, type=click.Choice(list(SUFFIXES)),
+    help="Of the files; may be given again.  [npy, hex]",
+)  # fmt: skip
+@click.option(
+    "--word-bytes", default=1, show_default=True, help="Bytes a word, but of npy and bin."
+)
+@click.option(
+    "--order", type=click.Choice(["little", "big"]), default="little", show_default=True,
+    help="Where the first byte of a word stands.",
+)  # fmt: skip
+@click.option("--header/--no-header", default=True, help="Comment lines at the top of hex files.")
+@click.option("--steps", is_flag=True, help="Also the images of the buffers around each Mmad.")
+@click.option(
+    "--workers", type=click.IntRange(1, 4096), default=1, show_default=True, help="Processes."
+)
+@click.option(
+    "--shard", type=_Shard(), default=(0, 1), help="Every N-th case from the I-th on: one job of N."
+)
+@click.option("--cluster", metavar="ADDRESS", help="Run on a Dask cluster (extra: cluster).")
+def _generate(
+    folder: Path,
+    names: tuple[str, ...],
+    level: int,
+    seed: int,
+    formats: tuple[str, ...],
+    word_bytes: int,
+    order: str,
+    header: bool,
+    steps: bool,
+    workers: int,
+    shard: tuple[int, int],
+    cluster: str | None,
+) -> int:
+    """Write cases below FOLDER, as suite/case; go on where an earlier run was stopped.
+
+    Each expected result is computed by the unit from the written bytes and by the dense computation
+    from the original weight. Exit code 1 if they ever differ; that case is not written.
+    """
+    style = Style(formats or ("npy", "hex"), word_bytes, order, header, steps)
+    of = campaign.Campaign(names or tuple(suites.SUITES), level, seed, style)
+    count = of.count()
+    mine = len(range(shard[0], count, shard[1])) if shard[1] > 0 else 0
+    with rate("generate", mine, "cases") as progress:
+        done = campaign.generate(
+            folder, of, workers=workers, shard=shard, cluster=cluster,
+            progress=lambda written: progress(1),
+        )  # fmt: skip
+    click.echo(f"written: {done.written} cases to {folder}; {done.kept} were there already")
+    return GOOD
+
+
+@group.command("list")
+@_campaign_options
+def _list(names: tuple[str, ...], level: int, seed: int) -> int:
+    """List the cases of the suites."""
+    for suite in names or tuple(suites.SUITES):
+        for item in suites.items(suite, level, seed):
+            click.echo(f"{suite}/{item.name}")
+    return GOOD
+
+
+@group.command("verify")
+@click.argument("paths", nargs=-1, required=True, type=PATH)
+@click.option(
+    "--mutate", metavar="N|all",
+    help="Also flip N single bits (or all) of each file; each must make the comparison fail.",
+)  # fmt: skip
+def _verify(paths: tuple[Path, ...], mutate: str | None) -> int:
+    """Make cases again from their manifests and compare every byte.
+
+    PATHS are cases or folders of them. Exit code 1 if one is not what its manifest gives.
+    """
+    bits = _bits(mutate)
+    cases = [folder for path in paths for folder in verification.folders(path)]
+    failed = flipped = missed = 0
+    with rate("verify", len(cases), "cases") as progress:
+        for folder in cases:
+            try:
+                verification.verify(folder)
+                if mutate is not None:
+                    found = verification.mutate(folder, bits)
+                    flipped += found.flipped
+                    missed += len(found.missed)
+                    for place in found.missed:
+                        click.echo(f"not noticed: {folder}: {place}")
+            except Cube24Error as error:
+                failed += 1
+                click.echo(f"bad: {error}")
+            progress(1)
+    click.echo(f"verified: {len(cases) - failed} of {len(cases)} cases")
+    if mutate is not None:
+        click.echo(f"flipped: {flipped} bits, of which {missed} were not noticed")
+    return FAILED if failed or missed else GOOD
+
+
+def _bits(text: str | None) -> int | None:
+    if text is None or text == "all":
+        return None
+    if not text.isdecimal() or int(text) == 0:
+        raise ArgumentError(f"--mutate {text}: write a number of bits, or all")
+    return int(text)
+
+
+@group.command("compare")
+@click.argument("case", type=PATH)
+@click.argument("got", type=PATH)
+@click.option(
+    "--format", "format_", type=click.Choice(READABLE), help="Of GOT.  [as its suffix says]"
+)
+@click.option("--word-bytes", type=int, help="Bytes a word of a hex dump.  [as the case]")
+@click.option(
+    "--order", type=click.Choice(["little", "big"]),
+    help="Where the first byte of a word stands.  [as the case]",
+)  # fmt: skip
+@click.option(
+    "--cycles", type=click.IntRange(min=0), help="That the device took: says how far off."
+)
+@click.option(
+    "--cycles-within", type=click.FloatRange(min=0), metavar="PERCENT",
+    help="Fail if they are further off than this.",
+)  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--junit", type=PATH, help="Also write JUnit XML.")
+@overwrite_option
+def _compare(
+    case: Path,
+    got: Path,
+    format_: str | None,
+    word_bytes: int | None,
+    order: str | None,
+    cycles: int | None,
+    cycles_within: float | None,
+    as_json: bool,
+    junit: Path | None,
+    overwrite: bool,
+) -> int:
+    """Compare GOT, a dump of a device under test (.hex, .bin or .npy), with a case.
+
+    Explains the first mismatch group by group, and names the faults that explain all of them. Exit
+    code 1 if anything differs; the count of cycles only informs, unless --cycles-within is given.
+    """
+    if cycles_within is not None and cycles is None:
+        raise ArgumentError("--cycles-within needs --cycles")
+    found = compare(case, got, format=format_, word_bytes=word_bytes, order=order, cycles=cycles)
+    click.echo(json.dumps(found.to_dict(), indent=1) if as_json else str(found))
+    if junit is not None:
+        with whole_file(junit, overwrite=overwrite) as file:
+            file.write(found.to_junit().encode())
+    slow = cycles_within is not None and abs(found.cycles_off or 0) > cycles_within
+    if slow:
+        click.echo(f"cycles: further off than {cycles_within:g} %", err=True)
+    return FAILED if slow or not found.equal else GOOD
+
+
+@group.command("coverage")
+@click.argument("paths", nargs=-1, required=True, type=PATH)
+@click.option("--json", "json_file", type=PATH, help="Write the counts as JSON.")
+@click.option("--markdown", type=PATH, help="Write the table as Markdown.")
+@click.option("--merge", multiple=True, type=PATH, help="Add counts of an earlier --json.")
+@overwrite_option
+def _coverage(
+    paths: tuple[Path, ...],
+    json_file: Path | None,
+    markdown: Path | None,
+    merge: tuple[Path, ...],
+    overwrite: bool,
+) -> int:
+    """Say which coverage bins the cases below PATHS hit. Exit code 1 if there are holes."""
+    table = coverage_table.of_folder(paths)
+    for path in merge:
+        table = table + coverage_table.Table.load(path)
+    click.echo(str(table))
+    for target, text in ((json_file, table.to_json), (markdown, table.to_markdown)):
+        if target is not None:
+            with whole_file(target, overwrite=overwrite) as file:
+                file.write(text().encode())
+            click.echo(f"written: {target}")
+    return FAILED if table.holes else GOOD
+
+
+@group.command("shrink")
+@click.argument("case", type=PATH)
+@click.option(
+    "--dut-cmd", required=True,
+    help="Runs the device: {case} is the folder to read, {got} the file to write.",
+)  # fmt: skip
+@click.option(
+    "--got", "suffix", type=click.Choice([".hex", ".bin", ".npy"]), default=".hex",
+    show_default=True, help="What the device writes.",
+)  # fmt: skip
+@click.option("--limit", type=click.IntRange(min=1), default=500, show_default=True, help="Runs.")
+@click.option("--timeout", type=click.FloatRange(min=0), help="Seconds for one run.")
+@click.option("-o", "--output", required=True, type=PATH, help="Folder for the smaller case.")
+def _shrink(
+    case: Path, dut_cmd: str, suffix: str, limit: int, timeout: float | None, output: Path
+) -> int:
+    """Find a smaller case on which a device still fails: fewer rows, columns and groups."""
+    if output.exists():
+        raise ArgumentError(f"{output} exists; name another folder")
+    found = shrink.shrink(
+        case,
+        shrink.device(dut_cmd, suffix, timeout),
+        limit=limit,
+        progress=lambda text: click.echo(f"left: {text}", err=True),
+    )
+    write(found.case, output)
+    click.echo(f"written: {output / MANIFEST} after {found.runs} runs")
+    return GOOD

@@ -1,0 +1,286 @@
+"""The command line of golden vectors: exit codes, messages, files whole or not at all."""
+
+import json
+import os
+import pty
+import re
+import shutil
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cube24.cli import run
+
+COMMAND = [sys.executable, "-c", "from cube24.cli import main; main()"]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    root = tmp_path_factory.mktemp("vectors")
+    for suite in ("requant", "patterns"):
+        order = ["vectors", "generate", str(root / suite), "--suite", suite, "--level", "0"]
+        assert run(order) == 0
+    return root
+
+
+@pytest.fixture(autouse=True)
+def inside(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def case(made, tmp_path):
+    """A case that may be damaged."""
+    shutil.copytree(made / "patterns" / "patterns" / "walk-nd-n1", tmp_path / "case")
+    return Path("case")
+
+
+def flip(path: Path, at: int = -2) -> None:
+    data = bytearray(path.read_bytes())
+    data[at] ^= 1
+    path.write_bytes(data)
+
+
+def test_generate_says_what_it_did_and_goes_on(capsys):
+    order = ["vectors", "generate", "set", "--suite", "patterns", "--level", "0", "--seed", "5"]
+    assert run(order) == 0
+    assert capsys.readouterr().out == "written: 3 cases to set; 0 were there already\n"
+    shutil.rmtree("set/patterns/walk-nd-n1")
+    assert run([*order, "--workers", "2"]) == 0
+    assert capsys.readouterr().out == "written: 1 cases to set; 2 were there already\n"
+    assert run([*order, "--shard", "1/3"]) == 0
+    assert capsys.readouterr().out == "written: 0 cases to set; 1 were there already\n"
+
+
+def test_files_have_the_formats_and_words_that_were_asked_for():
+    order = ["vectors", "generate", "set", "--suite", "patterns", "--level", "0"]
+    order += ["--word-bytes", "4", "--order", "big", "--no-header", "--steps"]
+    formats = ("npy", "hex", "bin", "mem", "coe", "altera-mif")
+    assert run([*order, *(word for name in formats for word in ("--format", name))]) == 0
+    folder = Path("set/patterns/walk-nd-n1")
+    suffixes = {path.suffix for path in folder.glob("dense.*")}
+    assert suffixes == {".npy", ".hex", ".bin", ".mem", ".coe", ".mif"}
+    data = (folder / "dense.bin").read_bytes()
+    words = [data[i : i + 4].hex() for i in range(0, len(data), 4)]
+    assert (folder / "dense.hex").read_text() == "".join(f"{word}\n" for word in words)
+    assert (folder / "steps" / "0000-l0a.npy").exists()
+
+
+def test_list_names_the_cases_that_generate_writes(made, capsys):
+    assert run(["vectors", "list", "--suite", "requant", "--level", "0"]) == 0
+    listed = capsys.readouterr().out.split()
+    root = made / "requant"
+    assert sorted(listed) == sorted(
+        str(path.parent.relative_to(root)) for path in root.rglob("manifest.json")
+    )
+
+
+def test_verify_is_0_for_good_cases_and_1_for_a_bad_one(made, case, capsys):
+    assert run(["vectors", "verify", str(made / "patterns")]) == 0
+    assert capsys.readouterr().out == "verified: 3 of 3 cases\n"
+    flip(case / "dense.hex")
+    assert run(["vectors", "verify", "case", str(made / "patterns")]) == 1
+    said = capsys.readouterr().out
+    assert "bad: " in said
+    assert "dense.hex" in said
+    assert said.endswith("verified: 3 of 4 cases\n")
+
+
+def test_verify_mutate_counts_the_flipped_bits(case, capsys):
+    assert run(["vectors", "verify", "case", "--mutate", "3"]) == 0
+    said = capsys.readouterr().out
+    files = len(list(case.iterdir()))
+    flipped = int(said.split("flipped: ")[1].split()[0])
+    assert 2 * files <= flipped <= 3 * files
+    assert said.endswith(" bits, of which 0 were not noticed\n")
+
+
+def test_bits_that_are_not_noticed_are_named_and_fail(case, capsys, monkeypatch):
+    from cube24.vectors import verification
+
+    monkeypatch.setattr(verification, "verify", lambda folder: None)
+    assert run(["vectors", "verify", "case", "--mutate", "1"]) == 1
+    said = capsys.readouterr().out
+    assert "not noticed: case: dense.hex bit " in said
+    assert f"of which {len(list(case.iterdir()))} were not noticed" in said
+
+
+def test_compare_is_0_for_equal_and_1_for_different_results(case, capsys):
+    assert run(["vectors", "compare", "case", "case/expected.hex"]) == 0
+    assert "equal" in capsys.readouterr().out
+    got = np.load("case/expected.npy")
+    got[1, 0] += 1
+    np.save("got.npy", got)
+    order = ["vectors", "compare", "case", "got.npy", "--junit", "got.xml"]
+    assert run([*order, "--json"]) == 1
+    told = json.loads(capsys.readouterr().out)
+    assert (told["equal"], told["first"]) == (False, [1, 0])
+    assert ET.parse("got.xml").getroot().get("failures") == "1"
+    before = Path("got.xml").read_bytes()
+    assert run(order) == 2  # it is there
+    assert "is there already" in capsys.readouterr().err
+    assert run([*order, "--overwrite"]) == 1
+    assert Path("got.xml").read_bytes() == before
+
+
+def test_dumps_of_any_suffix_and_words_are_read_where_they_are_named(case):
+    data = np.load("case/expected.npy").tobytes()
+    words = [data[i : i + 2][::-1].hex() for i in range(0, len(data), 2)]
+    Path("dump.txt").write_text("// a header\n" + " ".join(words).upper())
+    order = ["vectors", "compare", "case", "dump.txt"]
+    assert run(order) == 2
+    assert run([*order, "--format", "hex"]) == 2
+    assert run([*order, "--format", "hex", "--word-bytes", "2"]) == 0
+
+
+def test_cycles_inform_unless_they_are_asked_to_fail(case, capsys):
+    right = json.loads((case / "cycles.json").read_text())["cycles"]
+    order = ["vectors", "compare", "case", "case/expected.hex"]
+    assert run([*order, "--cycles", str(2 * right)]) == 0
+    assert "(+100.0 %)" in capsys.readouterr().out
+    assert run([*order, "--cycles", str(2 * right), "--cycles-within", "100"]) == 0
+    for cycles in (right // 2, 2 * right + 1):
+        assert run([*order, "--cycles", str(cycles), "--cycles-within", "5"]) == 1
+        assert "further off than 5 %" in capsys.readouterr().err
+    assert run([*order, "--cycles-within", "5"]) == 2
+    assert "needs --cycles" in capsys.readouterr().err
+
+
+def test_coverage_prints_writes_and_merges(made, capsys):
+    order = ["vectors", "coverage", str(made / "patterns")]
+    assert run([*order, "--json", "c.json", "--markdown", "c.md"]) == 1  # there are holes
+    assert "written: c.json" in capsys.readouterr().out
+    one = json.loads(Path("c.json").read_text())
+    assert run([*order, "--json", "d.json", "--merge", "c.json"]) == 1
+    two = json.loads(Path("d.json").read_text())
+    assert two["cases"] == 2 * one["cases"] == 6
+    assert Path("c.md").read_text().startswith("#") or "|" in Path("c.md").read_text()
+    Path("bad.json").write_text("{}")
+    assert run([*order, "--merge", "bad.json"]) == 2
+    assert run([*order, "--json", "c.json"]) == 2
+
+
+DUT = """
+import sys, numpy as np
+from pathlib import Path
+folder, got = sys.argv[1:]
+want = np.load(Path(folder) / "expected.npy")
+want[-1, -1] += 1
+Path(got).write_text("".join(f"{b:02x}\\n" for b in want.astype("<i4").tobytes()))
+"""
+
+
+def test_shrink_writes_a_smaller_case(case, capsys):
+    Path("dut.py").write_text(DUT)
+    command = f"'{sys.executable}' dut.py {{case}} {{got}}"
+    order = ["vectors", "shrink", "case", "--dut-cmd", command, "-o", "small"]
+    assert run(order) == 0
+    said = capsys.readouterr()
+    assert said.out.startswith("written: small/manifest.json after ")
+    assert said.err.endswith("left: 1 rows, 1 columns, 1 groups\n")
+    assert run(["vectors", "verify", "small"]) == 0
+    assert run(order) == 2  # it is there
+    assert "small exists" in capsys.readouterr().err
+
+
+BAD = [
+    (["vectors", "generate", "set", "--suite", "none"], "none"),
+    (["vectors", "generate", "set", "--level", "3"], "3"),
+    (["vectors", "generate", "set", "--seed", "-1"], "-1"),
+    (["vectors", "generate", "set", "--format", "xml"], "xml"),
+    (["vectors", "generate", "set", "--format", "hex", "--format", "hex"], "each once"),
+    (["vectors", "generate", "set", "--word-bytes", "0"], "word"),
+    (["vectors", "generate", "set", "--shard", "8/8"], "8/8"),
+    (["vectors", "generate", "set", "--shard", "0/0"], "0/0"),
+    (["vectors", "generate", "set", "--shard", "half"], "I/N"),
+    (["vectors", "generate", "set", "--workers", "0"], "0"),
+    (["vectors", "generate", "case", "--level", "0"], "holds other things"),
+    (["vectors", "generate", "case/dense.hex", "--level", "0"], "dense.hex"),
+    (["vectors", "verify", "nothing"], "nothing"),
+    (["vectors", "verify", "case", "--mutate", "some"], "some"),
+    (["vectors", "verify", "case", "--mutate", "0"], "0"),
+    (["vectors", "verify"], "PATHS"),
+    (["vectors", "compare", "case", "nothing.hex"], "nothing.hex"),
+    (["vectors", "compare", "nothing", "case/expected.hex"], "nothing"),
+    (["vectors", "compare", "case", "case/dense.hex"], "dense.hex"),
+    (["vectors", "compare", "case", "case/manifest.json"], "name the format"),
+    (["vectors", "compare", "case", "case/expected.hex", "--word-bytes", "3"], "expected.hex"),
+    (["vectors", "coverage", "nothing"], "nothing"),
+    (["vectors", "shrink", "case", "--dut-cmd", "true", "-o", "s"], "{case}"),
+    (["vectors", "shrink", "case", "--dut-cmd", "false {case} {got}", "-o", "s"], "exit code 1"),
+    (["vectors", "shrink", "nothing", "--dut-cmd", "x {case} {got}", "-o", "s"], "nothing"),
+    (["vectors", "shrink", "case", "--dut-cmd", "cp {case}/expected.hex {got}", "-o", "s"],
+     "does not fail"),
+    (["vectors", "none"], "none"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("order", "said"), BAD, ids=lambda value: str(value)[:60])
+def test_bad_input_is_explained_and_exits_with_2(case, capsys, order, said):
+    before = sorted(str(path) for path in Path().rglob("*"))
+    assert run(order) == 2
+    got = capsys.readouterr()
+    assert said in got.err
+    assert "Traceback" not in got.err
+    assert sorted(str(path) for path in Path().rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    "name", ["generate", "list", "verify", "compare", "coverage", "shrink"]
+)  # fmt: skip
+def test_help_says_what_each_option_is_for(capsys, name):
+    assert run(["vectors", "--help"]) == 0
+    assert name in capsys.readouterr().out
+    assert run(["vectors", name, "--help"]) == 0
+    lines = capsys.readouterr().out.split("Options:")[1].splitlines()
+    for line, below in zip(lines, [*lines[1:], ""], strict=True):
+        if line.startswith("  -"):  # its text is in the column beside its name, or below that
+            text = line[3:].partition("  ")[2].strip() or below[10:].strip()
+            assert text, line
+            assert not text.startswith("["), line  # a default explains nothing
+
+
+def test_a_read_only_folder_is_told(case, monkeypatch, capsys):
+    def refuse(self, *args, **options):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    assert run(["vectors", "generate", "set", "--suite", "patterns", "--level", "0"]) == 2
+    assert "Permission denied" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_progress_has_a_rate_and_the_time_left(terminal):
+    script = "from cube24 import cli, cli_common; cli_common.LINES = 0.05; cli.main()"
+    # The time left is shown after a second.
+    order = [sys.executable, "-c", script, "vectors", "generate", "set", "--suite", "random",
+             "--level", "1", "--shard", "0/3"]  # fmt: skip
+    if not terminal:
+        got = subprocess.run(order, capture_output=True, text=True, check=True)
+        assert got.stdout.startswith("written: 334 cases")
+        lines = got.stderr.splitlines()
+        assert lines
+        for line in lines:
+            words = line.split()
+            assert words[:1] + words[2:4] == ["generate:", "of", "334,"]
+            assert words[5:7] == ["cases", "a"]
+            assert words[-2:] == ["s", "left"]
+            assert 0 < int(words[1]) <= 334
+        return
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(order, stdout=subprocess.PIPE, stderr=theirs, text=True)
+    os.close(theirs)
+    shown = b""
+    with suppress(OSError):  # the terminal is gone when the program ends
+        while piece := os.read(ours, 1 << 16):
+            shown += piece
+    os.close(ours)
+    assert process.communicate(timeout=60)[0].startswith("written: 334 cases")
+    assert b"334/334" in shown
+    assert b"cases a second" in shown
+    assert re.search(rb"\d\d:\d\d:\d\d", shown)

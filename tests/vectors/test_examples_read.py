@@ -1,0 +1,60 @@
+"""The examples that read a case with nothing but its files."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cube24.vectors import case, manifest, suites
+from cube24.vectors.files import Style
+from cube24.vectors.manifest import write
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+ITEMS = [
+    item for item in suites.items("shapes", 0, 3)
+    if item.spec["operation"] == "matmul" and item.spec["layout"] == "nd"
+    and item.spec["unit"]["overrides"] == {}
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory):
+    binary = tmp_path_factory.mktemp("c") / "read_case"
+    source = EXAMPLES / "c" / "read_case.c"
+    subprocess.run(["cc", "-std=c99", "-Wall", "-Werror", source, "-o", binary], check=True)
+    return [[str(binary)], [sys.executable, str(EXAMPLES / "read_case.py")]]
+
+
+def test_there_are_cases_to_read():
+    assert len(ITEMS) > 15
+
+
+@pytest.mark.parametrize("item", ITEMS[::3], ids=lambda item: item.name)
+def test_c_and_numpy_reproduce_the_result(tmp_path, programs, item):
+    made = case.build("shapes", 1, item, 3, Style(("npy", "hex")))
+    write(made, tmp_path / "case")
+    size = made.pieces["expected"].array.size
+    for program in programs:
+        got = subprocess.run([*program, str(tmp_path / "case")], capture_output=True, text=True)
+        assert (got.returncode, got.stdout) == (0, f"0 of {size} results differ\n")
+
+
+def test_c_and_numpy_notice_a_changed_result(tmp_path, programs):
+    made = case.build("shapes", 1, ITEMS[0], 3, Style(("npy", "hex")))
+    write(made, tmp_path / "case")
+    expected = made.pieces["expected"].array.copy()
+    expected.flat[0] ^= 1 << 20
+    changed = manifest.files_of(made)
+    files = manifest.files_of(
+        type(made)(
+            **{**vars(made), "pieces": {**made.pieces, "expected": case.Piece(expected, "nd")}}
+        )
+    )
+    assert files["expected.hex"] != changed["expected.hex"]
+    for name in ("expected.hex", "expected.npy"):
+        (tmp_path / "case" / name).write_bytes(files[name])
+    for program in programs:
+        got = subprocess.run([*program, str(tmp_path / "case")], capture_output=True, text=True)
+        assert got.returncode == 1
+        assert got.stdout.startswith("1 of ")
