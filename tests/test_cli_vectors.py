@@ -188,6 +188,47 @@ def test_shrink_writes_a_smaller_case(case, capsys):
     assert "small exists" in capsys.readouterr().err
 
 
+def test_layers_of_an_onnx_model_become_cases(capsys):
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    rng = np.random.default_rng(3)
+    weights = {
+        "w": rng.normal(size=(5, 3, 3, 3)).astype(np.float32),
+        "v": rng.normal(size=(3, 4)).astype(np.float32),
+    }
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["y"]),
+        helper.make_node("Relu", ["y"], ["z"]),
+        helper.make_node("MatMul", ["z", "v"], ["a"]),
+        helper.make_node("MatMul", ["x", "x"], ["b"]),
+    ]
+    graph = helper.make_graph(
+        nodes, "small",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 5, 5])],
+        [
+            helper.make_tensor_value_info("a", TensorProto.FLOAT, [1, 5, 3, 4]),
+            helper.make_tensor_value_info("b", TensorProto.FLOAT, [1, 3, 5, 5]),
+        ],
+        [numpy_helper.from_array(array, name) for name, array in weights.items()],
+    )  # fmt: skip
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]), "m.onnx")
+    order = ["vectors", "onnx", "m.onnx", "set", "--format", "bin", "--seed", "8"]
+    assert run(order) == 0
+    assert [line.split() for line in capsys.readouterr().out.splitlines()] == [
+        ["onnx-0000-conv", "5x3x3x3", "taken"],
+        ["onnx-0002-matmul", "4x3", "taken"],
+        ["onnx-0003-matmul", "its", "weights", "are", "no", "constant"],
+        ["2", "cases", "in", "set"],
+    ]
+    assert run(["vectors", "verify", "set"]) == 0
+    assert run(order) == 0  # what is there is kept
+    assert run(["vectors", "onnx", "m.onnx", "set", "--size", "0"]) == 2
+    Path("bad.onnx").write_bytes(b"no model")
+    assert run(["vectors", "onnx", "bad.onnx", "set"]) == 2
+    assert "no readable ONNX model" in capsys.readouterr().err
+
+
 BAD = [
     (["vectors", "generate", "set", "--suite", "none"], "none"),
     (["vectors", "generate", "set", "--level", "3"], "3"),
@@ -231,7 +272,7 @@ def test_bad_input_is_explained_and_exits_with_2(case, capsys, order, said):
 
 
 @pytest.mark.parametrize(
-    "name", ["generate", "list", "verify", "compare", "coverage", "shrink"]
+    "name", ["generate", "onnx", "list", "verify", "compare", "coverage", "shrink"]
 )  # fmt: skip
 def test_help_says_what_each_option_is_for(capsys, name):
     assert run(["vectors", "--help"]) == 0
@@ -259,7 +300,7 @@ def test_progress_has_a_rate_and_the_time_left(terminal):
     script = "from cube24 import cli, cli_common; cli_common.LINES = 0.05; cli.main()"
     # The time left is shown after a second.
     order = [sys.executable, "-c", script, "vectors", "generate", "set", "--suite", "random",
-             "--level", "1", "--shard", "0/3"]  # fmt: skip
+             "--level", "1", "--shard", "0/30"]  # fmt: skip
     if not terminal:
         got = subprocess.run(order, capture_output=True, text=True, check=True)
         assert got.stdout.startswith("written: 334 cases")

@@ -183,7 +183,7 @@ def write_case(target: Path, suite: str, item: Item, campaign: Campaign) -> int:
     part = target.parent / f".{target.name}.part"
     try:
         shutil.rmtree(part, ignore_errors=True)
-        part.mkdir()
+        part.mkdir(parents=True)
         for name, data in files_of(case).items():
             path = part / name
             path.parent.mkdir(exist_ok=True)

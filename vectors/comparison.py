@@ -245,7 +245,7 @@ def compare(
         ArgumentError: no such format, word size or order.
         ShapeError, DtypeError: an array of another shape or type.
     """
-    stored = case if isinstance(case, Stored) else load(Path(case))
+    stored = case if isinstance(case, Stored) else load(case)
     expected = _array(stored, "expected")
     if isinstance(got, np.ndarray):
         result = _given(got, expected)

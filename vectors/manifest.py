@@ -13,7 +13,7 @@ import numpy as np
 from cube24 import __version__
 from cube24.encoder import FileFormatError
 from cube24.encoder.arrayfile import explained, opened
-from cube24.encoder.errors import FileAccessError
+from cube24.encoder.errors import FileAccessError, StrPath
 from cube24.vectors import schema
 from cube24.vectors.case import Array, Case, Piece
 from cube24.vectors.files import SUFFIXES, Style, digest, payload_of, read, render, words_of
@@ -112,12 +112,13 @@ def _sealed(of: Mapping[str, Any]) -> bytes:
     return _text({**of, "sha256": digest(_text(of))})
 
 
-def write(case: Case, folder: Path) -> None:
+def write(case: Case, folder: StrPath) -> None:
     """Write the files of a case into a new folder.
 
     Raises:
         FileAccessError: it is there already, or the system refuses.
     """
+    folder = Path(folder)
     try:
         folder.mkdir(parents=True)
         for name, data in files_of(case).items():
@@ -214,13 +215,14 @@ class Stored:
         return read(path, entry["format"], dtype, shape, self.style)
 
 
-def load(folder: Path) -> Stored:
+def load(folder: StrPath) -> Stored:
     """Open the folder of a case.
 
     Raises:
         FileFormatError: the manifest is no JSON, does not follow its schema, or names a file twice.
         FileAccessError: the system refuses.
     """
+    folder = Path(folder)
     path = folder / MANIFEST
     with opened(path) as file, explained(path):
         data = file.read()

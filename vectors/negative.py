@@ -395,7 +395,7 @@ def read(folder: StrPath, by: str) -> None:
     Raises:
         Cube24Error: what there is to refuse.
     """
-    stored = load(Path(folder))
+    stored = load(folder)
     check_files(stored)
     arrays = {role: stored.array(role) for role in ARRAYS if stored.entries(role)}
     spec = stored.spec

@@ -56,7 +56,7 @@ def shrink(
         ArgumentError: the case is a changed one, or the device does not fail on it.
         DeviceError: of ``fails``.
     """
-    stored = load(Path(folder))
+    stored = load(folder)
     if stored.spec["change"] is not None:
         raise ArgumentError(f"{folder}: a fault or negative case is as small as it can be")
     search = _Search(stored, fails, limit)

@@ -1,8 +1,8 @@
 """The suites: which cases there are, by level. A case is named by what it is, not by a number.
 
-level 0 is the committed golden set: small, and enough for every reachable coverage bin. level 1
-takes minutes, level 2 hours; each has all cases of the levels below. Adding a case changes no
-other; a suite whose cases change gets a new version.
+Level 0 is the committed golden set: small, and enough for every reachable coverage bin. Level 1
+takes a minute or some, level 2 an hour or some; each has all cases of the levels below. Adding a
+case changes no other; a suite whose cases change gets a new version.
 """
 
 from __future__ import annotations
@@ -241,13 +241,15 @@ def requant(level: int, seed: int) -> Iterator[Item]:
 
 def random(level: int, seed: int) -> Iterator[Item]:
     """Drawn shapes, fills and requantisations, weighted towards edges."""
-    count = {0: 12, 1: 1000, 2: 100_000}[level]
+    count = {0: 12, 1: 10_000, 2: 1_000_000}[level]
     for number in range(count):
         name = f"r{number:06d}"
-        draw = SplitMix64(case_seed(seed, "random-spec", name))
+        # All words at once, and the rule of SplitMix64.below on plain integers: each worker draws
+        # the specs of all cases, and computes its own.
+        words = iter(SplitMix64(case_seed(seed, "random-spec", name)).words(64).tolist())
 
-        def pick(*of: Any, draw: SplitMix64 = draw) -> Any:
-            return of[int(draw.below(len(of), 1)[0])]
+        def pick(*of: Any, words: Iterator[int] = words) -> Any:
+            return of[(next(words) >> 32) * len(of) >> 32]
 
         small = pick(True, True, True, False)
         rest: dict[str, Any] = {

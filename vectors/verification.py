@@ -78,7 +78,7 @@ def verify(folder: StrPath) -> Stored:
             its error.
         FileAccessError: the system refuses.
     """
-    stored = load(Path(folder))
+    stored = load(folder)
     check_files(stored)
     try:
         files = again(stored)
@@ -126,7 +126,7 @@ def mutate(folder: StrPath, bits: int | None = 64) -> Mutations:
         bits: how many of each file, drawn from the seed of the case; None: all.
     """
     flipped, missed = 0, []
-    stored = load(Path(folder))
+    stored = load(folder)
     with tempfile.TemporaryDirectory() as scratch:
         copy = Path(scratch) / "case"
         shutil.copytree(folder, copy)

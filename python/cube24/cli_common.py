@@ -77,7 +77,7 @@ def rate(label: str, total: int, what: str) -> Iterator[Progress]:
     start, done = time.monotonic(), 0
 
     def pace() -> str:
-        return f"{done / max(time.monotonic() - start, 1e-9):.1f} {what} a second"
+        return f"{done / max(time.monotonic() - start, 1e-9):.3g} {what} a second"
 
     if sys.stderr.isatty():
         line: Any = click.progressbar(  # its type has changed from version to version

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from cube24.cli_common import FAILED, GOOD, PATH, overwrite_option, rate
+from cube24.cli_common import FAILED, GOOD, PATH, options, overwrite_option, rate
 from cube24.encoder import ArgumentError, Cube24Error
 from cube24.encoder.output import whole_file
-from cube24.vectors import campaign, coverage_table, shrink, suites, verification
+from cube24.vectors import campaign, coverage_table, network, shrink, suites, verification
 from cube24.vectors.comparison import compare
 from cube24.vectors.files import READABLE, SUFFIXES, Style
 from cube24.vectors.manifest import MANIFEST, write
@@ -38,41 +37,47 @@ class _Shard(click.ParamType):  # type: ignore[type-arg]  # generic since click 
         return index, count
 
 
-def _campaign_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    for option in (
-        click.option(
-            "--seed", type=click.IntRange(min=0), default=1, show_default=True,
-            help="Of the campaign; that of each case is made from it.",
-        ),
-        click.option(
-            "--level", type=click.IntRange(0, 2), default=1, show_default=True,
-            help="0: the committed set; 1: minutes; 2: hours.",
-        ),
-        click.option(
-            "--suite", "names", multiple=True, type=click.Choice(list(suites.SUITES)),
-            help="May be given again.  [all]",
-        ),
-    ):  # fmt: skip
-        command = option(command)
-    return command
+_seed_option = click.option(
+    "--seed", type=click.IntRange(min=0), default=1, show_default=True,
+    help="Of the campaign; that of each case is made from it.",
+)  # fmt: skip
+
+
+_style_options = options(
+    click.option(
+        "--format", "formats", multiple=True, type=click.Choice(list(SUFFIXES)),
+        help="Of the files; may be given again.  [npy, hex]",
+    ),
+    click.option(
+        "--word-bytes", default=1, show_default=True, help="Bytes a word, but of npy and bin."
+    ),
+    click.option(
+        "--order", type=click.Choice(["little", "big"]), default="little", show_default=True,
+        help="Where the first byte of a word stands.",
+    ),
+    click.option(
+        "--header/--no-header", default=True, help="Comment lines at the top of hex files."
+    ),
+    click.option("--steps", is_flag=True, help="Also the images of the buffers around each Mmad."),
+)  # fmt: skip
+
+_campaign_options = options(
+    click.option(
+        "--suite", "names", multiple=True, type=click.Choice(list(suites.SUITES)),
+        help="May be given again.  [all]",
+    ),
+    click.option(
+        "--level", type=click.IntRange(0, 2), default=1, show_default=True,
+        help="0: the committed set; 1: some minutes; 2: hours.",
+    ),
+    _seed_option,
+)  # fmt: skip
 
 
 @group.command("generate")
 @click.argument("folder", type=PATH)
 @_campaign_options
-@click.option(
-    "--format", "formats", multiple=True, type=click.Choice(list(SUFFIXES)),
-    help="Of the files; may be given again.  [npy, hex]",
-)  # fmt: skip
-@click.option(
-    "--word-bytes", default=1, show_default=True, help="Bytes a word, but of npy and bin."
-)
-@click.option(
-    "--order", type=click.Choice(["little", "big"]), default="little", show_default=True,
-    help="Where the first byte of a word stands.",
-)  # fmt: skip
-@click.option("--header/--no-header", default=True, help="Comment lines at the top of hex files.")
-@click.option("--steps", is_flag=True, help="Also the images of the buffers around each Mmad.")
+@_style_options
 @click.option(
     "--workers", type=click.IntRange(1, 4096), default=1, show_default=True, help="Processes."
 )
@@ -109,6 +114,48 @@ def _generate(
             progress=lambda written: progress(1),
         )  # fmt: skip
     click.echo(f"written: {done.written} cases to {folder}; {done.kept} were there already")
+    return GOOD
+
+
+@group.command("onnx")
+@click.argument("model", type=PATH)
+@click.argument("folder", type=PATH)
+@click.option(
+    "--size",
+    default=4,
+    show_default=True,
+    help="Rows and columns of positions of a convolution; their product is the rows of a matmul.",
+)
+@click.option("--prefix", default="onnx", show_default=True, help="Of the names of the cases.")
+@_seed_option
+@_style_options
+def _onnx(
+    model: Path,
+    folder: Path,
+    size: int,
+    prefix: str,
+    seed: int,
+    formats: tuple[str, ...],
+    word_bytes: int,
+    order: str,
+    header: bool,
+    steps: bool,
+) -> int:
+    """Write the layers of an ONNX MODEL that have weights as cases below FOLDER (extra: onnx).
+
+    Weights become int8 and 2:4 as docs/vectors.md says; activations are drawn. A layer that the
+    unit cannot run is named with the reason.
+    """
+    style = Style(formats or ("npy", "hex"), word_bytes, order, header, steps)
+    of = campaign.Campaign(("network",), 0, seed, style)
+    count = 0
+    for layer in network.from_onnx(model, prefix=prefix, size=size):
+        shape = "x".join(map(str, layer.shape))
+        click.echo(f"{layer.name:<24} {shape:<16} {layer.reason or 'taken'}")
+        for item in layer.items:
+            campaign.write_case(folder / "network" / item.name, "network", item, of)
+            count += 1
+    click.echo(f"{count} cases in {folder}")
     return GOOD
 
 

@@ -240,7 +240,23 @@ def test_a_case_on_which_unit_and_dense_computation_differ_is_never_written(tmp_
     assert list(tmp_path.rglob("manifest.json")) == []
 
 
-def test_memory_does_not_grow_with_the_number_of_cases():
+def test_memory_does_not_grow_with_the_number_of_cases(tmp_path):
+    script = (
+        "import resource, sys\n"
+        "from cube24.vectors.campaign import Campaign, generate\n"
+        "done = generate(sys.argv[1], Campaign(('random',), 1, 3), shard=(0, int(sys.argv[2])))\n"
+        "print(done.written, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
+    )
+    used = {}
+    for shards in (200, 10):
+        order = [sys.executable, "-c", script, str(tmp_path / str(shards)), str(shards)]
+        got = subprocess.run(order, capture_output=True, text=True, check=True).stdout.split()
+        assert int(got[0]) == 10_000 / shards
+        used[shards] = int(got[1])
+    assert used[10] < used[200] + 40_000  # KiB; their files have about 80 MiB
+
+
+def test_cases_are_listed_one_by_one():
     items = suites.items("random", 2, 1)
     first = [next(items) for _ in range(3)]  # lazily: 100,000 cases are not made to give three
     assert [item.name for item in first] == ["r000000", "r000001", "r000002"]
