@@ -217,7 +217,7 @@ class Device:
     def requantise(self, total: int, column: int) -> Any:
         how = self.spec["requant"]
         word = self.words[column if len(self.words) > 1 else 0]
-        if word >> 36 & 1:
+        if word >> 36 & 1 and how.get("mode", "REQ8") == "REQ8":
             more = 0 if self.overrides.get("requant_shift") == "n" else 1
             total = max(-32768, min(32767, total >> (word >> 32 & 15) + more))
         x = fp32(Fraction(total))
