@@ -11,6 +11,9 @@ import numpy as np
 import pytest
 
 from cube24 import encoder, simulator
+from cube24.vectors.coverage import POINTS
+from cube24.vectors.hypotheses import HYPOTHESES
+from cube24.vectors.negative import DAMAGES
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted([ROOT / "README.md", *ROOT.glob("docs/*.md")])
@@ -38,6 +41,7 @@ def test_the_readme_has_commands_to_test():
 def test_the_commands_of_a_document_print_what_it_shows(document, tmp_path):
     binaries = Path(sys.executable).parent
     environment = {**os.environ, "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}"}
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
     for command, shown in commands(document.read_text()):
         got = subprocess.run(
             command, shell=True, cwd=tmp_path, env=environment, text=True, stdout=subprocess.PIPE
@@ -81,3 +85,11 @@ def test_the_program_by_hand_computes_what_it_says():
     scaled = np.clip(np.rint(np.clip(exact * scales.astype(float), -256, 255)) + 3, -128, 127)
     assert np.array_equal(buffers["output"].view(np.int8).reshape(32, 16), scaled)
     assert len(np.unique(scaled)) > 50
+
+
+def test_every_fault_and_coverpoint_is_in_the_tables():
+    text = (ROOT / "docs" / "vectors.md").read_text()
+    for one in (*HYPOTHESES, *POINTS):
+        assert f"| `{one.name}` | {one.about} |\n" in text
+    for name, damage in DAMAGES.items():
+        assert f"| `{name}` | `{damage.error.__name__}` | " in text

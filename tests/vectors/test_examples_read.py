@@ -1,5 +1,7 @@
 """The examples that read a case with nothing but its files."""
 
+import hashlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -38,6 +40,35 @@ def test_c_and_numpy_reproduce_the_result(tmp_path, programs, item):
     for program in programs:
         got = subprocess.run([*program, str(tmp_path / "case")], capture_output=True, text=True)
         assert (got.returncode, got.stdout) == (0, f"0 of {size} results differ\n")
+
+
+def test_the_generator_in_c_gives_the_numbers_of_a_case(tmp_path):
+    # As the document says: seeds from SHA-256, words from the C function, bytes from bits 63:56.
+    text = (EXAMPLES.parent / "docs" / "vectors.md").read_text()
+    (code,) = re.findall(r"^```c\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    code += """
+    #include <stdio.h>
+    #include <stdlib.h>
+    int main(int argc, char **argv) {
+      uint64_t state = strtoull(argv[1], NULL, 10);
+      for (int i = 0; argc == 3 && i < atoi(argv[2]); i++)
+        printf("%d ", (int)(int8_t)(splitmix64(&state) >> 56));
+    }"""
+    (tmp_path / "words.c").write_text(code)
+    order = ["cc", "-std=c99", "-Wall", "-Werror", tmp_path / "words.c", "-o", tmp_path / "words"]
+    subprocess.run(order, check=True)
+
+    def seed(of):
+        return int.from_bytes(hashlib.sha256(of.encode()).digest()[:8], "big")
+
+    made = case.build("shapes", 1, ITEMS[0], 3)
+    x = made.pieces["activations"].array
+    assert ITEMS[0].spec["fill"]["activations"] == "uniform"
+    stream = seed(f"{seed(f'3/shapes/{ITEMS[0].name}')}/activations")
+    got = subprocess.run(
+        [tmp_path / "words", str(stream), str(x.size)], capture_output=True, text=True, check=True
+    )
+    assert list(map(int, got.stdout.split())) == x.reshape(-1).tolist()
 
 
 def test_c_and_numpy_notice_a_changed_result(tmp_path, programs):
