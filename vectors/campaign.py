@@ -19,6 +19,7 @@ from typing import Any
 from cube24 import __version__
 from cube24.encoder import ArgumentError, Cube24Error, FileFormatError
 from cube24.encoder.errors import FileAccessError, StrPath
+from cube24.simulator import MismatchError
 from cube24.vectors import suites
 from cube24.vectors.case import Item, build
 from cube24.vectors.files import Style
@@ -107,7 +108,9 @@ def generate(
 
     Raises:
         ArgumentError: the folder holds another campaign, or a number that cannot be.
-        MismatchError: the unit and the dense computation disagree; the case is not written.
+        CampaignMismatchError: the unit and the dense computation disagree on a case, which is not
+            written.
+        CampaignError: another process failed, or the cluster did.
         FileAccessError: the system refuses: no permission, disk full.
     """
     index, shards = shard
@@ -173,12 +176,15 @@ def write_case(target: Path, suite: str, item: Item, campaign: Campaign) -> int:
     """Write one case, unless it is there already; gives 1 if it was written.
 
     Raises:
-        MismatchError, FileAccessError: as for :func:`generate`.
+        CampaignMismatchError, FileAccessError: as for :func:`generate`.
     """
     version = suites.SUITES[suite][0]
     if _is_whole(target, suite, item, campaign):
         return 0
-    case = build(suite, version, item, campaign.seed, campaign.style)
+    try:
+        case = build(suite, version, item, campaign.seed, campaign.style)
+    except MismatchError as error:
+        raise CampaignMismatchError(f"{suite}/{item.name}: {error}") from error
     # The name is that of the case: a run that was killed leaves it, and the next one clears it.
     part = target.parent / f".{target.name}.part"
     try:
@@ -271,18 +277,18 @@ def _worker(folder: Path, campaign: Campaign, shard: tuple[int, int], told: Conn
 
 
 def _portable(error: Exception) -> Exception:
-    """An error that another process can take: of its kind where that can be pickled."""
-    text = f"{type(error).__name__}: {error}"
-    kind = CampaignMismatchError if isinstance(error, AssertionError) else CampaignError
-    return kind(text)
+    """An error that another process can take: not all of ours can be pickled."""
+    if isinstance(error, CampaignError):
+        return error
+    return CampaignError(f"{type(error).__name__}: {error}")
 
 
 class CampaignError(Cube24Error, RuntimeError):
-    """A case could not be written by another process; with what it said."""
+    """A case could not be written, by another process or by a cluster; with what it said."""
 
 
 class CampaignMismatchError(CampaignError, AssertionError):
-    """In another process, the unit and the dense computation disagreed."""
+    """The unit and the dense computation disagree on a case, which is named."""
 
 
 def _on_cluster(
@@ -293,6 +299,22 @@ def _on_cluster(
     except ImportError as error:
         raise ArgumentError("a cluster needs Dask: pip install 'cube24[cluster]'") from error
     dask: Any = distributed  # an extra, without types
+    try:
+        return _with_client(dask, folder, campaign, shard, address, progress)
+    except Cube24Error:
+        raise
+    except Exception as error:  # of the network, of addresses, of workers that were killed: many
+        raise CampaignError(f"cluster {address}: {type(error).__name__}: {error}") from error
+
+
+def _with_client(
+    dask: Any,
+    folder: Path,
+    campaign: Campaign,
+    shard: tuple[int, int],
+    address: str,
+    progress: Progress,
+) -> Summary:
     total = Summary(0, 0)
     with dask.Client(address) as client:
         workers = max(1, len(client.scheduler_info()["workers"]))
@@ -310,5 +332,8 @@ def _on_cluster(
 
 
 def _cluster_piece(folder: str, campaign: Campaign, shard: tuple[int, int]) -> Sequence[int]:
-    done = run_shard(Path(folder), campaign, shard, lambda written: None)
+    try:
+        done = run_shard(Path(folder), campaign, shard, lambda written: None)
+    except Exception as error:
+        raise _portable(error) from None
     return (done.written, done.kept)

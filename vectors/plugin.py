@@ -67,14 +67,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.user_properties.append(("cube24_case_seed", seed))
 
 
-@pytest.hookimpl(wrapper=True)
+# The old kind of wrapper: a user's pytest may be older than the new one.
+@pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[Any]
-) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+) -> Generator[None, Any, None]:
     """Say the seed where a test failed."""
-    report = yield
+    report = (yield).get_result()
     if report.failed and item.config.getoption(_OPTION):
         seed = _seed(item)
         if seed is not None:
             report.sections.append(("cube24 case", f"case seed {seed}"))
-    return report

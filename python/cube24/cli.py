@@ -28,6 +28,7 @@ from cube24.cli_common import (
     PATH,
     TERMINATED,
     Numbers,
+    Terminated,
     bar,
     options,
     overwrite_option,
@@ -39,10 +40,6 @@ from cube24.encoder.layout import Geometry
 from cube24.encoder.output import whole_file
 from cube24.encoder.stream import decode_arrays
 from cube24.simulator import demo as digits
-
-
-class _Terminated(BaseException):
-    """SIGTERM, as an exception, so that what is half-written is removed."""
 
 
 class _Shape(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.3 only
@@ -589,7 +586,7 @@ def _about(array: ArrayFile, geometry: Geometry) -> str:
 
 
 def _terminate(number: int, frame: FrameType | None) -> NoReturn:
-    raise _Terminated
+    raise Terminated
 
 
 def run(arguments: list[str] | None = None) -> int:
@@ -601,10 +598,10 @@ def run(arguments: list[str] | None = None) -> int:
     except click.ClickException as error:
         error.show()
         return BAD
-    except simulator.MismatchError as error:
-        click.echo(f"differs: {error}", err=True)
-        return FAILED
     except Cube24Error as error:
+        if isinstance(error, AssertionError):  # a check that failed
+            click.echo(f"differs: {error}", err=True)
+            return FAILED
         click.echo(f"error: {error}", err=True)
         return BAD
     except MemoryError:
@@ -617,7 +614,7 @@ def run(arguments: list[str] | None = None) -> int:
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted; nothing was written", err=True)
         return INTERRUPTED
-    except _Terminated:
+    except Terminated:
         click.echo("terminated; nothing was written", err=True)
         return TERMINATED
 

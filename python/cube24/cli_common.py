@@ -15,6 +15,11 @@ from cube24.encoder.stream import Progress
 
 GOOD, FAILED, BAD, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
 
+
+class Terminated(BaseException):
+    """SIGTERM, as an exception, so that what is half-written is removed."""
+
+
 # Whether a path can be read is found out, and explained, by reading it.
 PATH = click.Path(path_type=Path, readable=False)
 

@@ -8,7 +8,17 @@ from typing import Any
 
 import click
 
-from cube24.cli_common import FAILED, GOOD, PATH, options, overwrite_option, rate
+from cube24.cli_common import (
+    FAILED,
+    GOOD,
+    INTERRUPTED,
+    PATH,
+    TERMINATED,
+    Terminated,
+    options,
+    overwrite_option,
+    rate,
+)
 from cube24.encoder import ArgumentError, Cube24Error
 from cube24.encoder.output import whole_file
 from cube24.vectors import campaign, coverage_table, network, shrink, suites, verification
@@ -108,11 +118,15 @@ def _generate(
     of = campaign.Campaign(names or tuple(suites.SUITES), level, seed, style)
     count = of.count()
     mine = len(range(shard[0], count, shard[1])) if shard[1] > 0 else 0
-    with rate("generate", mine, "cases") as progress:
-        done = campaign.generate(
-            folder, of, workers=workers, shard=shard, cluster=cluster,
-            progress=lambda written: progress(1),
-        )  # fmt: skip
+    try:
+        with rate("generate", mine, "cases") as progress:
+            done = campaign.generate(
+                folder, of, workers=workers, shard=shard, cluster=cluster,
+                progress=lambda written: progress(1),
+            )  # fmt: skip
+    except (KeyboardInterrupt, Terminated) as stopped:
+        click.echo("stopped; whole cases are kept, and the same command goes on", err=True)
+        return INTERRUPTED if isinstance(stopped, KeyboardInterrupt) else TERMINATED
     click.echo(f"written: {done.written} cases to {folder}; {done.kept} were there already")
     return GOOD
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from cube24.cli import run
 from cube24.encoder import ArgumentError, Cube24Error
-from cube24.simulator import MismatchError
 from cube24.vectors import campaign, case, suites
 from cube24.vectors.campaign import Campaign, Summary, generate
 from cube24.vectors.files import Style
@@ -42,6 +42,28 @@ def test_every_case_is_there_and_verifies(tmp_path):
     assert {folder.name for folder in found} == names
     for folder in found:
         verify(folder)
+
+
+def test_a_cluster_that_is_not_there_or_fails_is_told(tmp_path, monkeypatch):
+    import dask
+    from distributed import LocalCluster
+
+    with pytest.raises(campaign.CampaignError, match="cluster nowhere: "):
+        generate(tmp_path / "one", SMALL, cluster="nowhere")
+    with (
+        dask.config.set({"distributed.comm.timeouts.connect": "0.2s"}),
+        pytest.raises(campaign.CampaignError, match=r"cluster tcp://127\.0\.0\.1:9: "),
+    ):
+        generate(tmp_path / "two", SMALL, cluster="tcp://127.0.0.1:9")
+    name = next(iter(suites.items("requant", 0, 7))).name
+    (tmp_path / "three" / "requant").mkdir(parents=True)
+    (tmp_path / "three" / campaign.CAMPAIGN).write_bytes(SMALL.text())
+    (tmp_path / "three" / "requant" / f".{name}.part").write_text("a file where a folder would be")
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster,
+        pytest.raises(campaign.CampaignError, match=r"FileAccessError: .*File exists"),
+    ):
+        generate(tmp_path / "three", SMALL, cluster=cluster.scheduler_address)
 
 
 @pytest.mark.parametrize("workers", [2, 5])
@@ -129,7 +151,8 @@ def test_nothing_is_lost_or_half_written_however_often_it_is_killed(tmp_path, pl
     assert tree(tmp_path / "set") == plain
 
 
-def test_ctrl_c_stops_the_workers_and_a_second_run_ends_the_work(tmp_path, plain):
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_stops_the_workers_and_a_second_run_ends_the_work(tmp_path, plain, number, code):
     script = "import sys; from cube24.cli import main; main()"
     order = [
         sys.executable, "-c", script, "vectors", "generate", str(tmp_path / "set"), "--suite",
@@ -140,10 +163,11 @@ def test_ctrl_c_stops_the_workers_and_a_second_run_ends_the_work(tmp_path, plain
     deadline = time.monotonic() + 30
     while not list(tmp_path.rglob("manifest.json")) and time.monotonic() < deadline:
         time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode in (130, 0)  # it may have been done already
+    assert process.returncode in (code, 0)  # it may have been done already
     assert "Traceback" not in errors
+    assert process.returncode == 0 or "the same command goes on" in errors
     subprocess.run(order, check=True, stdout=subprocess.DEVNULL)
     assert tree(tmp_path / "set") == plain
 
@@ -235,8 +259,10 @@ def test_a_case_on_which_unit_and_dense_computation_differ_is_never_written(tmp_
         return result
 
     monkeypatch.setattr(dense, "accumulate_matmul", wrong)
-    with pytest.raises(MismatchError):
+    with pytest.raises(campaign.CampaignMismatchError, match=r"^requant/ties-half: \d+ of \d+"):
         generate(tmp_path, SMALL)
+    assert run(["vectors", "generate", str(tmp_path), "--suite", "requant", "--level", "0",
+                "--seed", "7", "--format", "hex", "--format", "bin"]) == 1  # fmt: skip
     assert list(tmp_path.rglob("manifest.json")) == []
 
 
