@@ -465,23 +465,34 @@ def _wraps(problem: Problem) -> Variants:
 
 
 def _no_rows(problem: Problem) -> Variants:
-    last = (problem.image_rows - 1) // M0
     place = np.arange(len(problem.rows)) % problem.image_rows
     what = "positions" if problem.conv else "rows"
-    first, end = last * M0, problem.image_rows - 1
-    detail = f"{what} {first} to {end}" + (" of each image" if problem.conv else "")
-    yield detail, replace(right(problem), no_rows=place // M0 == last)
+    for first in _last(problem.image_rows, M0):
+        detail = f"{what} {first} to {problem.image_rows - 1}"
+        detail += " of each image" if problem.conv else ""
+        yield detail, replace(right(problem), no_rows=place >= first)
 
 
 def _no_columns(problem: Problem) -> Variants:
-    last = (problem.n - 1) // N0
-    mask = np.arange(problem.n) // N0 == last
-    yield f"columns {last * N0} to {problem.n - 1}", replace(right(problem), no_columns=mask)
+    for first in _last(problem.n, N0):
+        mask = np.arange(problem.n) >= first
+        yield f"columns {first} to {problem.n - 1}", replace(right(problem), no_columns=mask)
+
+
+def _last(size: int, block: int) -> list[int]:
+    """Where the last tile begins, for tiles of 1, 2, 4, 8 and 16 blocks that are not all there is.
+
+    The last block is always one of them.
+    """
+    tiles = [block, *(block * more for more in (2, 4, 8, 16) if block * more < size)]
+    return sorted({(size - 1) // tile * tile for tile in tiles}, reverse=True)
 
 
 def _no_k(problem: Problem) -> Variants:
-    detail, device = list(_times(problem, 0))[-1]
-    yield detail, device
+    good = right(problem)
+    for first in _last(problem.k, ZN_K):
+        times = np.where(np.arange(problem.steps) < first // ZN_K, 1, 0)
+        yield f"k {first} to {problem.k - 1}", replace(good, times=times)
 
 
 def _times(problem: Problem, times: int) -> Variants:
@@ -609,18 +620,19 @@ HYPOTHESES: tuple[Hypothesis, ...] = (
     ),
     Hypothesis(
         "last-rows-dropped",
-        "The last block of 16 rows of the result, full or not, is never written and holds zeros.",
+        "The last tile of rows of the result (of 16, 32, 64, 128 or 256, full or not) is never "
+        "written and holds zeros.",
         _always, _no_rows,
     ),
     Hypothesis(
         "last-columns-dropped",
-        "The last block of 16 columns of the result, full or not, is never written and holds "
-        "zeros.",
+        "The last tile of columns of the result (of 16, 32, 64, 128 or 256, full or not) is never "
+        "written and holds zeros.",
         _always, _no_columns,
     ),
     Hypothesis(
         "last-k-dropped",
-        "The last 64 of K, or what is left of them, are not added.",
+        "The last tile of K (of 64, 128, 256, 512 or 1024, full or not) is not added.",
         _always, _no_k,
     ),
     Hypothesis(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from cube24 import __version__
 from cube24.encoder import Cube24Error, FileFormatError
-from cube24.encoder.errors import StrPath
+from cube24.encoder.errors import FileAccessError, StrPath
 from cube24.vectors.case import Item, build
 from cube24.vectors.manifest import CYCLES, MANIFEST, Stored, check_files, files_of, load
 from cube24.vectors.rng import SplitMix64, stream_seed
@@ -21,27 +22,35 @@ class VerifyError(Cube24Error, AssertionError):
 
 
 def folders(path: StrPath) -> Iterator[Path]:
-    """The cases below a folder, or the folder itself, sorted by name.
+    """The cases below a folder, or the folder itself, one by one, sorted by name.
+
+    What a killed campaign left, in folders with a dot before their names, is passed over.
 
     Raises:
         FileFormatError: there is none.
+        FileAccessError: the system refuses.
     """
-    root = Path(path)
-    if (root / MANIFEST).is_file():
-        yield root
-        return
-    found = sorted(
-        file.parent for file in root.rglob(MANIFEST)
-        if file.parent.name != "bad" and not _unfinished(file, root)
-    )  # fmt: skip
+    root, found = Path(path), False
+    if root.is_dir():
+        for folder in _walk(root):
+            found = True
+            yield folder
     if not found:
         raise FileFormatError(root, f"holds no case: there is no {MANIFEST} below it")
-    yield from found
 
 
-def _unfinished(file: Path, root: Path) -> bool:
-    """Whether a campaign was killed while it wrote this case."""
-    return any(part.startswith(".") for part in file.relative_to(root).parts)
+def _walk(folder: Path) -> Iterator[Path]:
+    try:
+        if (folder / MANIFEST).is_file():
+            yield folder  # and nothing in it: the damaged copy of a negative case is none
+            return
+        with os.scandir(folder) as entries:
+            names = sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+    except OSError as error:
+        raise FileAccessError.from_os(folder, "read", error) from error
+    for name in names:
+        if not name.startswith("."):
+            yield from _walk(folder / name)
 
 
 def again(stored: Stored) -> dict[str, bytes]:

@@ -26,8 +26,8 @@ FAULTS = (
 class Device:
     """The device, for one case.
 
-    fault: one of FAULTS or "". which: of a k fractal, its number; of a tail, "next" or "stale"; of
-    a bias that comes twice, "before" or "after".
+    fault: one of FAULTS or "". which: of a k fractal, its number; of a last tile, its size; of a
+    tail, "next" or "stale"; of a bias that comes twice, "before" or "after".
     """
 
     def __init__(
@@ -187,8 +187,10 @@ class Device:
         held = 0
         for step in range(self.steps):
             times = 1
-            if self.fault == "last-k-dropped" and step == self.steps - 1:
-                times = 0
+            if self.fault == "last-k-dropped":
+                tile = (self.which or 64) // 64
+                if step // tile == (self.steps - 1) // tile:
+                    times = 0
             if self.fault == "k-fractal-skipped" and step == self.which:
                 times = 0
             if self.fault == "k-fractal-repeated" and step == self.which:
@@ -205,10 +207,11 @@ class Device:
         return total
 
     def result(self, values: list[int], row: int, column: int) -> Any:
-        if self.fault == "last-rows-dropped" and row // 16 == (self.m - 1) // 16:
-            return 0
-        if self.fault == "last-columns-dropped" and column // 16 == (self.n - 1) // 16:
-            return 0
+        at, size = (row, self.m) if self.fault == "last-rows-dropped" else (column, self.n)
+        if self.fault in ("last-rows-dropped", "last-columns-dropped"):
+            tile = self.which or 16
+            if at // tile == (size - 1) // tile:
+                return 0
         total = self.accumulate(values, column)
         return total if self.words is None else self.requantise(total, column)
 

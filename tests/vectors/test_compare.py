@@ -61,6 +61,8 @@ def make(folder: Path, spec: Mapping[str, Any], style: Style | None = None) -> M
 SPECS: dict[str, dict[str, Any]] = {
     "zn": matmul(18, 33, 132, weights="full"),
     "nd": matmul(17, 18, 136, weights="full", layout="nd"),
+    "tiles": matmul(70, 40, 320, weights="full"),
+    "tiles-k": matmul(2, 3, 500, layout="nd", bias=[4, 5, 6]),
     "nd-tail": matmul(3, 5, 131, layout="nd", bias=[3, -70, 1000, 5, 9]),
     "conv": conv2d(
         33, 17, (4, 4), (3, 2), pads=(1, 0, 1, 1), strides=(1, 2), batch=2, offset_x=-5,
@@ -130,6 +132,11 @@ FAULTY: list[tuple[str, str, Any, tuple[str, ...]]] = [
     *((case, fault, None, ()) for case in ("zn", "nd", "requant")
       for fault in ("last-rows-dropped", "last-columns-dropped")),
     ("conv", "last-columns-dropped", None, ()),
+    *(("tiles", "last-rows-dropped", tile, ()) for tile in (16, 64)),
+    *(("tiles", "last-columns-dropped", tile, ()) for tile in (16, 32)),
+    ("tiles", "last-k-dropped", 256, ("k-fractal-skipped",)),
+    ("tiles-k", "last-k-dropped", 128, ()),
+    ("tiles-k", "last-k-dropped", 256, ()),
     # Here one block is all there is, so two faults give zeros alone.
     ("nd-tail", "last-rows-dropped", None, ("last-columns-dropped",)),
     ("nd-tail", "last-columns-dropped", None, ("last-rows-dropped",)),
@@ -173,6 +180,10 @@ def test_the_right_hypothesis_is_named_and_no_other(
     if fault in ("k-fractal-skipped", "k-fractal-repeated"):
         assert len(details) == 1
         assert details[0].startswith(f"fractal {which},")
+    if fault.startswith("last") and which is not None:
+        size = stored.spec["sizes"]["mnk"["rck".index(fault[5])]]
+        assert len(details) == 1
+        assert details[0].endswith(f" {(size - 1) // which * which} to {size - 1}")
     if fault == "k-tail-not-zeroed":
         assert len(details) == 1
         assert ("step before" in details[0]) == (which == "stale")
