@@ -2,7 +2,7 @@
 
 ``hex`` is for $readmemh; ``bin`` is the bytes as they are; ``mem`` is what Xilinx UpdateMEM reads;
 ``coe`` is Xilinx's memory initialisation; ``altera-mif`` is Altera's, not the other format of that
-name. Words are as the issue of a hex file says: docs/format.md.
+name. What words are, docs/vectors.md says.
 """
 
 from __future__ import annotations

@@ -1,19 +1,19 @@
 """Comparison: each injected fault is named, nothing else is, and a dump is read strictly.
 
-What a faulty device gives comes from device.py, plain loops that share nothing with the package.
+What a faulty device gives comes from plain_device.py: plain loops that share nothing with the
+package.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import plain_device as device
 import pytest
 
 from cube24.encoder import ArgumentError, DtypeError, FileFormatError, ShapeError
@@ -25,21 +25,6 @@ from cube24.vectors.files import Style
 from cube24.vectors.hypotheses import HYPOTHESES
 from cube24.vectors.manifest import Stored, files_of, load
 from cube24.vectors.suites import conv2d, matmul
-
-
-def _load_device() -> Any:
-    """The module beside this one; a test module is no package, so that it cannot be imported."""
-    name, path = "cube24_test_device", Path(__file__).with_name("device.py")
-    found = importlib.util.spec_from_file_location(name, path)
-    assert found is not None
-    assert found.loader is not None
-    module = importlib.util.module_from_spec(found)
-    sys.modules[name] = module
-    found.loader.exec_module(module)
-    return module
-
-
-device = _load_device()
 
 Made = tuple[Stored, dict[str, Any]]
 EDGE = 2**31

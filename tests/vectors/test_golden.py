@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import plain_device as device
 import pytest
 
 from cube24.vectors import coverage, suites
@@ -24,20 +23,6 @@ MANIFESTS = {folder: json.loads((folder / "manifest.json").read_text()) for fold
 #: Over the name and the SHA-256 of each file, sorted by name. A released vector never changes: a
 #: generator that gives other bytes gets a new suite version, and cases of their own.
 FROZEN = "022a61b843d09ef46ac7020dba72d301edf52725c0ce5240f2b872ab9d3b745c"
-
-
-def _load_device() -> Any:
-    name, path = "cube24_test_device", Path(__file__).with_name("device.py")
-    found = importlib.util.spec_from_file_location(name, path)
-    assert found is not None
-    assert found.loader is not None
-    module = importlib.util.module_from_spec(found)
-    sys.modules[name] = module
-    found.loader.exec_module(module)
-    return module
-
-
-device = _load_device()
 
 
 def name_of(folder: Path) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shlex
 import sys
 from collections.abc import Callable
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import plain_device as plain
 import pytest
 
 from cube24.encoder import ArgumentError, Cube24Error
@@ -19,20 +19,6 @@ from cube24.vectors.manifest import load, write
 from cube24.vectors.shrink import AXES, DeviceError, cropped, device, shrink
 from cube24.vectors.suites import conv2d, items, matmul
 from cube24.vectors.verification import verify
-
-
-def _load_device() -> Any:
-    name, path = "cube24_test_device", Path(__file__).with_name("device.py")
-    found = importlib.util.spec_from_file_location(name, path)
-    assert found is not None
-    assert found.loader is not None
-    module = importlib.util.module_from_spec(found)
-    sys.modules[name] = module
-    found.loader.exec_module(module)
-    return module
-
-
-plain = _load_device()
 
 SPECS: dict[str, dict[str, Any]] = {
     "matmul": matmul(5, 18, 72, weights="full", bias=[3, -9, 77]),

@@ -1,6 +1,6 @@
 """What single flipped bits of ten golden cases do, by the package and by the plain device.
 
-python tests/vectors/mutations.py [STRIDE]
+python tests/mutations.py [STRIDE]
 
 Flips each bit (each STRIDE-th one) of each array that a device reads, lets the package compute the
 case again, compares the result with the expected one, and demands of the plain device the very same
@@ -9,7 +9,6 @@ result, or a refusal where the package refuses. Prints a table.
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import plain_device as device
 
 from cube24.encoder import Cube24Error
 from cube24.vectors.case import compute, unit_of
@@ -24,7 +24,7 @@ from cube24.vectors.comparison import compare
 from cube24.vectors.hypotheses import finished, problem_of
 from cube24.vectors.manifest import Stored, load
 
-GOLDEN = Path(__file__).parents[2] / "vectors" / "golden"
+GOLDEN = Path(__file__).parents[1] / "vectors" / "golden"
 
 CASES = (
     "shapes/matmul-1x1x8", "shapes/fully-connected-4x3x20", "shapes/fully-connected-5x10x36",
@@ -33,20 +33,6 @@ CASES = (
 )  # fmt: skip
 
 ROLES = ("dense", "index", "activations", "bias", "requant")
-
-
-def _load_device() -> Any:
-    name, path = "cube24_test_device", Path(__file__).with_name("device.py")
-    found = importlib.util.spec_from_file_location(name, path)
-    assert found is not None
-    assert found.loader is not None
-    module = importlib.util.module_from_spec(found)
-    sys.modules[name] = module
-    found.loader.exec_module(module)
-    return module
-
-
-device = _load_device()
 
 
 def recomputed(stored: Stored, arrays: Mapping[str, Any], role: str) -> Any:
