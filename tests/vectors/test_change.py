@@ -452,6 +452,18 @@ def test_a_written_negative_case_is_verified(tmp_path: Path, name: str) -> None:
     assert "bad/manifest.json" in bad
 
 
+@pytest.mark.parametrize("given", ["", "RefusedError"])
+def test_a_negative_case_that_gives_another_error_is_bad(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    case = made(next(item for name, item in NEGATIVE.items() if name.startswith("truncated")))
+    manifest.write(case, tmp_path / "case")
+    monkeypatch.setattr(negative, "provoke", lambda folder: given)
+    said = f"gives {given or 'no error'}, not FileFormatError"
+    with pytest.raises(verification.VerifyError, match=said):
+        verification.verify(tmp_path / "case")
+
+
 def test_the_copy_does_not_depend_on_the_version() -> None:
     """A case is verified with the version that wrote it; its copy says none."""
     case = made(next(iter(NEGATIVE.values())))
