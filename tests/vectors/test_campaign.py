@@ -16,6 +16,7 @@ from cube24.encoder import ArgumentError, Cube24Error
 from cube24.vectors import campaign, case, suites
 from cube24.vectors.campaign import Campaign, Summary, generate
 from cube24.vectors.files import Style
+from cube24.vectors.manifest import write
 from cube24.vectors.verification import folders, verify
 
 SMALL = Campaign(("requant",), 0, 7, Style(("hex", "bin")))
@@ -107,6 +108,22 @@ def test_what_is_whole_is_kept_and_the_rest_is_made_again(tmp_path, plain):
     assert generate(tmp_path, SMALL) == Summary(6, COUNT - 6)
     assert tree(tmp_path) == plain
     assert {folder: folder.stat().st_ino for folder in cases[6:]} == before
+
+
+@pytest.mark.parametrize("other", ["spec", "seed", "style", "case", "suite"])
+def test_a_whole_case_that_is_another_one_is_made_again(tmp_path, plain, other):
+    generate(tmp_path, SMALL)
+    one, two = list(suites.items("requant", 0, 7))[:2]
+    suite = "shapes" if other == "suite" else "requant"
+    seed = 8 if other == "seed" else 7
+    style = Style(("hex",)) if other == "style" else SMALL.style
+    if other == "spec":
+        two = case.Item(one.name, {**one.spec, "layout": "nd"}, one.tags)
+    item = two if other in ("spec", "case") else one
+    shutil.rmtree(tmp_path / "requant" / one.name)
+    write(case.build(suite, 1, item, seed, style), tmp_path / "requant" / one.name)
+    assert generate(tmp_path, SMALL) == Summary(1, COUNT - 1)
+    assert tree(tmp_path) == plain
 
 
 def test_what_a_killed_run_left_of_the_description_is_cleared(tmp_path, plain):

@@ -190,6 +190,26 @@ def test_a_fault_that_changes_nothing_is_not_named(tmp_path: Path) -> None:
     assert not {"bias-missing", "bias-twice"} & set(names(stored, arrays["expected"] + 1))
 
 
+@pytest.mark.parametrize("name", ["zn", "conv", "requant"])
+def test_a_fault_that_does_not_explain_all_is_not_named(
+    cases: Callable[[str], Made], name: str
+) -> None:
+    # One row in the middle is right, or has one more mistake; all others have the fault.
+    stored, arrays = cases(name)
+    got = device.run(stored.spec, arrays, "activations-unsigned")
+    n = got.shape[-1]
+    assert names(stored, got) == ["activations-unsigned"]
+    for change in ("right", "flip"):
+        other = got.copy().reshape(-1, n)
+        row = len(other) // 2
+        if change == "right":
+            other[row] = arrays["expected"].reshape(-1, n)[row]
+        else:
+            other[row, 1] ^= 1
+        assert (other != got.reshape(-1, n)).any()
+        assert names(stored, other.reshape(got.shape)) == []
+
+
 def test_single_flipped_bits_of_a_dump_name_no_hypothesis(cases: Callable[[str], Made]) -> None:
     rng = np.random.default_rng(5)
     for name in ("zn", "nd", "conv", "requant", "half", "saturate"):
