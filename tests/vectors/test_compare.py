@@ -376,6 +376,24 @@ def test_a_wrong_group_is_found(cases: Callable[[str], Made], group: int) -> Non
     assert found.explanation.shown == group + 1
 
 
+def test_no_fault_is_named_where_several_changes_give_one_output(
+    cases: Callable[[str], Made],
+) -> None:
+    stored, arrays = cases("nd")
+    several = 0
+    for delta in range(1, 60):
+        got = arrays["expected"].copy()
+        got[3, 2] += delta
+        told = compare(stored, got).explanation
+        assert told is not None
+        if told.candidates > 1 and not told.faults[0].whole:
+            several += 1
+            assert told.fault is None
+            assert told.shown == len(told.lines)
+            assert f"{told.candidates} changes of one group would give this output" in str(told)
+    assert several > 10
+
+
 def test_a_wrong_activation_is_found(cases: Callable[[str], Made]) -> None:
     stored, arrays = cases("zn")
     bad = dict(arrays, activations=arrays["activations"].copy())

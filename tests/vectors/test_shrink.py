@@ -70,6 +70,30 @@ def test_it_still_fails_and_nothing_of_it_can_go(tmp_path: Path, name: str, faul
             assert not fails(smaller), f"{axis} {gone} could have gone too"
 
 
+def test_pieces_that_are_needed_together_stay_and_all_others_go(tmp_path: Path) -> None:
+    # Two columns and two groups; and rows can go only when there are few columns left, so that a
+    # second round has to find out.
+    def fails(folder: Path) -> bool:
+        crop = load(folder).spec["fill"]["crop"]
+        rows, columns, groups = (set(crop[axis]) for axis in AXES)
+        together = {3, 7} <= columns and {2, 11} <= groups and 1 in rows
+        return together and (len(columns) <= 4 or len(rows) == 5)
+
+    make(tmp_path / "case", SPECS["matmul"])
+    crop = shrink(tmp_path / "case", fails).case.spec["fill"]["crop"]
+    assert [crop[axis] for axis in AXES] == [[1], [3, 7], [2, 11]]
+
+
+@pytest.mark.parametrize("gone", range(4))
+def test_a_single_piece_of_four_can_go(tmp_path: Path, gone: int) -> None:
+    kept = {0, 1, 2, 3} - {gone}
+    make(tmp_path / "case", matmul(1, 1, 16))
+    found = shrink(
+        tmp_path / "case", lambda folder: kept <= set(load(folder).spec["fill"]["crop"]["groups"])
+    )
+    assert set(found.case.spec["fill"]["crop"]["groups"]) == kept
+
+
 @pytest.mark.parametrize("name", list(SPECS))
 def test_what_is_left_are_numbers_of_the_first_case(tmp_path: Path, name: str) -> None:
     make(tmp_path / "case", SPECS[name])
