@@ -242,10 +242,15 @@ def compare(
         FileFormatError: the file is short, over-long, has words of another width, x or z digits, or
             another shape or type; or the case has no result, or one with another checksum.
         FileAccessError: the system refuses.
-        ArgumentError: no such format, word size or order.
+        ArgumentError: no such format, word size or order; or a case that must be refused.
         ShapeError, DtypeError: an array of another shape or type.
     """
     stored = case if isinstance(case, Stored) else load(case)
+    if not stored.entries("expected"):
+        raise ArgumentError(
+            f"{stored.name}: has no result to compare with; a device must refuse it "
+            f"({stored.manifest['outcome'].get('error')})"
+        )
     expected = _array(stored, "expected")
     if isinstance(got, np.ndarray):
         result = _given(got, expected)

@@ -153,6 +153,10 @@ class Explanation:
         what = "bias" if self.bias else "start"
         text = [f"output {_tuple(self.index)}, group by group:", f"  {what} {self.start}"]
         lines = self.lines[: self.shown]
+        if len(lines) > 2 * _SHOWN + 1:  # a convolution of few channels has little else
+            lines = tuple(line for line in lines if any(line.weights) or line is lines[-1])
+            if gone := self.shown - len(lines):
+                text.append(f"  {gone} groups with weights of 0 are left out")
         if len(lines) <= 2 * _SHOWN + 1:
             text += [f"  {line}" for line in lines]
         else:

@@ -349,6 +349,30 @@ def test_coordinates_are_those_of_the_activations(cases: Callable[[str], Made]) 
     assert padding > 0
 
 
+def test_groups_without_weights_are_left_out_of_a_long_text(
+    cases: Callable[[str], Made],
+) -> None:
+    stored, arrays = cases("conv-nd")  # 3 channels of 32: one group in eight has weights
+    got = arrays["expected"].copy()
+    got[0, 0, 0, 0] += 3
+    told = compare(stored, got).explanation
+    assert told is not None
+    text = [line for line in str(told).splitlines() if line.startswith("  group ")]
+    kept = [line for line in told.lines if any(line.weights) or line is told.lines[-1]]
+    assert text == [f"  {line}" for line in kept]
+    assert f"  {len(told.lines) - len(kept)} groups with weights of 0 are left out" in str(told)
+    assert len(told.to_dict()["groups"]) == len(told.lines)
+
+
+def test_a_case_that_must_be_refused_has_no_result_to_compare_with(tmp_path: Path) -> None:
+    item = next(i for i in suites.items("faults", 0, 1) if i.name == "nd-index-00003")
+    case = build("faults", 1, item, 1)
+    for name, data in files_of(case).items():
+        (tmp_path / name).write_bytes(data)
+    with pytest.raises(ArgumentError, match=r"must refuse it \(IllegalIndexError\)"):
+        compare(tmp_path, np.zeros((2, 3), np.int32))
+
+
 def test_coordinates_of_a_matrix(cases: Callable[[str], Made]) -> None:
     stored, arrays = cases("nd-tail")
     got = arrays["expected"].copy()
