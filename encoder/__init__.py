@@ -10,22 +10,19 @@ from cube24.encoder.arrayfile import ArrayFile, open_array
 from cube24.encoder.bits import pack_index, unpack_index
 from cube24.encoder.codec import decode, decode_conv, encode, encode_conv
 from cube24.encoder.container import Style
-from cube24.encoder.errors import (
+from cube24.encoder.refusals import Offender, RefusedError, RefusedGroup, ViolationError
+from cube24.encoder.report import PruneCost, Pruned, Report, RowSummary, check, prune
+from cube24.encoder.stream import check_file, decode_file, encode_file, prune_file
+from cube24.encoder.weight import Changes, SparseWeight
+from cube24.errors import (
     ArgumentError,
     Cube24Error,
     DtypeError,
     FileAccessError,
     FileFormatError,
-    Offender,
     OutBufferError,
-    RefusedError,
-    RefusedGroup,
     ShapeError,
-    ViolationError,
 )
-from cube24.encoder.report import PruneCost, Pruned, Report, RowSummary, check, prune
-from cube24.encoder.stream import check_file, decode_file, encode_file, prune_file
-from cube24.encoder.weight import Changes, SparseWeight
 
 __all__ = [
     "ArgumentError",

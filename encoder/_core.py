@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cube24._cube24 import ffi, lib
-from cube24.encoder.errors import ArgumentError
+from cube24.errors import ArgumentError
 
 Int8 = npt.NDArray[np.int8]
 UInt8 = npt.NDArray[np.uint8]

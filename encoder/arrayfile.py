@@ -23,7 +23,8 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from cube24.encoder.errors import (
+from cube24.encoder.layout import check_sizes
+from cube24.errors import (
     ArgumentError,
     DtypeError,
     FileAccessError,
@@ -32,7 +33,6 @@ from cube24.encoder.errors import (
     StrPath,
     check_path,
 )
-from cube24.encoder.layout import check_sizes
 
 #: The kinds of file that arrays are read from.
 SUFFIXES = (".npy", ".npz", ".safetensors", ".bin")

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cube24.encoder import _core
-from cube24.encoder.errors import ArgumentError, DtypeError, ShapeError
+from cube24.errors import ArgumentError, DtypeError, ShapeError
 
 
 def pack_index(values: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

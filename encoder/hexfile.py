@@ -14,7 +14,7 @@ from typing import IO, BinaryIO
 import numpy as np
 
 from cube24.encoder.arrayfile import explained, opened
-from cube24.encoder.errors import ArgumentError, FileFormatError, StrPath
+from cube24.errors import ArgumentError, FileFormatError, StrPath
 
 _CHUNK = 1 << 20
 _WORD = re.compile(rb"[^\s]+")

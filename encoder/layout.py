@@ -10,7 +10,7 @@ from math import prod
 from typing import Literal, get_args
 
 from cube24.encoder import _core
-from cube24.encoder.errors import ArgumentError, ShapeError
+from cube24.errors import ArgumentError, ShapeError
 
 #: ``matrix``: (..., N, K). ``conv``: (Cout, Cin, Kh, Kw), stored as (Cout, C1*Kh*Kw*32).
 Kind = Literal["matrix", "conv"]

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from cube24.encoder.errors import FileAccessError, StrPath, check_path
+from cube24.errors import FileAccessError, StrPath, check_path
 
 
 @contextmanager

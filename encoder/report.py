@@ -19,8 +19,9 @@ from cube24.encoder.codec import (
     int8_array,
     offenders_of,
 )
-from cube24.encoder.errors import Offender, counted
 from cube24.encoder.layout import Geometry, Kind
+from cube24.encoder.refusals import Offender
+from cube24.errors import counted
 
 #: The 16 non-zero masks as they are written in docs/format.md: element 0 first.
 PATTERNS: tuple[str, ...] = tuple(

@@ -28,13 +28,6 @@ from cube24.encoder.codec import (
     int8_dtype,
 )
 from cube24.encoder.container import Payload, Style, npy_header, open_stored, payload_writer
-from cube24.encoder.errors import (
-    ArgumentError,
-    RefusedError,
-    RefusedGroup,
-    StrPath,
-    ViolationError,
-)
 from cube24.encoder.layout import (
     DENSE_K0,
     GROUP,
@@ -46,8 +39,10 @@ from cube24.encoder.layout import (
     Layout,
 )
 from cube24.encoder.output import whole_file
+from cube24.encoder.refusals import RefusedError, RefusedGroup, ViolationError
 from cube24.encoder.report import Inspection, PruneCost, Report, prune
 from cube24.encoder.weight import Changes, SparseWeight
+from cube24.errors import ArgumentError, StrPath
 
 #: Called with the number of weights done since the last call.
 Progress = Callable[[int], None]

@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from cube24.encoder import _core
-from cube24.encoder.errors import DtypeError, ShapeError
 from cube24.encoder.layout import DENSE_K0, INDEX_K0, Geometry, Kind, Layout
+from cube24.errors import DtypeError, ShapeError
 
 if TYPE_CHECKING:
     from cube24.encoder.container import Format
-    from cube24.encoder.errors import StrPath
+    from cube24.errors import StrPath
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,9 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from cube24.encoder import ArgumentError, Cube24Error, FileFormatError
 from cube24.encoder.arrayfile import explained, opened
-from cube24.encoder.errors import StrPath
 from cube24.encoder.output import whole_file
+from cube24.errors import ArgumentError, Cube24Error, FileFormatError, StrPath
 
 
 class ConfigError(Cube24Error, ValueError):

@@ -12,10 +12,9 @@ from collections.abc import Iterable
 from dataclasses import MISSING, dataclass, fields
 from typing import Any, ClassVar
 
-from cube24.encoder import Cube24Error
 from cube24.encoder.arrayfile import explained, opened
-from cube24.encoder.errors import FileFormatError, StrPath
 from cube24.encoder.output import whole_file
+from cube24.errors import Cube24Error, FileFormatError, StrPath
 
 #: The pipes; each runs its instructions in order.
 PIPES = ("MTE2", "MTE1", "M", "FIX")

@@ -6,9 +6,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from cube24.encoder import ArgumentError, Cube24Error
-from cube24.encoder.errors import StrPath
 from cube24.encoder.output import whole_file
+from cube24.errors import ArgumentError, Cube24Error, StrPath
 
 
 class MissingExtraError(Cube24Error, ImportError):

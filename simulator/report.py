@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from cube24.encoder.errors import StrPath
 from cube24.encoder.output import whole_file
+from cube24.errors import StrPath
 from cube24.simulator import isa, svg
 from cube24.simulator.plots import figure, save
 from cube24.simulator.run import PEAK, Run

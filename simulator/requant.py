@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cube24.encoder import ArgumentError, Cube24Error, DtypeError, ShapeError
+from cube24.errors import ArgumentError, Cube24Error, DtypeError, ShapeError
 from cube24.simulator.config import UnitConfig
 
 _F16_MAX = np.float32(65504)

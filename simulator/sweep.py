@@ -9,9 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
-from cube24.encoder import ArgumentError, Cube24Error
-from cube24.encoder.errors import StrPath
 from cube24.encoder.output import whole_file
+from cube24.errors import ArgumentError, Cube24Error, StrPath
 from cube24.simulator.config import ConfigError, UnitConfig, config_of
 from cube24.simulator.plots import figure, save
 from cube24.simulator.tiler import Tile

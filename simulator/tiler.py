@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from cube24.encoder import Cube24Error
 from cube24.encoder.layout import C0, ceil_div
+from cube24.errors import Cube24Error
 from cube24.simulator.config import UnitConfig
 from cube24.simulator.isa import RESULT_BYTES, Buffer
 from cube24.simulator.machine import FRACTAL, LIMIT_MNK, LIMIT_REPEAT

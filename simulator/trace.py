@@ -27,10 +27,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from cube24.encoder import ArgumentError
-from cube24.encoder.errors import StrPath, counted
 from cube24.encoder.layout import ceil_div
 from cube24.encoder.output import whole_file
+from cube24.errors import ArgumentError, StrPath, counted
 from cube24.simulator import isa
 from cube24.simulator.chip import core_program, costs_of
 from cube24.simulator.config import UnitConfig

@@ -9,17 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cube24.encoder import (
-    ArgumentError,
-    Cube24Error,
-    DtypeError,
-    ShapeError,
-    SparseWeight,
-    decode,
-)
+from cube24.encoder import SparseWeight, decode
 from cube24.encoder.codec import int8_array
-from cube24.encoder.errors import StrPath
 from cube24.encoder.layout import C0, ceil_div
+from cube24.errors import ArgumentError, Cube24Error, DtypeError, ShapeError, StrPath
 from cube24.simulator import chip, dense, isa, machine, requant, timing
 from cube24.simulator.config import UnitConfig, config_of
 from cube24.simulator.requant import Requant

@@ -17,8 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from cube24 import __version__
-from cube24.encoder import ArgumentError, Cube24Error, FileFormatError
-from cube24.encoder.errors import FileAccessError, StrPath
+from cube24.errors import ArgumentError, Cube24Error, FileAccessError, FileFormatError, StrPath
 from cube24.simulator import MismatchError
 from cube24.vectors import suites
 from cube24.vectors.case import Item, build

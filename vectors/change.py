@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from cube24.encoder import ArgumentError
+from cube24.errors import ArgumentError
 from cube24.simulator import IllegalIndexError
 
 if TYPE_CHECKING:

@@ -17,9 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from cube24.encoder import ArgumentError, DtypeError, FileFormatError, ShapeError
 from cube24.encoder.arrayfile import explained, opened
-from cube24.encoder.errors import StrPath, counted
+from cube24.errors import ArgumentError, DtypeError, FileFormatError, ShapeError, StrPath, counted
 from cube24.vectors.case import Array
 from cube24.vectors.explain_group import Explanation, explain
 from cube24.vectors.files import READABLE, SUFFIXES, digest, read

@@ -14,9 +14,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from cube24.encoder import ArgumentError, FileFormatError
 from cube24.encoder.arrayfile import explained, opened
-from cube24.encoder.errors import StrPath
+from cube24.errors import ArgumentError, FileFormatError, StrPath
 
 SCHEMA = "cube24-coverage-1"
 

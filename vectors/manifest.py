@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 
 from cube24 import __version__
-from cube24.encoder import FileFormatError
 from cube24.encoder.arrayfile import explained, opened
-from cube24.encoder.errors import FileAccessError, StrPath
+from cube24.errors import FileAccessError, FileFormatError, StrPath
 from cube24.vectors import schema
 from cube24.vectors.case import Array, Case, Piece
 from cube24.vectors.files import SUFFIXES, Style, digest, payload_of, read, render, words_of

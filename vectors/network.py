@@ -30,10 +30,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cube24.encoder import ArgumentError, Cube24Error, FileFormatError, PruneCost, prune
+from cube24.encoder import PruneCost, prune
 from cube24.encoder.arrayfile import explained, opened
-from cube24.encoder.errors import StrPath
 from cube24.encoder.layout import N0
+from cube24.errors import ArgumentError, Cube24Error, FileFormatError, StrPath
 from cube24.simulator import Unit, demo
 from cube24.vectors.case import Item
 

@@ -32,7 +32,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if not paths or "case" not in metafunc.fixturenames:
         return
     # Imported late: the plugin is loaded by every pytest, and most do not ask for it.
-    from cube24.encoder import Cube24Error
+    from cube24.errors import Cube24Error
     from cube24.vectors.manifest import load
     from cube24.vectors.verification import folders
 

@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cube24.encoder import ArgumentError, Cube24Error
-from cube24.encoder.errors import StrPath
 from cube24.encoder.layout import GROUP, ceil_div
+from cube24.errors import ArgumentError, Cube24Error, StrPath
 from cube24.vectors.case import Case, Item, build
 from cube24.vectors.comparison import compare
 from cube24.vectors.manifest import Stored, load, write

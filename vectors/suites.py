@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import product
 from typing import Any
 
-from cube24.encoder import ArgumentError
+from cube24.errors import ArgumentError
 from cube24.vectors.case import Item
 from cube24.vectors.rng import SplitMix64, case_seed
 

@@ -10,8 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cube24 import __version__
-from cube24.encoder import Cube24Error, FileFormatError
-from cube24.encoder.errors import FileAccessError, StrPath
+from cube24.errors import Cube24Error, FileAccessError, FileFormatError, StrPath
 from cube24.vectors.case import Item, build
 from cube24.vectors.manifest import CYCLES, MANIFEST, Stored, check_files, files_of, load
 from cube24.vectors.rng import SplitMix64, stream_seed

@@ -3,7 +3,7 @@
 from importlib.metadata import version
 
 from cube24 import encoder, simulator, vectors
-from cube24.encoder import Cube24Error
+from cube24.errors import Cube24Error
 
 __version__ = version("cube24")
 

@@ -33,12 +33,12 @@ from cube24.cli_common import (
     options,
     overwrite_option,
 )
-from cube24.encoder import ArgumentError, ArrayFile, Cube24Error, FileFormatError
+from cube24.encoder import ArrayFile
 from cube24.encoder.container import open_payload, open_stored, style_for
-from cube24.encoder.errors import counted
 from cube24.encoder.layout import Geometry
 from cube24.encoder.output import whole_file
 from cube24.encoder.stream import decode_arrays
+from cube24.errors import ArgumentError, Cube24Error, FileFormatError, counted
 from cube24.simulator import demo as digits
 
 

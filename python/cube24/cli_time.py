@@ -12,7 +12,7 @@ import click
 
 from cube24 import simulator
 from cube24.cli_common import FAILED, GOOD, PATH, bar, overwrite_option
-from cube24.encoder import ArgumentError
+from cube24.errors import ArgumentError
 from cube24.simulator import UnitConfig, hazards, profiles, report, sweep, trace
 from cube24.simulator.config import ConfigError, config_of
 

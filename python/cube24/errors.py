@@ -1,0 +1,89 @@
+"""The errors of cube24: one root, one class per kind of trouble.
+
+Every message says what was wrong, where, and what to do. The classes carry the same facts as
+attributes, so that a program need not read the message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from os import PathLike, fspath
+
+#: What names a file or folder.
+StrPath = str | PathLike[str]
+
+
+class Cube24Error(Exception):
+    """Root of all errors that cube24 raises on purpose."""
+
+
+class ArgumentError(Cube24Error, ValueError):
+    """An option that does not exist or does not fit the others."""
+
+
+class DtypeError(Cube24Error, TypeError):
+    """An array of a type that the format cannot hold."""
+
+
+class ShapeError(Cube24Error, ValueError):
+    """An array of the wrong rank or size."""
+
+
+class OutBufferError(Cube24Error, ValueError):
+    """An ``out=`` array that cannot take the result: read-only, not contiguous, overlapping."""
+
+
+class FileFormatError(Cube24Error, ValueError):
+    """A file that is not what it should be: truncated, over-long, malformed, wrong checksum.
+
+    Attributes: path, and offset (byte in the file) or None where no single byte is to blame.
+    """
+
+    def __init__(self, path: StrPath, message: str, offset: int | None = None) -> None:
+        """Put the path, and the byte offset if there is one, before the message."""
+        self.path = fspath(path)
+        self.offset = offset
+        place = f"{self.path}: byte {offset}" if offset is not None else self.path
+        super().__init__(f"{place}: {message}")
+
+
+class FileAccessError(Cube24Error, OSError):
+    """The operating system refused a file: missing, no permission, disk full, already there.
+
+    ``errno`` is the system's number where there is one, else None; attribute path.
+    """
+
+    def __init__(self, path: StrPath, message: str, number: int | None = None) -> None:
+        """Put the path before the message."""
+        self.path = fspath(path)
+        super().__init__(f"{self.path}: {message}")
+        self.errno = number
+
+    @classmethod
+    def from_os(cls, path: StrPath, doing: str, error: OSError) -> FileAccessError:
+        """Wrap what the system said while we were ``doing`` something to ``path``."""
+        hint = _HINTS.get(type(error), "")
+        return cls(path, f"cannot {doing}: {error.strerror or error}{hint}", error.errno)
+
+
+_HINTS: Mapping[type[OSError], str] = {
+    FileNotFoundError: "; check the path, and that the folder exists",
+    PermissionError: "; check the permissions of the file and its folder",
+    IsADirectoryError: "; name a file",
+    NotADirectoryError: "; a part of the path is a file",
+}
+
+
+def check_path(path: StrPath) -> None:
+    """Refuse a path that no system call takes.
+
+    Raises:
+        FileAccessError: it holds a NUL character.
+    """
+    if "\0" in fspath(path):
+        raise FileAccessError(fspath(path).replace("\0", "\\0"), "no path holds a NUL character")
+
+
+def counted(count: int, noun: str) -> str:
+    """A number with its noun, in the plural unless it is one."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
