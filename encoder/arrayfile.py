@@ -23,7 +23,6 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from cube24.encoder.layout import check_sizes
 from cube24.errors import (
     ArgumentError,
     DtypeError,
@@ -33,6 +32,7 @@ from cube24.errors import (
     StrPath,
     check_path,
 )
+from cube24.sizes import check_sizes
 
 #: The kinds of file that arrays are read from.
 SUFFIXES = (".npy", ".npz", ".safetensors", ".bin")

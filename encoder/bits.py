@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from cube24.encoder import _core
 from cube24.errors import ArgumentError, DtypeError, ShapeError
+from cube24.sizes import ceil_div
 
 
 def pack_index(values: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
@@ -29,7 +30,7 @@ def pack_index(values: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     array = _uint8(values, "values")
     leading, count = array.shape[:-1], array.shape[-1]
     rows = array.reshape(prod(leading), count)
-    packed = np.empty((len(rows), -(-count // 4)), np.uint8)
+    packed = np.empty((len(rows), ceil_div(count, 4)), np.uint8)
     for number, row in enumerate(rows):
         position = _core.pack_index(row, packed[number])
         if position is not None:
@@ -52,8 +53,10 @@ def unpack_index(packed: npt.NDArray[np.uint8], count: int | None = None) -> npt
     array = _uint8(packed, "packed")
     bytes_ = array.shape[-1]
     count = 4 * bytes_ if count is None else count
-    if -(-count // 4) != bytes_ or count < 0:
-        raise ShapeError(f"count {count} needs {-(-count // 4)} bytes a row; packed has {bytes_}")
+    if ceil_div(count, 4) != bytes_ or count < 0:
+        raise ShapeError(
+            f"count {count} needs {ceil_div(count, 4)} bytes a row; packed has {bytes_}"
+        )
     values = np.empty((*array.shape[:-1], 4 * bytes_), np.uint8)
     _core.unpack_index(array, values)
     return np.ascontiguousarray(values[..., :count])

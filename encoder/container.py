@@ -33,10 +33,11 @@ from cube24.encoder.arrayfile import (
     read_exactly,
 )
 from cube24.encoder.hexfile import check_words, read_hex, write_hex
-from cube24.encoder.layout import Geometry, ceil_div
+from cube24.encoder.layout import Geometry
 from cube24.encoder.output import whole_file, whole_folder
 from cube24.encoder.weight import SparseWeight
 from cube24.errors import ArgumentError, Cube24Error, FileFormatError, StrPath
+from cube24.sizes import ceil_div
 
 #: ``npy``, ``hex`` and ``bin``: a folder; ``npz``: one file.
 Format = Literal["npy", "hex", "bin", "npz"]

@@ -15,6 +15,7 @@ import numpy as np
 
 from cube24.encoder.arrayfile import explained, opened
 from cube24.errors import ArgumentError, FileFormatError, StrPath
+from cube24.sizes import ceil_div
 
 _CHUNK = 1 << 20
 _WORD = re.compile(rb"[^\s]+")
@@ -87,7 +88,7 @@ def read_hex(path: StrPath, size: int, *, word_bytes: int = 1, order: str = "lit
         ArgumentError: no such word size or order.
     """
     check_words(word_bytes, order)
-    expected = -(-size // word_bytes)
+    expected = ceil_div(size, word_bytes)
     data = bytearray()
     with opened(path) as file, explained(path):
         for offset, token in _tokens(path, file):

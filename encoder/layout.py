@@ -11,6 +11,7 @@ from typing import Literal, get_args
 
 from cube24.encoder import _core
 from cube24.errors import ArgumentError, ShapeError
+from cube24.sizes import ceil_div, check_sizes
 
 #: ``matrix``: (..., N, K). ``conv``: (Cout, Cin, Kh, Kw), stored as (Cout, C1*Kh*Kw*32).
 Kind = Literal["matrix", "conv"]
@@ -23,30 +24,6 @@ N0 = 16  # rows of (N, K) in one fractal
 DENSE_K0 = 32  # dense bytes of one fractal row
 INDEX_K0 = 8  # index bytes of one fractal row
 ZN_K = 2 * DENSE_K0  # sparse elements of one fractal row
-
-
-#: Most dimensions of a shape: NumPy 1 holds arrays of 32, and fractals have two more than rows.
-MAX_DIMENSIONS = 30
-
-
-def check_sizes(shape: tuple[int, ...]) -> None:
-    """Refuse a shape that no array can have.
-
-    Raises:
-        ShapeError: a negative size, too many dimensions, or more elements than memory has bytes.
-    """
-    if any(size < 0 for size in shape):
-        raise ShapeError(f"shape {shape}: a size is negative")
-    if len(shape) > MAX_DIMENSIONS:
-        raise ShapeError(f"shape {shape}: more than {MAX_DIMENSIONS} dimensions")
-    # Sizes of zero are passed over, as NumPy does: what is beside them must fit all the same.
-    if prod(max(size, 1) for size in shape) >= 1 << 62:
-        raise ShapeError(f"shape {shape}: no memory holds so many elements")
-
-
-def ceil_div(a: int, b: int) -> int:
-    """a / b, rounded up."""
-    return -(-a // b)
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from cube24.encoder.layout import ceil_div
 from cube24.simulator import isa
 from cube24.simulator.cost import Costs
 from cube24.simulator.tiler import Plan
 from cube24.simulator.timing import Compiler, Op, ScheduleError, Timing, schedule_segments
 from cube24.simulator.writer import Piece, Writer, block_sizes, deal
+from cube24.sizes import ceil_div
 
 #: More instructions than this are scheduled, but not listed.
 PROGRAM_LIMIT = 500_000

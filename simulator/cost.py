@@ -11,9 +11,9 @@ from fractions import Fraction
 from math import ceil
 from typing import Any, NamedTuple
 
-from cube24.encoder.layout import ceil_div
 from cube24.simulator import isa
 from cube24.simulator.config import UnitConfig
+from cube24.sizes import ceil_div
 
 FRACTAL = 512  # bytes of a fractal of operands, whatever their type
 C0_BYTES = 32  # bytes of one of its 16 rows

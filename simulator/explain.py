@@ -14,6 +14,7 @@ from typing import Any
 from cube24.simulator.chip import time_plan
 from cube24.simulator.config import UnitConfig
 from cube24.simulator.tiler import Plan
+from cube24.sizes import round_up
 
 _FREE = 2.0**40  # a rate that takes no time
 
@@ -103,7 +104,7 @@ def _macs_of_cube(plan: Plan) -> int:
 
     def padded(size: int, piece: int, unit: int) -> int:
         whole, rest = divmod(size, piece)
-        return whole * piece + -(-rest // unit) * unit
+        return whole * piece + round_up(rest, unit)
 
     m = problem.batch * padded(problem.m, tile.m, 16)
     n, k = padded(problem.n, tile.n, 16), 0

@@ -26,7 +26,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cube24.encoder.layout import ceil_div
 from cube24.simulator import isa
 from cube24.simulator.config import UnitConfig
 from cube24.simulator.machine import (
@@ -37,6 +36,7 @@ from cube24.simulator.machine import (
     CapacityError,
     RangeError,
 )
+from cube24.sizes import ceil_div
 
 UNIT_BLOCK = 512  # bytes of L0C that one unit flag guards [ADK]
 

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from cube24.errors import ArgumentError, Cube24Error, ShapeError
 from cube24.simulator import _cube, isa, requant
 from cube24.simulator.config import UnitConfig
+from cube24.sizes import ceil_div, round_up
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -199,7 +200,7 @@ class Machine:
         self._demand({"rows": i.rows, "bytes": i.bytes, "src_stride": i.src_stride}, 0, 1 << 40)
         if i.dst_rows < i.rows:
             raise self._fail(RangeError, f"dst_rows {i.dst_rows} is less than rows {i.rows}")
-        blocks = -(-i.bytes // 32)
+        blocks = ceil_div(i.bytes, 32)
         source = self._strided("GM", i.src, i.rows, i.bytes, i.src_stride)
         target = self._piece("L1", i.dst, blocks * i.dst_rows * 32)
         if not source.size:
@@ -238,7 +239,7 @@ class Machine:
                 RangeError, f"this image gives {rows} rows and {columns} columns, no more"
             )
         self._piece("L1", i.src, i.c1 * i.h * i.w * 32)
-        self._piece("L0A", i.dst, -(-i.m // 16) * 16 * i.k)
+        self._piece("L0A", i.dst, round_up(i.m, 16) * i.k)
         if i.m and i.k:
             _cube.load3d(i, self.memories["L1"], self.memories["L0A"])
 
@@ -271,7 +272,7 @@ class Machine:
             raise self._fail(UnsupportedError, f"{i.dtype} has a time and no values")
         if 0 in (i.m, i.n, i.k):
             return False
-        m1, n1, k1 = -(-i.m // 16), -(-i.n // 16), -(-i.k // k0)
+        m1, n1, k1 = ceil_div(i.m, 16), ceil_div(i.n, 16), ceil_div(i.k, k0)
         self._piece("L0A", i.a, m1 * k1 * (k0 // 32) * FRACTAL)
         self._piece("L0B", i.b, n1 * k1 * FRACTAL)
         self._piece("L0C", i.c, m1 * n1 * C_FRACTAL)
@@ -310,7 +311,7 @@ class Machine:
             return
         column, group = found
         step, inside = divmod(group, 16)
-        fractal = step * -(-i.n // 16) + column // 16
+        fractal = step * ceil_div(i.n, 16) + column // 16
         bits = 4 * (inside % 2)
         raise self._fail(
             IllegalIndexError,
@@ -343,7 +344,7 @@ class Machine:
 
     def _results(self, i: isa.Fixpipe) -> npt.NDArray[np.int32]:
         """The m x n results in L0C as rows."""
-        m1, n1 = -(-i.m // 16), -(-i.n // 16)
+        m1, n1 = ceil_div(i.m, 16), ceil_div(i.n, 16)
         piece = self._piece("L0C", i.src, m1 * n1 * C_FRACTAL)
         blocks = piece.view(np.int32).reshape(n1, m1 * 16, 16)
         return blocks.transpose(1, 0, 2).reshape(m1 * 16, n1 * 16)[: i.m, : i.n]
@@ -386,7 +387,7 @@ class Machine:
                 RangeError, f"stride {i.stride} of nz is the rows of a fractal column: a multiple "
                 f"of 16, at least m"
             )  # fmt: skip
-        blocks = -(-i.n // n0)
+        blocks = ceil_div(i.n, n0)
         target = self._piece(i.to, i.dst, blocks * i.stride * n0 * result.dtype.itemsize)
         padded = np.zeros((i.stride, blocks * n0), result.dtype)
         padded[: i.m, : i.n] = result

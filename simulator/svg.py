@@ -8,6 +8,7 @@ from math import log10
 
 from cube24.simulator import isa
 from cube24.simulator.timing import PipeAccount, Row
+from cube24.sizes import round_up
 
 WIDTH = 960
 _LEFT, _RIGHT = 56, 12
@@ -47,7 +48,7 @@ def _ticks(first: int, last: int, y: float, scale: float) -> list[str]:
     step = 10 ** int(log10(max(span / 8, 1)))
     step *= next(factor for factor in (1, 2, 5, 10) if span / (step * factor) <= 9)
     parts = []
-    for cycle in range(-(-first // step) * step, last + 1, step):
+    for cycle in range(round_up(first, step), last + 1, step):
         x = _LEFT + (cycle - first) * scale
         parts.append(f'<line class="grid" x1="{x:.1f}" y1="0" x2="{x:.1f}" y2="{y:.0f}"/>')
         parts.append(_text(x, y + 14, f"{cycle:,}", "middle"))

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from cube24.encoder.layout import C0, ceil_div
+from cube24.encoder.layout import C0
 from cube24.errors import Cube24Error
 from cube24.simulator.config import UnitConfig
 from cube24.simulator.isa import RESULT_BYTES, Buffer
 from cube24.simulator.machine import FRACTAL, LIMIT_MNK, LIMIT_REPEAT
+from cube24.sizes import ceil_div, round_down, round_up
 
 
 class TilingError(Cube24Error, ValueError):
@@ -161,16 +162,6 @@ def _widest(problem: Problem, config: UnitConfig, m: int, n: int) -> Tile:
 def _clip(wanted: int, size: int, limit: int) -> int:
     """A multiple of 16, at least 16, at most wanted, limit and the size rounded up."""
     return max(16, round_down(min(wanted, round_up(size, 16), limit), 16))
-
-
-def round_up(value: int, unit: int) -> int:
-    """The least multiple of unit that is not below value."""
-    return ceil_div(value, unit) * unit
-
-
-def round_down(value: int, unit: int) -> int:
-    """The largest multiple of unit that is not above value."""
-    return value // unit * unit
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cube24.encoder.layout import ceil_div
 from cube24.errors import Cube24Error
 from cube24.simulator import isa
 from cube24.simulator.config import UnitConfig
 from cube24.simulator.cost import NOTHING, Cost, Costs
 from cube24.simulator.machine import FLAG_IDS
+from cube24.sizes import ceil_div
 
 #: The pipe of the scalar unit in an account.
 SCALAR = "S"

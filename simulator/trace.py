@@ -27,7 +27,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from cube24.encoder.layout import ceil_div
 from cube24.encoder.output import whole_file
 from cube24.errors import ArgumentError, StrPath, counted
 from cube24.simulator import isa
@@ -44,6 +43,7 @@ from cube24.simulator.timing import (
     Timing,
     schedule,
 )
+from cube24.sizes import ceil_div
 
 #: The columns of a CSV trace: the core, then those of timing.Row, then the instruction as text.
 COLUMNS = (

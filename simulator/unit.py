@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from cube24.encoder import SparseWeight, decode
 from cube24.encoder.codec import int8_array
-from cube24.encoder.layout import C0, ceil_div
+from cube24.encoder.layout import C0
 from cube24.errors import ArgumentError, Cube24Error, DtypeError, ShapeError, StrPath
 from cube24.simulator import chip, dense, isa, machine, requant, timing
 from cube24.simulator.config import UnitConfig, config_of
@@ -19,6 +19,7 @@ from cube24.simulator.requant import Requant
 from cube24.simulator.run import PEAK, Run
 from cube24.simulator.tiler import Image, Problem, Tile
 from cube24.simulator.writer import plan_for
+from cube24.sizes import ceil_div
 
 #: An array, or its shape where only time is asked for.
 Operand = npt.NDArray[np.int8] | tuple[int, ...]

@@ -11,11 +11,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from cube24.encoder.layout import C0, ceil_div
+from cube24.encoder.layout import C0
 from cube24.simulator import isa
 from cube24.simulator.config import UnitConfig
 from cube24.simulator.machine import FRACTAL
-from cube24.simulator.tiler import Plan, Problem, Tile, choose_tile, round_up
+from cube24.simulator.tiler import Plan, Problem, Tile, choose_tile
+from cube24.sizes import ceil_div, round_up
 
 
 class Piece(NamedTuple):

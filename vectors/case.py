@@ -17,11 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from cube24.encoder import SparseWeight, encode, encode_conv
-from cube24.encoder.layout import C0, ceil_div
+from cube24.encoder.layout import C0
 from cube24.errors import ArgumentError, Cube24Error, FileAccessError
 from cube24.simulator import Requant, Unit, UnitConfig
 from cube24.simulator.config import config_of
 from cube24.simulator.run import Run
+from cube24.sizes import ceil_div
 from cube24.vectors import change, coverage, fill
 from cube24.vectors.files import READABLE, SUFFIXES, Style, read, render
 from cube24.vectors.rng import case_seed, stream_seed

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cube24.encoder.layout import C0, GROUP, ZN_K, ceil_div
+from cube24.encoder.layout import C0, GROUP, ZN_K
 from cube24.simulator import UnitConfig
 from cube24.simulator.requant import Requant
+from cube24.sizes import ceil_div
 from cube24.vectors.case import Array, requant_of
 from cube24.vectors.hypotheses import (
     Device,

@@ -21,8 +21,8 @@ import numpy.typing as npt
 from cube24.encoder.arrayfile import explained, npy_array, opened
 from cube24.encoder.container import npy_header
 from cube24.encoder.hexfile import check_words, read_hex, write_hex
-from cube24.encoder.layout import ceil_div
 from cube24.errors import ArgumentError, FileFormatError
+from cube24.sizes import ceil_div
 
 #: The formats, with the suffix of each.
 SUFFIXES: Mapping[str, str] = {

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cube24.encoder.layout import GROUP, ceil_div
+from cube24.encoder.layout import GROUP
 from cube24.errors import ArgumentError
+from cube24.sizes import ceil_div
 from cube24.vectors.rng import SplitMix64
 
 #: The 11 masks of a legal group: bit i stands for element i. In the order of a drawn number.

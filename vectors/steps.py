@@ -23,11 +23,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from cube24.encoder.layout import N0, ZN_K, ceil_div
+from cube24.encoder.layout import N0, ZN_K
 from cube24.errors import ArgumentError
 from cube24.simulator import isa, machine
 from cube24.simulator.writer import Piece as TilePiece
 from cube24.simulator.writer import deal
+from cube24.sizes import ceil_div
 from cube24.vectors.case import Array, Case, Piece
 
 FOLDER = "steps"
