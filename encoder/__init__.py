@@ -6,13 +6,20 @@ for files that need not fit in memory. The format is docs/format.md.
 """
 
 from cube24.encoder._core import paths, use_path
-from cube24.encoder.arrayfile import ArrayFile, open_array
 from cube24.encoder.bits import pack_index, unpack_index
-from cube24.encoder.codec import decode, decode_conv, encode, encode_conv
-from cube24.encoder.container import Style
+from cube24.encoder.codec import decode, decode_conv, encode, encode_conv, int8_array
+from cube24.encoder.container import Style, open_payload, open_stored, style_for
+from cube24.encoder.layout import C0, DENSE_K0, GROUP, INDEX_K0, N0, ZN_K, Geometry, Kind, Layout
 from cube24.encoder.refusals import Offender, RefusedError, RefusedGroup, ViolationError
 from cube24.encoder.report import PruneCost, Pruned, Report, RowSummary, check, prune
-from cube24.encoder.stream import check_file, decode_file, encode_file, prune_file
+from cube24.encoder.stream import (
+    Progress,
+    check_file,
+    decode_arrays,
+    decode_file,
+    encode_file,
+    prune_file,
+)
 from cube24.encoder.weight import Changes, SparseWeight
 from cube24.errors import (
     ArgumentError,
@@ -23,8 +30,15 @@ from cube24.errors import (
     OutBufferError,
     ShapeError,
 )
+from cube24.files import ArrayFile, open_array
 
 __all__ = [
+    "C0",
+    "DENSE_K0",
+    "GROUP",
+    "INDEX_K0",
+    "N0",
+    "ZN_K",
     "ArgumentError",
     "ArrayFile",
     "Changes",
@@ -32,8 +46,12 @@ __all__ = [
     "DtypeError",
     "FileAccessError",
     "FileFormatError",
+    "Geometry",
+    "Kind",
+    "Layout",
     "Offender",
     "OutBufferError",
+    "Progress",
     "PruneCost",
     "Pruned",
     "RefusedError",
@@ -47,16 +65,21 @@ __all__ = [
     "check",
     "check_file",
     "decode",
+    "decode_arrays",
     "decode_conv",
     "decode_file",
     "encode",
     "encode_conv",
     "encode_file",
+    "int8_array",
     "open_array",
+    "open_payload",
+    "open_stored",
     "pack_index",
     "paths",
     "prune",
     "prune_file",
+    "style_for",
     "unpack_index",
     "use_path",
 ]

@@ -8,9 +8,9 @@ clock, host, user or path.
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
+import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,21 +22,23 @@ from typing import Any, BinaryIO, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from cube24.encoder.arrayfile import (
+from cube24.encoder.layout import Geometry
+from cube24.errors import ArgumentError, Cube24Error, FileFormatError, StrPath
+from cube24.files import (
     ArrayFile,
-    explained,
+    check_words,
     npy_array,
+    npy_header,
     open_array,
-    opened,
     opened_member,
     opened_zip,
+    read_bytes,
     read_exactly,
+    read_hex,
+    whole_file,
+    whole_folder,
+    write_hex,
 )
-from cube24.encoder.hexfile import check_words, read_hex, write_hex
-from cube24.encoder.layout import Geometry
-from cube24.encoder.output import whole_file, whole_folder
-from cube24.encoder.weight import SparseWeight
-from cube24.errors import ArgumentError, Cube24Error, FileFormatError, StrPath
 from cube24.sizes import ceil_div
 
 #: ``npy``, ``hex`` and ``bin``: a folder; ``npz``: one file.
@@ -86,37 +88,6 @@ def style_for(path: StrPath, format: Format | None, **words: Any) -> Style:
     return Style(format or ("npz" if is_npz else "npy"), **words)
 
 
-def save(
-    sparse: SparseWeight,
-    path: StrPath,
-    *,
-    format: Format | None = None,
-    word_bytes: int = 1,
-    order: str = "little",
-    header: bool = True,
-    overwrite: bool = False,
-) -> None:
-    """Write a weight whole or not at all.
-
-    Args:
-        sparse: the weight; what it was changed by encoding is not kept.
-        path: a name ending in .npz for one file, any other for a folder.
-        format: of a folder: ``npy`` (default), ``hex`` ($readmemh) or ``bin`` (raw bytes).
-        word_bytes: bytes a word of a hex file; a last word that is not full is filled with zeros.
-        order: ``little`` or ``big``: where the first byte of a word stands in a hex file.
-        header: whether hex files start with ``//`` lines.
-        overwrite: replace a file, or a folder that holds a sparse.json.
-
-    Raises:
-        FileAccessError: it is there already, or the system refuses.
-        ArgumentError: no such format, word size or byte order.
-    """
-    style = style_for(path, format, word_bytes=word_bytes, order=order, header=header)
-    with payload_writer(path, sparse.geometry, style, overwrite=overwrite) as payloads:
-        for role, array in (("dense", sparse.dense), ("index", sparse.index)):
-            payloads[role].write(0, array)
-
-
 @dataclass(frozen=True)
 class Payload:
     """The bytes of one array in an open file, from byte ``start`` on."""
@@ -154,7 +125,7 @@ def payload_writer(
     for and the manifest is written.
 
     Raises:
-        FileAccessError: as for :func:`save`.
+        FileAccessError: it is there already, or the system refuses.
     """
     if style.format == "npz":
         with whole_file(path, overwrite=overwrite) as target, _scratch(Path(path).parent) as raw:
@@ -182,8 +153,6 @@ def payload_writer(
 @contextmanager
 def _scratch(folder: Path) -> Iterator[dict[str, Payload]]:
     """Two nameless files, on the file system of the result, for what is rewritten at the end."""
-    import tempfile  # only here: it is slow to import
-
     with tempfile.TemporaryFile(dir=folder) as dense, tempfile.TemporaryFile(dir=folder) as index:
         yield {"dense": Payload(dense), "index": Payload(index)}
 
@@ -205,16 +174,6 @@ def _final(folder: Path, geometry: Geometry, style: Style) -> Iterator[dict[str,
 
 def _shape(geometry: Geometry, role: str) -> tuple[int, ...]:
     return geometry.dense_shape if role == "dense" else geometry.index_shape
-
-
-def npy_header(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:
-    """The header of a .npy file of a C-order array."""
-    header = io.BytesIO()
-    descr = np.lib.format.dtype_to_descr(dtype)
-    np.lib.format.write_array_header_1_0(
-        header, {"descr": descr, "fortran_order": False, "shape": shape}
-    )
-    return header.getvalue()
 
 
 def _write_hex(
@@ -282,27 +241,6 @@ def _member(name: str) -> zipfile.ZipInfo:
 # --- reading --------------------------------------------------------------------------------------
 
 
-def load(path: StrPath) -> SparseWeight:
-    """Read a weight that ``save`` or ``cube24 encode`` wrote, in any of its formats.
-
-    Sizes, types and checksums must agree with sparse.json. Whether the bytes stand for a weight is
-    told by decode.
-
-    Raises:
-        FileFormatError: a member is missing, malformed, truncated, over-long or has another
-            checksum.
-        FileAccessError: the system refuses.
-    """
-    with open_stored(path) as (geometry, arrays):
-        return SparseWeight(
-            arrays["dense"].read_all(),
-            arrays["index"].read_all(),
-            geometry.shape,
-            geometry.layout,
-            geometry.kind,
-        )
-
-
 @contextmanager
 def open_stored(path: StrPath) -> Iterator[tuple[Geometry, dict[str, ArrayFile]]]:
     """Open a stored weight; its arrays are checked against sparse.json, checksums included.
@@ -310,7 +248,9 @@ def open_stored(path: StrPath) -> Iterator[tuple[Geometry, dict[str, ArrayFile]]
     Gives the geometry and {"dense": ..., "index": ...}.
 
     Raises:
-        FileFormatError, FileAccessError: as for :func:`load`.
+        FileFormatError: a member is missing, malformed, truncated, over-long or has another
+            checksum.
+        FileAccessError: the system refuses.
     """
     if Path(path).is_dir():
         with _open_folder(Path(path)) as stored:
@@ -339,8 +279,7 @@ def open_stored(path: StrPath) -> Iterator[tuple[Geometry, dict[str, ArrayFile]]
 @contextmanager
 def _open_folder(folder: Path) -> Iterator[tuple[Geometry, dict[str, ArrayFile]]]:
     path = folder / MANIFEST
-    with opened(path) as file, explained(path):
-        manifest = _parse(path, file.read(_MANIFEST_LIMIT))
+    manifest = _parse(path, read_bytes(path, _MANIFEST_LIMIT))
     dense, index = manifest.files["dense"], manifest.files["index"]
     with _open_member(folder, dense, "dense") as one, _open_member(folder, index, "index") as two:
         yield manifest.geometry, {"dense": one, "index": two}

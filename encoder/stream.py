@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cube24.encoder.arrayfile import ArrayFile
 from cube24.encoder.codec import (
     LISTED,
     as_matrix,
@@ -27,7 +26,7 @@ from cube24.encoder.codec import (
     encode_conv,
     int8_dtype,
 )
-from cube24.encoder.container import Payload, Style, npy_header, open_stored, payload_writer
+from cube24.encoder.container import Payload, Style, open_stored, payload_writer
 from cube24.encoder.layout import (
     DENSE_K0,
     GROUP,
@@ -38,11 +37,11 @@ from cube24.encoder.layout import (
     Kind,
     Layout,
 )
-from cube24.encoder.output import whole_file
 from cube24.encoder.refusals import RefusedError, RefusedGroup, ViolationError
 from cube24.encoder.report import Inspection, PruneCost, Report, prune
 from cube24.encoder.weight import Changes, SparseWeight
 from cube24.errors import ArgumentError, StrPath
+from cube24.files import ArrayFile, npy_header, whole_file
 
 #: Called with the number of weights done since the last call.
 Progress = Callable[[int], None]

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from operator import index as index_of
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from cube24.encoder import _core
+from cube24.encoder.container import Format, open_stored, payload_writer, style_for
 from cube24.encoder.layout import DENSE_K0, INDEX_K0, Geometry, Kind, Layout
-from cube24.errors import DtypeError, ShapeError
-
-if TYPE_CHECKING:
-    from cube24.encoder.container import Format
-    from cube24.errors import StrPath
+from cube24.errors import DtypeError, ShapeError, StrPath
 
 
 @dataclass(frozen=True)
@@ -121,20 +118,46 @@ class SparseWeight:
         header: bool = True,
         overwrite: bool = False,
     ) -> None:
-        """Write the weight: see :func:`cube24.encoder.container.save`."""
-        from cube24.encoder.container import save  # container builds on this module
+        """Write the weight whole or not at all; what it was changed by encoding is not kept.
 
-        save(
-            self, path, format=format, word_bytes=word_bytes, order=order, header=header,
-            overwrite=overwrite,
-        )  # fmt: skip
+        Args:
+            path: a name ending in .npz for one file, any other for a folder.
+            format: of a folder: ``npy`` (default), ``hex`` ($readmemh) or ``bin`` (raw bytes).
+            word_bytes: bytes a word of a hex file; a last word that is not full is filled with
+                zeros.
+            order: ``little`` or ``big``: where the first byte of a word stands in a hex file.
+            header: whether hex files start with ``//`` lines.
+            overwrite: replace a file, or a folder that holds a sparse.json.
+
+        Raises:
+            FileAccessError: it is there already, or the system refuses.
+            ArgumentError: no such format, word size or byte order.
+        """
+        style = style_for(path, format, word_bytes=word_bytes, order=order, header=header)
+        with payload_writer(path, self.geometry, style, overwrite=overwrite) as payloads:
+            for role, array in (("dense", self.dense), ("index", self.index)):
+                payloads[role].write(0, array)
 
     @staticmethod
     def load(path: StrPath) -> SparseWeight:
-        """Read what ``save`` wrote: see :func:`cube24.encoder.container.load`."""
-        from cube24.encoder.container import load  # container builds on this module
+        """Read a weight that ``save`` or ``cube24 encode`` wrote, in any of its formats.
 
-        return load(path)
+        Sizes, types and checksums must agree with sparse.json. Whether the bytes stand for a weight
+        is told by decode.
+
+        Raises:
+            FileFormatError: a member is missing, malformed, truncated, over-long or has another
+                checksum.
+            FileAccessError: the system refuses.
+        """
+        with open_stored(path) as (geometry, arrays):
+            return SparseWeight(
+                arrays["dense"].read_all(),
+                arrays["index"].read_all(),
+                geometry.shape,
+                geometry.layout,
+                geometry.kind,
+            )
 
 
 def to_fractals(rows: npt.NDArray[Any], geometry: Geometry, k0: int) -> npt.NDArray[Any]:

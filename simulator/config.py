@@ -15,9 +15,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from cube24.encoder.arrayfile import explained, opened
-from cube24.encoder.output import whole_file
 from cube24.errors import ArgumentError, Cube24Error, FileFormatError, StrPath
+from cube24.files import read_text, write_bytes
 
 
 class ConfigError(Cube24Error, ValueError):
@@ -226,8 +225,7 @@ class UnitConfig:
         Raises:
             FileAccessError: it is there already, or the system refuses.
         """
-        with whole_file(path, overwrite=overwrite) as file:
-            file.write(self.to_toml().encode())
+        write_bytes(path, self.to_toml().encode(), overwrite=overwrite)
 
     @classmethod
     def load(cls, path: StrPath) -> UnitConfig:
@@ -237,11 +235,10 @@ class UnitConfig:
             FileAccessError: the system refuses.
             FileFormatError: it is no configuration; the message says why.
         """
-        with opened(path) as file, explained(path):
-            data = file.read()
+        text = read_text(path)
         try:
-            return cls.from_toml(data.decode("utf-8"))
-        except (ConfigError, UnicodeDecodeError) as error:
+            return cls.from_toml(text)
+        except ConfigError as error:
             raise FileFormatError(path, str(error)) from error
 
 

@@ -18,11 +18,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cube24.encoder import Report, SparseWeight, check, encode, encode_conv
-from cube24.encoder.hexfile import write_hex
-from cube24.encoder.layout import Layout
-from cube24.encoder.output import whole_folder
+from cube24.encoder import Layout, Report, SparseWeight, check, encode, encode_conv
 from cube24.errors import StrPath
+from cube24.files import whole_folder, write_hex
 from cube24.simulator import dense, functional
 
 #: File that marks a folder written by the demo, so that it may be overwritten.

@@ -13,9 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cube24.encoder import SparseWeight, decode
-from cube24.encoder.codec import int8_array
-from cube24.encoder.layout import C0
+from cube24.encoder import C0, SparseWeight, decode, int8_array
 from cube24.errors import Cube24Error, ShapeError
 
 

@@ -12,9 +12,8 @@ from collections.abc import Iterable
 from dataclasses import MISSING, dataclass, fields
 from typing import Any, ClassVar
 
-from cube24.encoder.arrayfile import explained, opened
-from cube24.encoder.output import whole_file
 from cube24.errors import Cube24Error, FileFormatError, StrPath
+from cube24.files import read_text, write_bytes
 
 #: The pipes; each runs its instructions in order.
 PIPES = ("MTE2", "MTE1", "M", "FIX")
@@ -296,8 +295,7 @@ class Program:
         Raises:
             FileAccessError: it is there already, or the system refuses.
         """
-        with whole_file(path, overwrite=overwrite) as file:
-            file.write(str(self).encode())
+        write_bytes(path, str(self).encode(), overwrite=overwrite)
 
     @classmethod
     def parse(cls, text: str) -> Program:
@@ -329,11 +327,10 @@ class Program:
             FileAccessError: the system refuses.
             FileFormatError: it is no program; with the line.
         """
-        with opened(path) as file, explained(path):
-            data = file.read()
+        text = read_text(path)
         try:
-            return cls.parse(data.decode("utf-8"))
-        except (ProgramError, UnicodeDecodeError) as error:
+            return cls.parse(text)
+        except ProgramError as error:
             raise FileFormatError(path, str(error)) from error
 
 

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from cube24.encoder.output import whole_file
 from cube24.errors import StrPath
+from cube24.files import write_bytes
 from cube24.simulator import isa, svg
 from cube24.simulator.plots import figure, save
 from cube24.simulator.run import PEAK, Run
@@ -101,9 +101,7 @@ def write_html(run: Run, path: StrPath, *, overwrite: bool = False) -> None:
     Raises:
         FileAccessError: it is there already, or the system refuses.
     """
-    text = html(run)
-    with whole_file(path, overwrite=overwrite) as file:
-        file.write(text.encode())
+    write_bytes(path, html(run).encode(), overwrite=overwrite)
 
 
 def write_roofline_png(run: Run, path: StrPath, *, overwrite: bool = False) -> None:

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
-from cube24.encoder.output import whole_file
 from cube24.errors import ArgumentError, Cube24Error, StrPath
+from cube24.files import write_bytes
 from cube24.simulator.config import ConfigError, UnitConfig, config_of
 from cube24.simulator.plots import figure, save
 from cube24.simulator.tiler import Tile
@@ -175,5 +175,4 @@ def write_csv(rows: Sequence[Mapping[str, Any]], path: StrPath, *, overwrite: bo
     Raises:
         FileAccessError: it is there already, or the system refuses.
     """
-    with whole_file(path, overwrite=overwrite) as file:
-        file.write(to_csv(rows).encode())
+    write_bytes(path, to_csv(rows).encode(), overwrite=overwrite)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from cube24.encoder.layout import C0
+from cube24.encoder import C0
 from cube24.errors import Cube24Error
 from cube24.simulator.config import UnitConfig
 from cube24.simulator.isa import RESULT_BYTES, Buffer

@@ -27,8 +27,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from cube24.encoder.output import whole_file
 from cube24.errors import ArgumentError, StrPath, counted
+from cube24.extras import need
+from cube24.files import whole_file
 from cube24.simulator import isa
 from cube24.simulator.chip import core_program, costs_of
 from cube24.simulator.config import UnitConfig
@@ -128,17 +129,14 @@ def write_vcd(run: Run | Scheduled, path: StrPath, *, overwrite: bool = False) -
     the set_flag until the wait_flag ends. Only flags that the program sets are there.
 
     Raises:
-        ArgumentError: pyvcd is missing.
+        MissingExtraError: pyvcd is not there.
         FileAccessError: the file is there already, or the system refuses.
         ScheduleError: the run has more than chip.PROGRAM_LIMIT instructions.
     """
-    try:
-        from vcd import VCDWriter
-    except ImportError:
-        raise ArgumentError("writing VCD needs the extra: pip install 'cube24[trace]'") from None
+    vcd = need("vcd", "trace", "writing VCD")
     with _text_file(path, overwrite) as file:
         cores = list(_cores(run))
-        writer = VCDWriter(
+        writer = vcd.VCDWriter(
             file, timescale="1 ns", date="", version="cube24", comment=_comment(run, cores)
         )
         changes = []

@@ -9,10 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cube24.encoder import SparseWeight, decode
-from cube24.encoder.codec import int8_array
-from cube24.encoder.layout import C0
-from cube24.errors import ArgumentError, Cube24Error, DtypeError, ShapeError, StrPath
+from cube24.encoder import C0, SparseWeight, decode, int8_array
+from cube24.errors import ArgumentError, CheckFailedError, DtypeError, ShapeError, StrPath
 from cube24.simulator import chip, dense, isa, machine, requant, timing
 from cube24.simulator.config import UnitConfig, config_of
 from cube24.simulator.requant import Requant
@@ -26,7 +24,7 @@ Operand = npt.NDArray[np.int8] | tuple[int, ...]
 Weight = SparseWeight | Operand
 
 
-class MismatchError(Cube24Error, AssertionError):
+class MismatchError(CheckFailedError):
     """The unit and the dense computation disagree: a defect of cube24, or bytes that were changed.
 
     Attributes: differing, total (numbers of outputs), coordinates (of the first that differs).

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from cube24.encoder.layout import C0
+from cube24.encoder import C0
 from cube24.simulator import isa
 from cube24.simulator.config import UnitConfig
 from cube24.simulator.machine import FRACTAL

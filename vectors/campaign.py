@@ -16,14 +16,22 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from cube24 import __version__
-from cube24.errors import ArgumentError, Cube24Error, FileAccessError, FileFormatError, StrPath
+from cube24.errors import (
+    ArgumentError,
+    CheckFailedError,
+    Cube24Error,
+    FileAccessError,
+    FileFormatError,
+    StrPath,
+)
+from cube24.extras import need
 from cube24.simulator import MismatchError
 from cube24.vectors import suites
 from cube24.vectors.case import Item, build
 from cube24.vectors.files import Style
 from cube24.vectors.manifest import check_files, files_of, load
 from cube24.vectors.rng import case_seed
+from cube24.version import __version__
 
 #: What was done is told to this: 1 for each case that was written, 0 for one that was kept.
 Progress = Callable[[int], object]
@@ -286,18 +294,14 @@ class CampaignError(Cube24Error, RuntimeError):
     """A case could not be written, by another process or by a cluster; with what it said."""
 
 
-class CampaignMismatchError(CampaignError, AssertionError):
+class CampaignMismatchError(CampaignError, CheckFailedError):
     """The unit and the dense computation disagree on a case, which is named."""
 
 
 def _on_cluster(
     folder: Path, campaign: Campaign, shard: tuple[int, int], address: str, progress: Progress
 ) -> Summary:
-    try:
-        import distributed
-    except ImportError as error:
-        raise ArgumentError("a cluster needs Dask: pip install 'cube24[cluster]'") from error
-    dask: Any = distributed  # an extra, without types
+    dask = need("distributed", "cluster", "a cluster")
     try:
         return _with_client(dask, folder, campaign, shard, address, progress)
     except Cube24Error:

@@ -16,8 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cube24.encoder import SparseWeight, encode, encode_conv
-from cube24.encoder.layout import C0
+from cube24.encoder import C0, SparseWeight, encode, encode_conv
 from cube24.errors import ArgumentError, Cube24Error, FileAccessError
 from cube24.simulator import Requant, Unit, UnitConfig
 from cube24.simulator.config import config_of

@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from cube24.encoder.arrayfile import explained, opened
 from cube24.errors import ArgumentError, DtypeError, FileFormatError, ShapeError, StrPath, counted
+from cube24.files import read_bytes
 from cube24.vectors.case import Array
 from cube24.vectors.explain_group import Explanation, explain
 from cube24.vectors.files import READABLE, SUFFIXES, digest, read
@@ -325,8 +325,7 @@ def _array(stored: Stored, role: str) -> Array:
 def _checked(stored: Stored, entry: Mapping[str, Any]) -> bytes:
     """The bytes of a file of the case, which has the checksum of the manifest."""
     path = stored.folder / entry["name"]
-    with opened(path) as file, explained(path):
-        data = file.read()
+    data = read_bytes(path)
     if digest(data) != entry["sha256"]:
         raise FileFormatError(path, f"its SHA-256 is not that of {MANIFEST}")
     return data

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from cube24.encoder.layout import C0, GROUP, N0, ZN_K
+from cube24.encoder import C0, GROUP, N0, ZN_K
 from cube24.simulator import UnitConfig, isa
 from cube24.sizes import ceil_div
 from cube24.vectors.coverage_table import (

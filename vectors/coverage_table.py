@@ -14,8 +14,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from cube24.encoder.arrayfile import explained, opened
 from cube24.errors import ArgumentError, FileFormatError, StrPath
+from cube24.files import read_text
 
 SCHEMA = "cube24-coverage-1"
 
@@ -359,9 +359,7 @@ class Table:
             FileFormatError: as for :meth:`from_json`.
             FileAccessError: the system refuses.
         """
-        with opened(path) as file, explained(path):
-            text = file.read().decode("utf-8")
-        return cls.from_json(text, path)
+        return cls.from_json(read_text(path), path)
 
 
 def _place(name: str) -> tuple[int, str]:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cube24.encoder.layout import C0, GROUP, ZN_K
+from cube24.encoder import C0, GROUP, ZN_K
 from cube24.simulator import UnitConfig
 from cube24.simulator.requant import Requant
 from cube24.sizes import ceil_div

@@ -18,10 +18,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cube24.encoder.arrayfile import explained, npy_array, opened
-from cube24.encoder.container import npy_header
-from cube24.encoder.hexfile import check_words, read_hex, write_hex
 from cube24.errors import ArgumentError, FileFormatError
+from cube24.files import check_words, npy_array, npy_header, opened, read_bytes, read_hex, write_hex
 from cube24.sizes import ceil_div
 
 #: The formats, with the suffix of each.
@@ -134,8 +132,7 @@ def read(
     if name == "hex":
         raw = read_hex(path, count * dtype.itemsize, word_bytes=style.word_bytes, order=style.order)
     else:
-        with opened(path) as file, explained(path):
-            raw = file.read(count * dtype.itemsize + 1)
+        raw = read_bytes(path, count * dtype.itemsize + 1)
         if len(raw) != count * dtype.itemsize:
             more = "at least " if len(raw) > count * dtype.itemsize else ""
             raise FileFormatError(

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cube24.encoder.layout import GROUP
+from cube24.encoder import GROUP
 from cube24.errors import ArgumentError
 from cube24.sizes import ceil_div
 from cube24.vectors.rng import SplitMix64

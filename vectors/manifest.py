@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from cube24 import __version__
-from cube24.encoder.arrayfile import explained, opened
 from cube24.errors import FileAccessError, FileFormatError, StrPath
+from cube24.files import read_bytes
 from cube24.vectors import schema
 from cube24.vectors.case import Array, Case, Piece
 from cube24.vectors.files import SUFFIXES, Style, digest, payload_of, read, render, words_of
 from cube24.vectors.rng import PRNG, shown
 from cube24.vectors.steps import steps_of
+from cube24.version import __version__
 
 MANIFEST = "manifest.json"
 CYCLES = "cycles.json"
@@ -223,8 +223,7 @@ def load(folder: StrPath) -> Stored:
     """
     folder = Path(folder)
     path = folder / MANIFEST
-    with opened(path) as file, explained(path):
-        data = file.read()
+    data = read_bytes(path)
     try:
         manifest = json.loads(data.decode("utf-8"))
     except (ValueError, RecursionError) as error:
@@ -249,9 +248,7 @@ def check_files(stored: Stored) -> None:
     """
     for entry in stored.manifest["files"]:
         path = stored.folder / entry["name"]
-        with opened(path) as file, explained(path):
-            data = file.read()
-        if digest(data) != entry["sha256"]:
+        if digest(read_bytes(path)) != entry["sha256"]:
             raise FileFormatError(path, "its SHA-256 is not that of the manifest")
     known = {MANIFEST, *(entry["name"] for entry in stored.manifest["files"])}
     there = {

@@ -19,10 +19,22 @@ from typing import Any, cast
 
 import numpy as np
 
-from cube24.encoder import RefusedError, SparseWeight, ViolationError, decode, encode, encode_conv
-from cube24.encoder.container import npy_header
-from cube24.encoder.layout import C0, DENSE_K0, GROUP, INDEX_K0, Geometry, Kind
+from cube24.encoder import (
+    C0,
+    DENSE_K0,
+    GROUP,
+    INDEX_K0,
+    Geometry,
+    Kind,
+    RefusedError,
+    SparseWeight,
+    ViolationError,
+    decode,
+    encode,
+    encode_conv,
+)
 from cube24.errors import ArgumentError, FileAccessError, FileFormatError, ShapeError, StrPath
+from cube24.files import npy_header
 from cube24.simulator import IllegalIndexError
 from cube24.vectors.case import Array, Case, Item, compute, unit_of
 from cube24.vectors.files import READABLE, Style, digest, payload_of, render

@@ -23,17 +23,16 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from cube24.encoder import PruneCost, prune
-from cube24.encoder.arrayfile import explained, opened
-from cube24.encoder.layout import N0
+from cube24.encoder import N0, PruneCost, prune
 from cube24.errors import ArgumentError, Cube24Error, FileFormatError, StrPath
+from cube24.extras import need
+from cube24.files import read_bytes
 from cube24.simulator import Unit, demo
 from cube24.vectors.case import Item
 
@@ -167,7 +166,8 @@ def from_onnx(
         unit: the preset that runs them.
 
     Raises:
-        ArgumentError: the extra ``onnx`` is missing, or size or prefix is impossible.
+        ArgumentError: size or prefix is impossible.
+        MissingExtraError: the package onnx is not there.
         FileFormatError: it is no ONNX model.
         FileAccessError: the system refuses.
     """
@@ -200,17 +200,11 @@ class _Model:
     """The graph of a model, with what is constant in it."""
 
     def __init__(self, path: StrPath) -> None:
-        try:
-            self._onnx: Any = import_module("onnx")
-        except ImportError as error:
-            raise ArgumentError(
-                "reading a model needs the package onnx: pip install 'cube24[onnx]'"
-            ) from error
-        with opened(path) as file, explained(path):
-            data = file.read()
+        self._onnx = need("onnx", "onnx", "reading a model")
+        data = read_bytes(path)
         try:
             model = self._onnx.load_model_from_string(data)
-            external = import_module("onnx.external_data_helper")
+            external = need("onnx.external_data_helper", "onnx", "reading a model")
             external.load_external_data_for_model(model, str(Path(path).resolve().parent))
             self._onnx.checker.check_model(model)
         except Exception as error:  # of protobuf, of onnx, and what either lets through

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cube24.encoder.layout import GROUP
+from cube24.encoder import GROUP
 from cube24.errors import ArgumentError, Cube24Error, StrPath
 from cube24.sizes import ceil_div
 from cube24.vectors.case import Case, Item, build

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from cube24.encoder.layout import N0, ZN_K
+from cube24.encoder import N0, ZN_K
 from cube24.errors import ArgumentError
 from cube24.simulator import isa, machine
 from cube24.simulator.writer import Piece as TilePiece

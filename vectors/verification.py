@@ -9,14 +9,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cube24 import __version__
-from cube24.errors import Cube24Error, FileAccessError, FileFormatError, StrPath
+from cube24.errors import CheckFailedError, Cube24Error, FileAccessError, FileFormatError, StrPath
 from cube24.vectors.case import Item, build
 from cube24.vectors.manifest import CYCLES, MANIFEST, Stored, check_files, files_of, load
 from cube24.vectors.rng import SplitMix64, stream_seed
+from cube24.version import __version__
 
 
-class VerifyError(Cube24Error, AssertionError):
+class VerifyError(CheckFailedError):
     """A case that is not what its manifest gives; the message names the file and the byte."""
 
 

@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 import click
 import numpy as np
 
-from cube24 import __version__, cli_time, cli_vectors, encoder, simulator
+from cube24 import cli_time, cli_vectors, encoder, simulator
 from cube24.cli_common import (
     BAD,
     FAILED,
@@ -33,13 +33,11 @@ from cube24.cli_common import (
     options,
     overwrite_option,
 )
-from cube24.encoder import ArrayFile
-from cube24.encoder.container import open_payload, open_stored, style_for
-from cube24.encoder.layout import Geometry
-from cube24.encoder.output import whole_file
-from cube24.encoder.stream import decode_arrays
+from cube24.encoder import ArrayFile, Geometry, decode_arrays, open_payload, open_stored, style_for
 from cube24.errors import ArgumentError, Cube24Error, FileFormatError, counted
+from cube24.files import whole_file
 from cube24.simulator import demo as digits
+from cube24.version import __version__
 
 
 class _Shape(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.3 only
@@ -599,11 +597,9 @@ def run(arguments: list[str] | None = None) -> int:
         error.show()
         return BAD
     except Cube24Error as error:
-        if isinstance(error, AssertionError):  # a check that failed
-            click.echo(f"differs: {error}", err=True)
-            return FAILED
-        click.echo(f"error: {error}", err=True)
-        return BAD
+        kind = "differs" if error.exit_code == FAILED else "error"
+        click.echo(f"{kind}: {error}", err=True)
+        return error.exit_code
     except MemoryError:
         click.echo("error: not enough memory for an array of this size", err=True)
         return BAD

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
-from cube24.encoder.stream import Progress
+from cube24.encoder import Progress
 
 GOOD, FAILED, BAD, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
 

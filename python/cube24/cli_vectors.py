@@ -19,8 +19,8 @@ from cube24.cli_common import (
     overwrite_option,
     rate,
 )
-from cube24.encoder.output import whole_file
 from cube24.errors import ArgumentError, Cube24Error
+from cube24.files import whole_file
 from cube24.vectors import campaign, coverage_table, network, shrink, suites, verification
 from cube24.vectors.comparison import compare
 from cube24.vectors.files import READABLE, SUFFIXES, Style

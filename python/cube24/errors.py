@@ -14,7 +14,12 @@ StrPath = str | PathLike[str]
 
 
 class Cube24Error(Exception):
-    """Root of all errors that cube24 raises on purpose."""
+    """Root of all errors that cube24 raises on purpose.
+
+    exit_code: with which the command line ends.
+    """
+
+    exit_code = 2
 
 
 class ArgumentError(Cube24Error, ValueError):
@@ -31,6 +36,19 @@ class ShapeError(Cube24Error, ValueError):
 
 class OutBufferError(Cube24Error, ValueError):
     """An ``out=`` array that cannot take the result: read-only, not contiguous, overlapping."""
+
+
+class MissingExtraError(Cube24Error, ImportError):
+    """Something that needs a package which is not there; the message names the extra."""
+
+
+class CheckFailedError(Cube24Error, AssertionError):
+    """What was to be checked is not so: a result that differs, a file that was changed.
+
+    The base of the errors that are no fault of the call; the command line ends with 1, not 2.
+    """
+
+    exit_code = 1
 
 
 class FileFormatError(Cube24Error, ValueError):

@@ -24,7 +24,7 @@ import numpy as np
 with atheris.instrument_imports(include=["cube24"]):
     from cube24 import encoder
     from cube24.encoder.container import open_payload
-    from cube24.encoder.hexfile import read_hex
+    from cube24.files import read_hex
     from cube24.simulator import ExecutionError, Program, Unit, UnitConfig
 
 FOLDER = Path(tempfile.mkdtemp(prefix="cube24-fuzz-"))

@@ -14,8 +14,8 @@ import pytest
 
 from cube24 import encoder
 from cube24.encoder import Cube24Error
+from cube24.errors import MissingExtraError
 from cube24.simulator import ScheduleError, Unit, chip, report
-from cube24.simulator.plots import MissingExtraError
 
 UNIT = Unit()
 SMALL = UNIT.matmul((64, 256), (48, 256), values=False, sparse=True)

@@ -8,8 +8,8 @@ import sys
 import pytest
 
 from cube24.encoder import ArgumentError, Cube24Error
+from cube24.errors import MissingExtraError
 from cube24.simulator import PRESETS, Tile, Unit, UnitConfig, sweep
-from cube24.simulator.plots import MissingExtraError
 
 
 def table(axes):

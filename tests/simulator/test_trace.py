@@ -25,6 +25,7 @@ import samples
 
 from cube24 import encoder
 from cube24.encoder import ArgumentError, Cube24Error, FileAccessError
+from cube24.errors import MissingExtraError
 from cube24.simulator import Program, Requant, Run, Tile, Unit, UnitConfig, chip, isa, timing, trace
 
 PIPES = ("MTE2", "MTE1", "M", "FIX")
@@ -804,7 +805,7 @@ def test_a_program_too_long_to_list_is_refused_and_leaves_nothing(kind, tmp_path
 
 def test_without_pyvcd_the_error_tells_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "vcd", None)
-    with pytest.raises(ArgumentError, match=r"pip install 'cube24\[trace\]'") as caught:
+    with pytest.raises(MissingExtraError, match=r"pip install 'cube24\[trace\]'") as caught:
         trace.write_vcd(case("sparse"), tmp_path / "a.vcd")
     assert isinstance(caught.value, Cube24Error)
     assert list(tmp_path.iterdir()) == []

@@ -24,6 +24,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from cube24.encoder import ArgumentError, FileAccessError, FileFormatError
+from cube24.errors import MissingExtraError
 from cube24.simulator import UnitConfig
 from cube24.vectors import manifest, network, shrink, suites, verification
 from cube24.vectors.case import Case, Item, build
@@ -546,7 +547,7 @@ def test_a_missing_extra_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "onnx", None)
-    with pytest.raises(ArgumentError, match=r"pip install 'cube24\[onnx\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install 'cube24\[onnx\]'"):
         from_onnx(tmp_path / "model.onnx")
 
 

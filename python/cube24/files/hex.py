@@ -13,8 +13,8 @@ from typing import IO, BinaryIO
 
 import numpy as np
 
-from cube24.encoder.arrayfile import explained, opened
 from cube24.errors import ArgumentError, FileFormatError, StrPath
+from cube24.files.plain import explained, opened
 from cube24.sizes import ceil_div
 
 _CHUNK = 1 << 20

@@ -20,6 +20,7 @@ from cube24.encoder import (
     FileFormatError,
     ShapeError,
 )
+from cube24.errors import MissingExtraError
 
 SHAPES = [(7, 33), (1, 1), (2, 3, 11), (2, 3, 4, 5), (12,), (), (0, 5), (5, 0), (2, 0, 3)]
 DTYPES = ["int8", "uint8", "<i2", ">i4", "<f4", "<f8"]
@@ -224,7 +225,7 @@ def test_malformed_safetensors_are_refused(tmp_path, case):
 def test_without_the_extra_safetensors_are_refused_with_what_to_install(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "safetensors", None)
     with (
-        pytest.raises(ArgumentError, match=r"cube24\[tensors\]"),
+        pytest.raises(MissingExtraError, match=r"cube24\[tensors\]"),
         encoder.open_array(folder / "w.safetensors", name="a"),
     ):
         pass

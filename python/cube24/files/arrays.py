@@ -8,6 +8,7 @@ error and not a signal that kills the process, and the pages read do not count a
 
 from __future__ import annotations
 
+import io
 import os
 import warnings
 import zipfile
@@ -30,8 +31,9 @@ from cube24.errors import (
     FileFormatError,
     ShapeError,
     StrPath,
-    check_path,
 )
+from cube24.extras import need
+from cube24.files.plain import explained, opened, read_exactly
 from cube24.sizes import check_sizes
 
 #: The kinds of file that arrays are read from.
@@ -78,7 +80,8 @@ def open_array(
     Raises:
         FileFormatError: the file is malformed, truncated or over-long.
         FileAccessError: the system refuses.
-        ArgumentError: unknown suffix, a name that is not there or not needed, a missing extra.
+        ArgumentError: unknown suffix, a name that is not there or not needed.
+        MissingExtraError: a .safetensors file, and no package to read it.
     """
     suffix = Path(path).suffix.lower()
     if suffix not in SUFFIXES:
@@ -122,63 +125,7 @@ def _rows_and_columns(shape: tuple[int, ...]) -> tuple[int, int]:
     return (prod(shape[:-1]), shape[-1]) if shape else (1, 1)
 
 
-# --- plain files ----------------------------------------------------------------------------------
-
-
-@contextmanager
-def explained(path: StrPath) -> Iterator[None]:
-    """Turn what the system and the archive library raise in this block into errors of ours.
-
-    For code of this package only: an error of the caller's own must stay what it is.
-
-    Raises:
-        FileAccessError: the system refuses.
-        FileFormatError: the archive is broken.
-    """
-    try:
-        yield
-    except FileAccessError:
-        raise
-    except OSError as error:
-        raise FileAccessError.from_os(path, "read", error) from error
-    except (
-        zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError,
-        UnicodeDecodeError,
-    ) as error:  # fmt: skip
-        raise FileFormatError(path, f"no readable .npz archive: {error}") from error
-
-
-@contextmanager
-def opened(path: StrPath) -> Iterator[IO[bytes]]:
-    """Open a regular file for reading.
-
-    Raises:
-        FileAccessError: the system refuses, or it is a pipe or device, which may never end.
-    """
-    check_path(path)
-    with explained(path):
-        if Path(path).exists() and not Path(path).is_file() and not Path(path).is_dir():
-            raise FileAccessError(path, "is no regular file; copy it to one")
-        file = Path(path).open("rb")  # noqa: SIM115 - closed below, where errors are the caller's
-    with file:
-        yield file
-
-
-def read_exactly(path: StrPath, file: IO[bytes], offset: int, size: int) -> bytes:
-    """Read ``size`` bytes at ``offset``.
-
-    Raises:
-        FileFormatError: the file ends before, or is a broken member of an archive.
-        FileAccessError: the system refuses.
-    """
-    with explained(path):
-        file.seek(offset)
-        data = file.read(size)
-    if len(data) != size:
-        raise FileFormatError(
-            path, f"the file is truncated: {size - len(data)} bytes short", offset + len(data)
-        )
-    return data
+# --- arrays in open files ------------------------------------------------------------------------
 
 
 def _strided(
@@ -284,6 +231,16 @@ def npy_array(path: StrPath, file: IO[bytes], size: int) -> ArrayFile:
     return _strided(path, file, start, shape, dtype, fortran)
 
 
+def npy_header(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:
+    """The header of a .npy file of a C-order array."""
+    header = io.BytesIO()
+    descr = np.lib.format.dtype_to_descr(dtype)
+    np.lib.format.write_array_header_1_0(
+        header, {"descr": descr, "fortran_order": False, "shape": shape}
+    )
+    return header.getvalue()
+
+
 # --- archives -------------------------------------------------------------------------------------
 
 
@@ -351,13 +308,7 @@ def _choose(path: StrPath, name: str | None, names: list[str]) -> str:
 
 @contextmanager
 def _open_safetensors(path: StrPath, name: str | None) -> Iterator[ArrayFile]:
-    try:
-        from safetensors import SafetensorError, safe_open
-    except ImportError:
-        raise ArgumentError(
-            f"{os.fspath(path)}: reading .safetensors needs the extra: "
-            f"pip install 'cube24[tensors]'"
-        ) from None
+    safetensors = need("safetensors", "tensors", f"{os.fspath(path)}: reading .safetensors")
     with opened(path):
         pass  # missing file and missing permission are told as for every other file
     types = {"I8": np.int8, "U8": np.uint8, "I16": np.int16, "I32": np.int32, "I64": np.int64,
@@ -368,9 +319,9 @@ def _open_safetensors(path: StrPath, name: str | None) -> Iterator[ArrayFile]:
         # Opened anew for each piece: the library maps the whole file, and pages once read count
         # as ours until the map is closed. Nothing of the caller runs inside.
         try:
-            with safe_open(os.fspath(path), framework="numpy") as file:
+            with safetensors.safe_open(os.fspath(path), framework="numpy") as file:
                 yield file
-        except (SafetensorError, UnicodeDecodeError) as error:
+        except (safetensors.SafetensorError, UnicodeDecodeError) as error:
             raise FileFormatError(path, f"no readable .safetensors file: {error}") from error
         except OSError as error:
             raise FileAccessError.from_os(path, "read", error) from error

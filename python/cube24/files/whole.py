@@ -41,6 +41,16 @@ def whole_file(path: StrPath, *, overwrite: bool = False) -> Iterator[BinaryIO]:
             temporary.unlink(missing_ok=True)
 
 
+def write_bytes(path: StrPath, data: bytes, *, overwrite: bool = False) -> None:
+    """Write a file that appears under its name at the end.
+
+    Raises:
+        FileAccessError: as for :func:`whole_file`.
+    """
+    with whole_file(path, overwrite=overwrite) as file:
+        file.write(data)
+
+
 @contextmanager
 def whole_folder(path: StrPath, *, marker: str, overwrite: bool = False) -> Iterator[Path]:
     """Make a folder that appears under its name at the end; its files are written in between.

@@ -1,0 +1,38 @@
+"""Files: arrays, hex words and plain bytes, read strictly and written whole or not at all.
+
+Nothing here knows the format of weights; it is known by all packages above.
+"""
+
+from cube24.files.arrays import (
+    SUFFIXES,
+    ArrayFile,
+    npy_array,
+    npy_header,
+    open_array,
+    opened_member,
+    opened_zip,
+)
+from cube24.files.hex import check_words, read_hex, write_hex
+from cube24.files.plain import explained, opened, read_bytes, read_exactly, read_text
+from cube24.files.whole import whole_file, whole_folder, write_bytes
+
+__all__ = [
+    "SUFFIXES",
+    "ArrayFile",
+    "check_words",
+    "explained",
+    "npy_array",
+    "npy_header",
+    "open_array",
+    "opened",
+    "opened_member",
+    "opened_zip",
+    "read_bytes",
+    "read_exactly",
+    "read_hex",
+    "read_text",
+    "whole_file",
+    "whole_folder",
+    "write_bytes",
+    "write_hex",
+]
