@@ -5,7 +5,7 @@
 for files that need not fit in memory. The format is docs/format.md.
 """
 
-from cube24.encoder._core import paths, use_path
+from cube24._core import paths, use_path
 from cube24.encoder.bits import pack_index, unpack_index
 from cube24.encoder.codec import decode, decode_conv, encode, encode_conv, int8_array
 from cube24.encoder.container import Style, open_payload, open_stored, style_for

@@ -7,7 +7,7 @@ from math import prod
 import numpy as np
 import numpy.typing as npt
 
-from cube24.encoder import _core
+from cube24 import _core
 from cube24.errors import ArgumentError, DtypeError, ShapeError
 from cube24.sizes import ceil_div
 

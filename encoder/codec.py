@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cube24.encoder import _core
+from cube24 import _core
 from cube24.encoder.layout import C0, DENSE_K0, GROUP, INDEX_K0, Geometry, Layout
 from cube24.encoder.refusals import Offender, RefusedError, RefusedGroup, ViolationError
 from cube24.encoder.weight import Changes, SparseWeight, to_fractals

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Literal, get_args
 
-from cube24.encoder import _core
+from cube24 import _core
 from cube24.errors import ArgumentError, ShapeError
 from cube24.sizes import ceil_div, check_sizes
 

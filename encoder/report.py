@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cube24.encoder import _core
+from cube24 import _core
 from cube24.encoder.codec import (
     as_matrix,
     check_limit,

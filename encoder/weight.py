@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cube24.encoder import _core
+from cube24 import _core
 from cube24.encoder.container import Format, open_stored, payload_writer, style_for
 from cube24.encoder.layout import DENSE_K0, INDEX_K0, Geometry, Kind, Layout
 from cube24.errors import DtypeError, ShapeError, StrPath

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from cube24 import _core
 from cube24.errors import ArgumentError, Cube24Error, ShapeError
-from cube24.simulator import _cube, isa, requant
+from cube24.simulator import isa, requant
 from cube24.simulator.config import UnitConfig
 from cube24.sizes import ceil_div, round_up
 
@@ -116,7 +117,13 @@ class Machine:
             "BT": config.bt_align,
             "FB": config.fb_align,
         }
-        self._flags: set[tuple[str, str, int]] = set()
+        self._set: set[tuple[str, str, int]] = set()  # the flags that are set
+        self._flags = (config.overflow == "wrap") * _core.WRAP | (
+            config.grain == "instruction"
+        ) * _core.GRAIN_INSTRUCTION
+        self._sparse_flags = (config.index3 == "nothing") * _core.INDEX3_NOTHING | (
+            config.pair20 == "table"
+        ) * _core.PAIR20_TABLE
         self._number = 0
         self._instruction: isa.Instruction = isa.Barrier("M")
         self._handlers: dict[type[isa.Instruction], Callable[[Any], None]] = {
@@ -228,7 +235,8 @@ class Machine:
         for name, (low, high) in LOAD3D_LIMITS.items():
             self._demand({name: getattr(i, name)}, low, high)
         self._demand({"c1": i.c1}, 1, self.config.l1_bytes // 32)
-        output = _cube.image_output(i)
+        image = _image(i)
+        output = _core.image_output(image)
         if output is None:
             raise self._fail(RangeError, "the kernel does not fit the image with its padding")
         rows, columns = output[0] * output[1], i.c1 * i.kernel_h * i.kernel_w * 32
@@ -238,10 +246,12 @@ class Machine:
             raise self._fail(
                 RangeError, f"this image gives {rows} rows and {columns} columns, no more"
             )
-        self._piece("L1", i.src, i.c1 * i.h * i.w * 32)
-        self._piece("L0A", i.dst, round_up(i.m, 16) * i.k)
+        x = self._piece("L1", i.src, i.c1 * i.h * i.w * 32)
+        out = self._piece("L0A", i.dst, round_up(i.m, 16) * i.k)
         if i.m and i.k:
-            _cube.load3d(i, self.memories["L1"], self.memories["L0A"])
+            _core.load3d(
+                image, x, out, m_start=i.m_start, m=i.m, k_start=i.k_start, k=i.k, pad=i.pad
+            )
 
     def _load_sparse(self, i: isa.LoadSparse) -> None:
         self._need_sparsity()
@@ -262,8 +272,8 @@ class Machine:
 
     # --- M ----------------------------------------------------------------------------------------
 
-    def _operands(self, i: isa.Mmad, k0: int) -> bool:
-        """Check the fields and operands of an Mmad; False if it does nothing."""
+    def _operands(self, i: isa.Mmad, k0: int) -> tuple[Bytes, Bytes, Bytes] | None:
+        """The operands and the result of an Mmad, checked; None if it does nothing."""
         self._demand({"m": i.m, "n": i.n, "k": i.k}, 0, LIMIT_MNK)
         self._demand_word("start", i.start, ("zero", "keep", "bias"))
         self._demand_word("unit_flag", str(i.unit_flag), ("0", "2", "3"))
@@ -271,42 +281,43 @@ class Machine:
         if i.dtype != "int8":
             raise self._fail(UnsupportedError, f"{i.dtype} has a time and no values")
         if 0 in (i.m, i.n, i.k):
-            return False
+            return None
         m1, n1, k1 = ceil_div(i.m, 16), ceil_div(i.n, 16), ceil_div(i.k, k0)
-        self._piece("L0A", i.a, m1 * k1 * (k0 // 32) * FRACTAL)
-        self._piece("L0B", i.b, n1 * k1 * FRACTAL)
-        self._piece("L0C", i.c, m1 * n1 * C_FRACTAL)
+        a = self._piece("L0A", i.a, m1 * k1 * (k0 // 32) * FRACTAL)
+        b = self._piece("L0B", i.b, n1 * k1 * FRACTAL)
+        c = self._piece("L0C", i.c, m1 * n1 * C_FRACTAL)
         if i.start == "bias":
             self._piece("BT", i.bias, 4 * i.n)
-        return True
+        return a, b, c
 
-    def _start(self, i: isa.Mmad) -> None:
+    def _start(self, i: isa.Mmad, c: Bytes) -> None:
         """Put zero or the bias where the result will stand."""
         if i.start != "keep":
-            bias = self.memories["BT"] if i.start == "bias" else None
-            _cube.start(self.memories["L0C"], i.c, i.m, i.n, bias, i.bias)
+            bias = self._piece("BT", i.bias, 4 * i.n) if i.start == "bias" else None
+            _core.mmad_start(c, i.m, i.n, bias)
 
     def _mmad(self, i: isa.Mmad) -> None:
-        if not self._operands(i, 32):
+        operands = self._operands(i, 32)
+        if operands is None:
             return
-        self._start(i)
-        of = self.memories
-        _cube.mmad(of["L0A"], i.a, of["L0B"], i.b, of["L0C"], i.c, i.m, i.n, i.k, self.config)
+        a, b, c = operands
+        self._start(i, c)
+        _core.mmad(a, b, c, i.m, i.n, i.k, self._flags)
 
     def _mmad_sparse(self, i: isa.MmadSparse) -> None:
         self._need_sparsity()
-        if not self._operands(i, 64):
+        operands = self._operands(i, 64)
+        if operands is None:
             return
+        a, b, c = operands
+        index = self.memories["INDEX"][i.b // 4 :]
         if self.config.index3 == "error":
-            self._refuse_index3(i)
-        self._start(i)
-        of = self.memories
-        _cube.mmad_sparse(
-            of["L0A"], i.a, of["L0B"], i.b, of["INDEX"], of["L0C"], i.c, i.m, i.n, i.k, self.config
-        )  # fmt: skip
+            self._refuse_index3(i, index)
+        self._start(i, c)
+        _core.mmad_sparse(a, b, index, c, i.m, i.n, i.k, self._flags | self._sparse_flags)
 
-    def _refuse_index3(self, i: isa.MmadSparse) -> None:
-        found = _cube.find_index3(self.memories["INDEX"], i.b, i.n, i.k)
+    def _refuse_index3(self, i: isa.MmadSparse, index: Bytes) -> None:
+        found = _core.find_index3(index, i.n, i.k)
         if found is None:
             return
         column, group = found
@@ -404,18 +415,22 @@ class Machine:
 
     def _set_flag(self, i: isa.SetFlag) -> None:
         flag = self._flag(i)
-        if flag in self._flags:
+        if flag in self._set:
             raise self._fail(FlagError, "this flag is set already, and nobody has waited for it")
-        self._flags.add(flag)
+        self._set.add(flag)
 
     def _wait_flag(self, i: isa.WaitFlag) -> None:
         flag = self._flag(i)
-        if flag not in self._flags:
+        if flag not in self._set:
             raise self._fail(FlagError, "nobody has set this flag: the unit would wait for ever")
-        self._flags.remove(flag)
+        self._set.remove(flag)
 
     def _barrier(self, i: isa.Barrier) -> None:
         self._demand_word("on", i.on, isa.PIPES)
+
+
+def _image(i: isa.Load3D) -> _core.Image:
+    return _core.Image(*(getattr(i, name) for name in _core.Image._fields))
 
 
 def load_buffers(
