@@ -7,19 +7,8 @@
 #include <string.h>
 
 #include "format.h"
+#include "fractal.h"
 #include "sizes.h"
-
-enum {
-    M0 = 16,           /* rows of a fractal of a and c */
-    N0 = 16,           /* columns of a fractal of b and c */
-    K0 = 32,           /* bytes of a fractal row of a and b */
-    INDEX_K0 = 8,      /* bytes of a fractal row of the index */
-    SPARSE_K = 2 * K0, /* elements of k in one sparse step */
-    STEP_GROUPS = SPARSE_K / GROUP,
-    FRACTAL = M0 * K0,
-    INDEX_FRACTAL = N0 * INDEX_K0,
-    C_FRACTAL = M0 * N0
-};
 
 /* The elements of a that one step reads, transposed: 16 rows side by side for each k. int16, so
  * that a product of two fits a multiplication that every machine has. */
@@ -160,7 +149,8 @@ static int find_index3(const uint8_t *index, size_t n, size_t k, cube24_place *p
     for (size_t s = 0; s < ceil_div(k, SPARSE_K); s++) {
         const size_t groups = least(STEP_GROUPS, ceil_div(k - s * SPARSE_K, GROUP));
         for (size_t column = 0; column < n; column++) {
-            const uint8_t *bytes = index + ((s * n1 + column / N0) * N0 + column % N0) * INDEX_K0;
+            const uint8_t *bytes =
+                index + (s * n1 + column / N0) * INDEX_FRACTAL + column % N0 * INDEX_K0;
             for (size_t g = 0; g < groups; g++) {
                 const unsigned pair = pair_of_byte(bytes[g / 2], g % 2);
                 if (pair_i0(pair) != 3 && pair_i1(pair) != 3)
@@ -288,8 +278,8 @@ int cube24_load3d(const cube24_image *image, const int8_t *x, size_t m_start, si
     const int status = cube24_image_output(image, &height, &width);
     if (status != CUBE24_OK)
         return status;
-    const size_t taps = image->kernel_h * image->kernel_w, columns = image->c1 * taps * K0;
-    if (m_start > height * width || m > height * width - m_start || k_start % K0 || k % K0 ||
+    const size_t taps = image->kernel_h * image->kernel_w, columns = image->c1 * taps * C0;
+    if (m_start > height * width || m > height * width - m_start || k_start % C0 || k % C0 ||
         k_start > columns || k > columns - k_start)
         return CUBE24_E_SIZE;
     if (m == 0 || k == 0)
@@ -297,11 +287,11 @@ int cube24_load3d(const cube24_image *image, const int8_t *x, size_t m_start, si
     if (!x || !out || pad < INT8_MIN || pad > INT8_MAX)
         return CUBE24_E_ARGUMENT;
     for (size_t i = 0; i < ceil_div(m, M0); i++) {
-        for (size_t block = k_start / K0; block < (k_start + k) / K0; block++) {
+        for (size_t block = k_start / C0; block < (k_start + k) / C0; block++) {
             const size_t c1 = block / taps, tap = block % taps;
-            for (size_t row = 0; row < M0; row++, out += K0) {
+            for (size_t row = 0; row < M0; row++, out += C0) {
                 if (i * M0 + row >= m) {
-                    memset(out, 0, K0);
+                    memset(out, 0, C0);
                     continue;
                 }
                 const size_t at = m_start + i * M0 + row;
@@ -312,13 +302,13 @@ int cube24_load3d(const cube24_image *image, const int8_t *x, size_t m_start, si
                                  tap % image->kernel_w * image->dilation_w;
                 if (y < image->pad_top || y - image->pad_top >= image->h ||
                     z < image->pad_left || z - image->pad_left >= image->w)
-                    memset(out, pad, K0);
+                    memset(out, pad, C0);
                 else
                     memcpy(out,
                            x + ((c1 * image->h + y - image->pad_top) * image->w + z -
                                 image->pad_left) *
-                                   K0,
-                           K0);
+                                   C0,
+                           C0);
             }
         }
     }

@@ -3,14 +3,10 @@
 #include <string.h>
 
 #include "cube24.h"
+#include "fractal.h"
 #include "sizes.h"
 
-enum {
-    N0 = 16, /* columns of B, that is rows of the stored (N, K) matrix, in one fractal */
-    C0 = 32  /* channels of one block of NC1HWC0 activations, int8 */
-};
-
-/* 1 if n rows of row_bytes can be cut into fractals of 16 x k0 bytes. */
+/* 1 if n rows of row_bytes can be cut into fractals of N0 x k0 bytes. */
 static int zn_fits(size_t n, size_t row_bytes, size_t k0)
 {
     size_t size = k0;
