@@ -10,6 +10,17 @@
 
 #include "cube24.h"
 
+#define COUNT(array) (sizeof(array) / sizeof *(array))
+
+/* How many blocks of b cover a. */
+static inline size_t ceil_of(size_t a, size_t b)
+{
+    size_t blocks = 0;
+    while (blocks * b < a)
+        blocks++;
+    return blocks;
+}
+
 enum { CANARY = 64, CANARY_BYTE = 0xc5 }; /* as wide as the widest vector store */
 
 /* The two values that outputs hold before a call: a byte that was not written cannot be right
