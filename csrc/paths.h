@@ -4,7 +4,7 @@
  * contiguous run of pairs (8 elements, 4 dense bytes, 1 index byte); rows, tails, policies and
  * fault reports are handled once, in codec.c, around all of them.
  *
- * To add a path: write kernels_NAME.c with `static` helpers only (it is compiled with flags that
+ * To add a path: write kernels/NAME.c with `static` helpers only (it is compiled with flags that
  * other machines cannot run), declare its struct here, add it to the table of paths.c and to
  * meson.build. The tests run every supported path.
  */

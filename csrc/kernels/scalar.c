@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The reference path: portable C, one group after the other, as format.h says it. */
-#include "format.h"
-#include "paths.h"
+#include "../format.h"
+#include "../paths.h"
 
 static int supported(void)
 {
