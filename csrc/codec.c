@@ -42,11 +42,6 @@ static int known_policy(int policy)
     return policy >= CUBE24_POLICY_ERROR && policy <= CUBE24_POLICY_MAGNITUDE;
 }
 
-static int known_flags(uint32_t flags, uint32_t options)
-{
-    return (flags & ~(CUBE24_PATH_MASK | options)) == 0;
-}
-
 /* The elements from `start` of a row of k, padded with zeros to a whole pair. */
 static void load_tail(const int8_t *row, size_t start, size_t k, int8_t pair[PAIR])
 {
@@ -109,11 +104,11 @@ static void encode_excess(const int8_t *row, size_t k, int policy, int8_t *dense
 int cube24_encode(const int8_t *weight, size_t n, size_t k, int policy, uint32_t flags,
                   int8_t *dense, uint8_t *index, cube24_changes *changes)
 {
-    const struct cube24_kernels *kernels = cube24_kernels_for(flags);
+    struct cube24_kernels kernels;
     const size_t k_stored = cube24_k_stored(k);
     if (!fits(n, k) || !fits(n, k_stored) || (k != 0 && k_stored == 0))
         return CUBE24_E_SIZE;
-    if (!kernels || !known_flags(flags, 0) || !known_policy(policy))
+    if (!cube24_choose(flags, 0, &kernels) || !known_policy(policy))
         return CUBE24_E_ARGUMENT;
     const int empty = n == 0 || k == 0;
     if (!empty && (!weight || !dense || !index))
@@ -124,7 +119,7 @@ int cube24_encode(const int8_t *weight, size_t n, size_t k, int policy, uint32_t
             const int8_t *row = weight + r * k;
             int8_t *row_dense = dense + r * (k_stored / 2);
             uint8_t *row_index = index + r * (k_stored / PAIR);
-            if (encode_row(kernels, row, k, row_dense, row_index) != 0)
+            if (encode_row(&kernels, row, k, row_dense, row_index) != 0)
                 encode_excess(row, k, policy, row_dense, row_index, &total);
         }
     }
@@ -145,10 +140,10 @@ static uint64_t excess_of(const uint64_t *masks)
 int cube24_check(const int8_t *weight, size_t n, size_t k, uint32_t flags, uint64_t *masks,
                  uint64_t *row_excess)
 {
-    const struct cube24_kernels *kernels = cube24_kernels_for(flags);
+    struct cube24_kernels kernels;
     if (!fits(n, k) || (row_excess && !fits(n, sizeof *row_excess)))
         return CUBE24_E_SIZE;
-    if (!kernels || !known_flags(flags, 0) || !masks || (n != 0 && k != 0 && !weight))
+    if (!cube24_choose(flags, 0, &kernels) || !masks || (n != 0 && k != 0 && !weight))
         return CUBE24_E_ARGUMENT;
     memset(masks, 0, 16 * sizeof *masks);
     if (row_excess)
@@ -156,7 +151,7 @@ int cube24_check(const int8_t *weight, size_t n, size_t k, uint32_t flags, uint6
     uint64_t before = 0;
     for (size_t r = 0; k != 0 && r < n; r++) {
         const int8_t *row = weight + r * k;
-        kernels->count(row, k / PAIR, masks);
+        kernels.count(row, k / PAIR, masks);
         for (size_t g = k / PAIR * 2; g < groups_of(k); g++) {
             int8_t e[GROUP];
             load_group(row, g, k, e);
@@ -264,12 +259,12 @@ static enum cube24_fault inspect(const struct stored *s, size_t r, size_t g, uin
                : CUBE24_FAULT_NONCANONICAL;
 }
 
-static int stored_status(const struct stored *s, uint32_t flags)
+static int stored_status(const struct stored *s, uint32_t flags, struct cube24_kernels *kernels)
 {
     if (!fits(s->n_stored, s->k_stored) || s->k_stored % PAIR != 0 || s->n > s->n_stored ||
         s->k > s->k_stored)
         return CUBE24_E_SIZE;
-    if (!cube24_kernels_for(flags) || !known_flags(flags, CUBE24_STRICT))
+    if (!cube24_choose(flags, CUBE24_STRICT, kernels))
         return CUBE24_E_ARGUMENT;
     if (s->n_stored != 0 && s->k_stored != 0 && (!s->dense || !s->index))
         return CUBE24_E_ARGUMENT;
@@ -297,17 +292,17 @@ int cube24_decode(const int8_t *dense, const uint8_t *index, size_t n_stored, si
                   size_t n, size_t k, uint32_t flags, int8_t *weight, uint64_t *faults)
 {
     const struct stored s = {dense, index, n_stored, k_stored, n, k};
-    const int status = stored_status(&s, flags);
+    struct cube24_kernels kernels;
+    const int status = stored_status(&s, flags, &kernels);
     if (status != CUBE24_OK)
         return status;
     if (n != 0 && k != 0 && !weight)
         return CUBE24_E_ARGUMENT;
-    const struct cube24_kernels *kernels = cube24_kernels_for(flags);
     uint64_t counts[CUBE24_FAULT_KINDS] = {0}, refused = 0;
     for (size_t r = 0; k_stored != 0 && r < n_stored; r++) {
         int8_t *row = r < n && k != 0 ? weight + r * k : NULL;
         /* Only a row that the kernel refuses, or a strict reading, looks at each group. */
-        if (decode_row(kernels, &s, r, row) == 0 && !(flags & CUBE24_STRICT))
+        if (decode_row(&kernels, &s, r, row) == 0 && !(flags & CUBE24_STRICT))
             continue;
         for (size_t g = 0; g < k_stored / GROUP; g++) {
             const enum cube24_fault fault = inspect(&s, r, g, flags);
@@ -327,7 +322,8 @@ int cube24_list_refused(const int8_t *dense, const uint8_t *index, size_t n_stor
                         cube24_place *places, size_t capacity, uint64_t *total)
 {
     const struct stored s = {dense, index, n_stored, k_stored, n, k};
-    const int status = stored_status(&s, flags);
+    struct cube24_kernels kernels;
+    const int status = stored_status(&s, flags, &kernels);
     if (status != CUBE24_OK)
         return status;
     if (!total || (capacity != 0 && !places))

@@ -66,8 +66,10 @@ enum cube24_fault {
     CUBE24_FAULT_KINDS = 6         /* how many kinds there are, for arrays of counters */
 };
 
-/* Flags: the low byte chooses a code path (0: the best for this machine; p + 1: path p of
- * cube24_path_name), the bits above are the options below. */
+/* Flags: the low byte chooses a code path, wherever there are flags; the bits above are options,
+ * the one below and those of enum cube24_mmad_flags. 0 chooses the best for this machine, p + 1 is
+ * path p of cube24_path_name; one that this machine cannot run is refused with CUBE24_E_ARGUMENT.
+ * All paths give the same results. What a path has no code of its own for, path 0 does. */
 enum cube24_flags {
     CUBE24_PATH_MASK = 0xff,
     CUBE24_STRICT = 0x100 /* decode: refuse padding and non-canonical bytes as well */
@@ -197,8 +199,9 @@ int cube24_matrix_to_conv(const int8_t *matrix, size_t cout, size_t cin, size_t 
 
 /* --- the datapath of the unit --------------------------------------------------------------- */
 
-/* What the public documents leave open, as flags of cube24_mmad and cube24_mmad_sparse; without
- * them: saturate, step by step, refuse an index of 3, follow the selection rule. */
+/* What the public documents leave open, as flags of cube24_mmad (CUBE24_WRAP and
+ * CUBE24_GRAIN_INSTRUCTION) and cube24_mmad_sparse (all); without them: saturate, step by step,
+ * refuse an index of 3, follow the selection rule. */
 enum cube24_mmad_flags {
     CUBE24_WRAP = 0x200,           /* wrap modulo 2^32 instead of saturating */
     CUBE24_INDEX3_NOTHING = 0x400, /* a slot with index 3 selects nothing, and is not refused */
@@ -208,7 +211,7 @@ enum cube24_mmad_flags {
 
 /* cube24_mmad_start, cube24_mmad, cube24_find_index3 and cube24_mmad_sparse take m, n and k below
  * 2^16 (an instruction has 4095), else CUBE24_E_SIZE; where one of them is zero nothing is done,
- * whatever the pointers are. */
+ * whatever the pointers are. Flags are looked at in any case. */
 
 /* Start an m x n result: zero, or the bias of its column. Only these elements are written.
  *   c      Nz fractals (N1, M1, 16, 16), N1 = ceil(n / 16), M1 = ceil(m / 16)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Code paths: one struct of kernels per instruction set, chosen at run time. A kernel sees one
- * contiguous run of pairs (8 elements, 4 dense bytes, 1 index byte); rows, tails, policies and
- * fault reports are handled once, in codec.c, around all of them.
+ * Code paths: one set of kernels per instruction set, chosen at run time. Whatever does not depend
+ * on the instruction set is done once, around all of them: codec.c has rows, tails, policies and
+ * fault reports, mmad.c the refusals; load3d.c, layout.c and bits.c know no paths.
  *
  * To add a path: write kernels/NAME.c with `static` helpers only (it is compiled with flags that
  * other machines cannot run), declare its struct here, add it to the table of paths.c and to
@@ -14,11 +14,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* A path fills the slots that it has a kernel for; where it has NULL, the scalar kernel runs in its
+ * place. The scalar path fills all. */
 struct cube24_kernels {
-    const char *name;
-
-    /* 1 if this machine can run the kernels below. */
-    int (*supported)(void);
+    /* The codec: one contiguous run of pairs (8 elements, 4 dense bytes, 1 index byte). */
 
     /* Encode. Gives the number of groups in excess; what is written for those (2 dense bytes and
      * 4 index bits) is unspecified, the caller encodes them again. */
@@ -30,11 +29,32 @@ struct cube24_kernels {
     /* Decode. Gives the number of groups with an index of 3 or a conflict; what is written for
      * those is unspecified. */
     uint64_t (*decode)(const int8_t *dense, const uint8_t *index, size_t pairs, int8_t *weight);
+
+    /* Multiply-add: a whole call, with operands, layouts and options as cube24.h says. m, n and k
+     * are from 1 to 2^16 - 1; the path bits of flags mean nothing here. */
+
+    void (*mmad)(const int8_t *a, const int8_t *b, size_t m, size_t n, size_t k, uint32_t flags,
+                 int32_t *c);
+
+    /* A slot with index 3 selects nothing, whatever the flags: mmad.c has refused it before. */
+    void (*mmad_sparse)(const int8_t *a, const int8_t *dense, const uint8_t *index, size_t m,
+                        size_t n, size_t k, uint32_t flags, int32_t *c);
 };
 
-extern const struct cube24_kernels cube24_kernels_scalar;
+struct cube24_path {
+    const char *name;
 
-/* The kernels that the path bits of `flags` ask for, or NULL if this machine has none such. */
-const struct cube24_kernels *cube24_kernels_for(uint32_t flags);
+    /* 1 if this machine can run the kernels. */
+    int (*supported)(void);
+
+    struct cube24_kernels kernels;
+};
+
+extern const struct cube24_path cube24_path_scalar;
+
+/* Give a kernel for every slot: that of the path which the path bits of `flags` choose, or without
+ * a choice that of the best path which has one and runs on this machine. 0 if the chosen path does
+ * not run on it, or if `flags` holds a bit that is neither of the path nor in `options`. */
+int cube24_choose(uint32_t flags, uint32_t options, struct cube24_kernels *kernels);
 
 #endif

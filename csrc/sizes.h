@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Sizes of buffers, refused before they overflow. */
+ * Arithmetic of sizes; sizes of buffers are refused before they overflow. */
 #ifndef CUBE24_SIZES_H
 #define CUBE24_SIZES_H
 
@@ -19,6 +19,11 @@ static inline int grow(size_t *product, size_t factor)
         return 0;
     *product *= factor;
     return 1;
+}
+
+static inline size_t least(size_t a, size_t b)
+{
+    return a < b ? a : b;
 }
 
 static inline size_t ceil_div(size_t a, size_t b)

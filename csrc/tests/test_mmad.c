@@ -20,6 +20,7 @@ enum { MOST_ROWS = 33, MOST_K = 200, LONGEST_K = 4095 };
 static struct problem {
     size_t m, n, k;
     int sparse;
+    uint32_t path; /* as flags */
     int8_t a[MOST_ROWS * MOST_K + LONGEST_K], b[MOST_ROWS * MOST_K + LONGEST_K];
     int i0[MOST_ROWS * MOST_K], i1[MOST_ROWS * MOST_K];
     int32_t c[MOST_ROWS * MOST_ROWS];
@@ -206,8 +207,9 @@ static void operands_free(struct operands o)
     guarded_free(o.wanted);
 }
 
-static int run(struct operands o, uint32_t flags, cube24_place *place)
+static int run(struct operands o, uint32_t options, cube24_place *place)
 {
+    const uint32_t flags = the.path | options;
     return the.sparse ? cube24_mmad_sparse(exact_int8(o.a), exact_int8(o.b), o.index.data, the.m,
                                            the.n, the.k, flags, guarded_int32(o.c), place)
                       : cube24_mmad(exact_int8(o.a), exact_int8(o.b), the.m, the.n, the.k, flags,
@@ -228,8 +230,9 @@ static void check_product(uint32_t flags, int garbage, int fill)
                     CUBE24_OK);
     CHECK_EQUAL(run(o, flags, guarded_places(place)), CUBE24_OK);
     if (!CHECK(holds(o.c, o.wanted.data)))
-        fprintf(stderr, "  %s, m %zu, n %zu, k %zu, flags %#x, garbage %d\n",
-                the.sparse ? "sparse" : "dense", the.m, the.n, the.k, (unsigned)flags, garbage);
+        fprintf(stderr, "  %s, m %zu, n %zu, k %zu, path %u, flags %#x, garbage %d\n",
+                the.sparse ? "sparse" : "dense", the.m, the.n, the.k, (unsigned)the.path,
+                (unsigned)flags, garbage);
     CHECK(is_untouched(place, fill));
     guarded_free(place);
     operands_free(o);
@@ -643,7 +646,7 @@ static void flags_without_a_name_are_refused(void)
 {
     const uint32_t dense = CUBE24_WRAP | CUBE24_GRAIN_INSTRUCTION;
     const uint32_t sparse = dense | CUBE24_INDEX3_NOTHING | CUBE24_PAIR20_TABLE;
-    for (int bit = 0; bit < 32; bit++) {
+    for (int bit = 8; bit < 32; bit++) { /* below are the paths */
         const uint32_t flag = (uint32_t)1 << bit;
         if (!(flag & dense)) {
             WRITES_NOTHING(cube24_mmad(BYTES, BYTES, 1, 1, 1, flag, result), CUBE24_E_ARGUMENT);
@@ -658,6 +661,30 @@ static void flags_without_a_name_are_refused(void)
                                               &result_place),
                            CUBE24_E_ARGUMENT);
         }
+    }
+}
+
+/* Whatever the sizes are, if they are legal. */
+static void paths_that_this_machine_cannot_run_are_refused(void)
+{
+    for (uint32_t path = 0; path < CUBE24_PATH_MASK; path++) {
+        const uint32_t flags = path + 1;
+        const int status = cube24_path_supported(path) ? CUBE24_OK : CUBE24_E_ARGUMENT;
+        for (size_t m = 0; m < 2; m++) {
+            int32_t c[256] = {0};
+            CHECK_EQUAL(cube24_mmad(BYTES, BYTES, m, 1, 1, flags, c), status);
+            CHECK_EQUAL(cube24_mmad_sparse(BYTES, BYTES, INDEX, m, 1, 1, flags, c, NULL), status);
+        }
+        if (status == CUBE24_OK)
+            continue;
+        WRITES_NOTHING(cube24_mmad(BYTES, BYTES, 1, 1, 1, flags | CUBE24_WRAP, result), status);
+        WRITES_NOTHING(cube24_mmad_sparse(BYTES, BYTES, INDEX, 1, 1, 1, flags | CUBE24_WRAP,
+                                          result, &result_place),
+                       status);
+        WRITES_NOTHING(cube24_mmad(NULL, NULL, SIZE_MAX, 1, 1, flags, NULL), CUBE24_E_SIZE);
+        WRITES_NOTHING(cube24_mmad_sparse(NULL, NULL, NULL, SIZE_MAX, 1, 1, flags, NULL,
+                                          &result_place),
+                       CUBE24_E_SIZE);
     }
 }
 
@@ -688,8 +715,9 @@ static void sizes_too_large_are_refused_first(void)
         }
 }
 
-int main(void)
+static void multiplications(uint32_t path)
 {
+    the.path = path;
     products_of_every_size_follow_the_rule();
     every_depth_follows_the_rule();
     the_deepest_instruction_is_exact();
@@ -698,10 +726,16 @@ int main(void)
     each_pair_selects_its_elements();
     one_index_of_3_is_refused_where_it_is();
     of_many_the_first_in_the_bytes_is_named();
+}
+
+int main(void)
+{
+    on_every_path(multiplications);
     a_result_starts_from_zero_or_its_bias();
     sizes_of_zero_do_nothing();
     null_where_data_is_needed_is_refused();
     flags_without_a_name_are_refused();
+    paths_that_this_machine_cannot_run_are_refused();
     sizes_too_large_are_refused_first();
     return check_report("test_mmad");
 }

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The choice of kernels, on tables of paths made up here: which path a call gets, and which kernel
+ * where that path has none. The file under test is included, for its function that takes a table.
+ */
+#include "../paths.c"
+
+#include "check.h"
+
+/* --- kernels to be told apart; none is ever called ------------------------------------------ */
+
+enum { SLOTS = 5 };
+
+#define KERNELS(set)                                                                             \
+    static uint64_t set##_encode(const int8_t *weight, size_t pairs, int8_t *dense,              \
+                                 uint8_t *index)                                                 \
+    {                                                                                            \
+        return weight && dense && index ? pairs : 0;                                             \
+    }                                                                                            \
+    static void set##_count(const int8_t *weight, size_t pairs, uint64_t *masks)                 \
+    {                                                                                            \
+        *masks = weight ? pairs : 0;                                                             \
+    }                                                                                            \
+    static uint64_t set##_decode(const int8_t *dense, const uint8_t *index, size_t pairs,        \
+                                 int8_t *weight)                                                 \
+    {                                                                                            \
+        return dense && index && weight ? pairs : 0;                                             \
+    }                                                                                            \
+    static void set##_mmad(const int8_t *a, const int8_t *b, size_t m, size_t n, size_t k,       \
+                           uint32_t flags, int32_t *c)                                           \
+    {                                                                                            \
+        *c = a && b && m && n && k && flags;                                                     \
+    }                                                                                            \
+    static void set##_mmad_sparse(const int8_t *a, const int8_t *dense, const uint8_t *index,    \
+                                  size_t m, size_t n, size_t k, uint32_t flags, int32_t *c)      \
+    {                                                                                            \
+        *c = a && dense && index && m && n && k && flags;                                        \
+    }                                                                                            \
+    static const struct cube24_kernels set = {                                                   \
+        set##_encode, set##_count, set##_decode, set##_mmad, set##_mmad_sparse,                  \
+    };
+
+static const struct cube24_kernels NONE = {NULL, NULL, NULL, NULL, NULL};
+KERNELS(reference)
+KERNELS(slow)
+KERNELS(fast)
+
+/* Put one slot of a set into another. */
+static void put(struct cube24_kernels *to, int slot, const struct cube24_kernels *from)
+{
+    switch (slot) {
+    case 0:
+        to->encode = from->encode;
+        break;
+    case 1:
+        to->count = from->count;
+        break;
+    case 2:
+        to->decode = from->decode;
+        break;
+    case 3:
+        to->mmad = from->mmad;
+        break;
+    default:
+        to->mmad_sparse = from->mmad_sparse;
+    }
+}
+
+static int same(const struct cube24_kernels *a, const struct cube24_kernels *b)
+{
+    return a->encode == b->encode && a->count == b->count && a->decode == b->decode &&
+           a->mmad == b->mmad && a->mmad_sparse == b->mmad_sparse;
+}
+
+static int yes(void)
+{
+    return 1;
+}
+
+static int no(void)
+{
+    return 0;
+}
+
+/* --- tables --------------------------------------------------------------------------------- */
+
+/* A path that has the slots of a mask. */
+static struct cube24_path path_of(const struct cube24_kernels *kernels, int mask, int supported)
+{
+    struct cube24_path path = {"made up", supported ? yes : no, NONE};
+    for (int slot = 0; slot < SLOTS; slot++)
+        if (mask >> slot & 1)
+            put(&path.kernels, slot, kernels);
+    return path;
+}
+
+/* The path bits `choice` give, slot by slot, what `from` says; NULL: they are refused. */
+static void check_choice(const struct cube24_path *const *paths, uint32_t choice,
+                         const struct cube24_kernels *const from[SLOTS])
+{
+    struct cube24_kernels wanted = NONE, got = NONE;
+    CHECK_EQUAL(choose(paths, 3, choice, 0, &got), from != NULL);
+    if (!from)
+        return;
+    for (int slot = 0; slot < SLOTS; slot++)
+        put(&wanted, slot, from[slot]);
+    CHECK(same(&got, &wanted));
+}
+
+static void check_table(int slow_mask, int fast_mask, int slow_runs, int fast_runs)
+{
+    const struct cube24_path first = path_of(&reference, 31, 1);
+    const struct cube24_path second = path_of(&slow, slow_mask, slow_runs);
+    const struct cube24_path third = path_of(&fast, fast_mask, fast_runs);
+    const struct cube24_path *const paths[3] = {&first, &second, &third};
+    const struct cube24_kernels *all[SLOTS], *of_slow[SLOTS], *of_fast[SLOTS], *best[SLOTS];
+    for (int slot = 0; slot < SLOTS; slot++) {
+        all[slot] = &reference;
+        of_slow[slot] = slow_mask >> slot & 1 ? &slow : &reference;
+        of_fast[slot] = fast_mask >> slot & 1 ? &fast : &reference;
+        best[slot] = fast_runs && fast_mask >> slot & 1   ? &fast
+                     : slow_runs && slow_mask >> slot & 1 ? &slow
+                                                          : &reference;
+    }
+    check_choice(paths, 0, best);
+    check_choice(paths, 1, all);
+    check_choice(paths, 2, slow_runs ? of_slow : NULL);
+    check_choice(paths, 3, fast_runs ? of_fast : NULL);
+    for (uint32_t beyond = 4; beyond <= CUBE24_PATH_MASK; beyond++)
+        check_choice(paths, beyond, NULL);
+}
+
+/* Every set of slots on both paths, and every machine. */
+static void a_path_without_a_kernel_has_the_scalar_one(void)
+{
+    for (int slow_mask = 0; slow_mask < 1 << SLOTS; slow_mask++)
+        for (int fast_mask = 0; fast_mask < 1 << SLOTS; fast_mask++)
+            for (int runs = 0; runs < 4; runs++)
+                check_table(slow_mask, fast_mask, runs % 2, runs / 2);
+}
+
+static void bits_that_are_neither_path_nor_option_are_refused(void)
+{
+    const struct cube24_path first = path_of(&reference, 31, 1);
+    const struct cube24_path *const paths[1] = {&first};
+    struct cube24_kernels got;
+    for (uint32_t option = 0x100; option != 0; option <<= 1)
+        for (uint32_t flag = 0x100; flag != 0; flag <<= 1)
+            for (uint32_t path = 0; path < 2; path++)
+                CHECK_EQUAL(choose(paths, 1, flag | path, option, &got), flag == option);
+}
+
+/* --- the table of this library -------------------------------------------------------------- */
+
+static void every_path_has_every_kernel(void)
+{
+    for (uint32_t choice = 0; choice <= CUBE24_PATH_MASK; choice++) {
+        struct cube24_kernels got = NONE;
+        const int runs = choice == 0 || cube24_path_supported(choice - 1);
+        CHECK_EQUAL(cube24_choose(choice, 0, &got), runs);
+        if (runs)
+            CHECK(got.encode && got.count && got.decode && got.mmad && got.mmad_sparse);
+    }
+}
+
+int main(void)
+{
+    a_path_without_a_kernel_has_the_scalar_one();
+    bits_that_are_neither_path_nor_option_are_refused();
+    every_path_has_every_kernel();
+    return check_report("test_paths");
+}
