@@ -52,14 +52,14 @@ static void load_tail(const int8_t *row, size_t start, size_t k, int8_t pair[PAI
 /* One group of a row of k elements, padded with zeros if it is the last. */
 static void load_group(const int8_t *row, size_t g, size_t k, int8_t e[GROUP])
 {
-    const size_t start = g * GROUP, left = k - start;
+    const size_t start = g * GROUP;
     memset(e, 0, GROUP);
-    memcpy(e, row + start, left < GROUP ? left : GROUP);
+    memcpy(e, row + start, least(GROUP, k - start));
 }
 
 static size_t groups_of(size_t k)
 {
-    return k / GROUP + (k % GROUP != 0);
+    return ceil_div(k, GROUP);
 }
 
 size_t cube24_k_stored(size_t k)

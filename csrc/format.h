@@ -22,26 +22,26 @@ struct rule {
 };
 
 /* The encoding, by non-zero mask: bit p is set if element p is not zero. The rows of three and
- * four non-zeros have no encoding: a policy reduces them first. */
+ * four non-zeros have no encoding, a policy reduces them first; they are valid rows all the same,
+ * so that a kernel never reads outside a group. */
 static const struct rule RULES[16] = {
-    /* e3 e2 e1 e0 */
-    [0x0] = {0, 0, NO_ELEMENT, NO_ELEMENT}, /* 0 0 0 0 */
-    [0x1] = {0, 0, 0, NO_ELEMENT},          /* X 0 0 0 */
-    [0x2] = {1, 0, 1, NO_ELEMENT},          /* 0 X 0 0 */
-    [0x4] = {2, 0, 2, NO_ELEMENT},          /* 0 0 X 0 */
-    [0x8] = {0, 2, NO_ELEMENT, 3},          /* 0 0 0 X: only slot 1 reaches element 3 */
-    [0x3] = {0, 0, 0, 1},                   /* X Y 0 0 */
-    [0x5] = {0, 1, 0, 2},                   /* X 0 Y 0 */
-    [0x6] = {1, 1, 1, 2},                   /* 0 X Y 0 */
-    [0x9] = {0, 2, 0, 3},                   /* X 0 0 Y */
-    [0xa] = {1, 2, 1, 3},                   /* 0 X 0 Y */
-    [0xc] = {2, 2, 2, 3},                   /* 0 0 X Y */
-    /* excess; a valid row all the same, so that a kernel never reads outside a group */
-    [0x7] = {0, 0, 0, 1},
-    [0xb] = {0, 0, 0, 1},
-    [0xd] = {0, 1, 0, 2},
-    [0xe] = {1, 1, 1, 2},
-    [0xf] = {0, 0, 0, 1},
+    /* mask    i0 i1 slot 0, slot 1                e0 to e3 */
+    /* 0x0 */ {0, 0, NO_ELEMENT, NO_ELEMENT},   /* 0 0 0 0 */
+    /* 0x1 */ {0, 0, 0, NO_ELEMENT},            /* X 0 0 0 */
+    /* 0x2 */ {1, 0, 1, NO_ELEMENT},            /* 0 X 0 0 */
+    /* 0x3 */ {0, 0, 0, 1},                     /* X Y 0 0 */
+    /* 0x4 */ {2, 0, 2, NO_ELEMENT},            /* 0 0 X 0 */
+    /* 0x5 */ {0, 1, 0, 2},                     /* X 0 Y 0 */
+    /* 0x6 */ {1, 1, 1, 2},                     /* 0 X Y 0 */
+    /* 0x7 */ {0, 0, 0, 1},                     /* excess */
+    /* 0x8 */ {0, 2, NO_ELEMENT, 3},            /* 0 0 0 X: only slot 1 reaches element 3 */
+    /* 0x9 */ {0, 2, 0, 3},                     /* X 0 0 Y */
+    /* 0xa */ {1, 2, 1, 3},                     /* 0 X 0 Y */
+    /* 0xb */ {0, 0, 0, 1},                     /* excess */
+    /* 0xc */ {2, 2, 2, 3},                     /* 0 0 X Y */
+    /* 0xd */ {0, 1, 0, 2},                     /* excess */
+    /* 0xe */ {1, 1, 1, 2},                     /* excess */
+    /* 0xf */ {0, 0, 0, 1},                     /* excess */
 };
 
 /* Non-zeros of a mask. */

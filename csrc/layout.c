@@ -17,8 +17,7 @@ static int zn_fits(size_t n, size_t row_bytes, size_t k0)
 /* The bytes of block k1 in a row; the last block may be short. */
 static size_t block_bytes(size_t row_bytes, size_t k0, size_t k1)
 {
-    const size_t left = row_bytes - k1 * k0;
-    return left < k0 ? left : k0;
+    return least(k0, row_bytes - k1 * k0);
 }
 
 int cube24_nd_to_zn(const uint8_t *nd, size_t n, size_t row_bytes, size_t k0, uint8_t *zn)

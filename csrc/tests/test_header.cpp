@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// The header is C++ as well, and its functions link by their C names.
+// Every header is C++ as well, and the functions of cube24.h link by their C names.
 #include "cube24.h"
+#include "format.h"
+#include "fractal.h"
+#include "paths.h"
+#include "sizes.h"
 
 #include <cstdio>
 
