@@ -173,6 +173,23 @@ class UnitConfig:
             raise ConfigError(f"l0b_bytes {self.l0b_bytes} is no multiple of 4, for the index")
 
     @property
+    def memory_bytes(self) -> Mapping[str, int]:
+        """The size of each memory of the core, by its name in a program."""
+        return {
+            "L1": self.l1_bytes, "L0A": self.l0a_bytes, "L0B": self.l0b_bytes,
+            "INDEX": self.index_bytes, "L0C": self.l0c_bytes, "BT": self.bt_bytes,
+            "FB": self.fb_bytes,
+        }  # fmt: skip
+
+    @property
+    def memory_align(self) -> Mapping[str, int]:
+        """What addresses in each memory are multiples of; INDEX has none of its own."""
+        return {
+            "L1": self.l1_align, "L0A": self.l0a_align, "L0B": self.l0b_align,
+            "L0C": self.l0c_align, "BT": self.bt_align, "FB": self.fb_align,
+        }  # fmt: skip
+
+    @property
     def index_bytes(self) -> int:
         """Bytes of the index buffer, which no instruction can address: a quarter of L0B [ADK]."""
         return self.l0b_bytes // 4

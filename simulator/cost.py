@@ -15,9 +15,6 @@ from cube24.simulator import isa
 from cube24.simulator.config import UnitConfig
 from cube24.sizes import ceil_div
 
-FRACTAL = 512  # bytes of a fractal of operands, whatever their type
-C0_BYTES = 32  # bytes of one of its 16 rows
-
 
 class Cost(NamedTuple):
     """Cycles of one instruction.
@@ -131,15 +128,15 @@ class Costs:
             return NOTHING
         config, rate = self.config, self._exact["load_a_rate" if i.to == "L0A" else "load_b_rate"]
         heads = (config.load2d_head, config.load2d_head_behind, config.load2d_head_more)
-        return Cost(*heads, i.to, 1, ceil(i.repeat * FRACTAL / rate))
+        return Cost(*heads, i.to, 1, ceil(i.repeat * isa.FRACTAL / rate))
 
     def _load3d(self, i: isa.Load3D) -> Cost:
         if not i.m or not i.k:
             return NOTHING
-        blocks = range(i.k_start // C0_BYTES, (i.k_start + i.k - 1) // C0_BYTES + 1)
+        blocks = range(i.k_start // isa.C0_BYTES, (i.k_start + i.k - 1) // isa.C0_BYTES + 1)
         rows = blocks[-1] // i.kernel_w - blocks[0] // i.kernel_w + 1
         rate = self.load3d_rate(i.stride_w, min(rows, i.kernel_h))
-        size = ceil_div(i.m, 16) * 16 * ceil_div(i.k, C0_BYTES) * C0_BYTES
+        size = ceil_div(i.m, 16) * 16 * ceil_div(i.k, isa.C0_BYTES) * isa.C0_BYTES
         return _fixed(self.config.load3d_head, ceil(size / rate))
 
     def load3d_rate(self, stride_w: int, rows: int) -> Fraction:
@@ -156,7 +153,7 @@ class Costs:
     def _load_sparse(self, i: isa.LoadSparse) -> Cost:
         if not i.repeat:
             return NOTHING
-        size = i.repeat * FRACTAL * (2 if self.config.sparse_bytes == "logical" else 1)
+        size = i.repeat * isa.FRACTAL * (2 if self.config.sparse_bytes == "logical" else 1)
         return _fixed(self.config.sparse_head, ceil(size / self._exact["load_b_rate"]))
 
     def _table(self, i: isa.LoadBias | isa.LoadParams) -> Cost:
@@ -171,7 +168,7 @@ class Costs:
         if 0 in (i.m, i.n, i.k):
             return NOTHING
         queued = self.config.mmad_head_queued
-        work = ceil_div(i.m, 16) * ceil_div(i.n, 16) * ceil_div(i.k, k_step(i))
+        work = ceil_div(i.m, 16) * ceil_div(i.n, 16) * ceil_div(i.k, isa.k_step(i))
         idle, gap = self.config.mmad_head_idle, self.config.mmad_idle_after
         return Cost(idle, queued, queued, "", max(gap, 1), work)
 
@@ -190,10 +187,3 @@ class Costs:
                 store = i.m * i.n * size / exact["burst_rate"]
             time = max(time, store, i.m * i.n * size / self._l2)
         return _fixed(self.config.fixpipe_head, ceil(time))
-
-
-def k_step(mmad: isa.Mmad) -> int:
-    """k that the cube takes in one cycle: 32 int8, 64 of 2:4, 16 fp16 [ADK]."""
-    if mmad.dtype == "float16":
-        return 16
-    return 64 if isinstance(mmad, isa.MmadSparse) else 32

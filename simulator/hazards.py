@@ -19,159 +19,22 @@ may stand before its set in the program. What a pipe knows of the others is a ve
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from cube24.encoder import N0
 from cube24.simulator import isa
+from cube24.simulator.access import Access, Cells, Index, accesses
 from cube24.simulator.config import UnitConfig
-from cube24.simulator.machine import (
-    C_FRACTAL,
-    FLAG_IDS,
-    FRACTAL,
-    INDEX_FRACTAL,
-    CapacityError,
-    RangeError,
-)
+from cube24.simulator.machine import CapacityError, RangeError
 from cube24.sizes import ceil_div
-
-UNIT_BLOCK = 512  # bytes of L0C that one unit flag guards [ADK]
 
 _M, _FIX = isa.PIPES.index("M"), isa.PIPES.index("FIX")
 _Numbers = npt.NDArray[np.int64]
-_Index = slice | _Numbers
 _Clock = list[int]  # of each pipe, how many of its instructions are known to be over
-
-
-# --- what an instruction touches ------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Access:
-    """``count`` pieces of ``bytes`` bytes of a memory, at distances of ``stride``."""
-
-    memory: str
-    write: bool
-    start: int
-    bytes: int
-    count: int = 1
-    stride: int = 0
-
-    @property
-    def end(self) -> int:
-        """The byte after the last one."""
-        return self.start + (self.count - 1) * self.stride + self.bytes
-
-
-def accesses(instruction: isa.Instruction) -> tuple[Access, ...]:
-    """The bytes that an instruction reads and writes, as machine.Machine moves them.
-
-    Operands are read in whole fractals, whose padding takes no part in a result. Of L0C only the
-    m x n results are touched. Of an image Load3D reads the channel blocks of its k as a whole,
-    although a row of positions may need fewer lines. What has no size touches nothing.
-    """
-    handler = _ACCESSES.get(type(instruction))
-    if handler is None:
-        return ()
-    return tuple(a for a in handler(instruction) if a.bytes > 0 and a.count > 0)
-
-
-def _copy_in(i: isa.CopyIn) -> Iterator[Access]:
-    yield Access("GM", False, i.src, i.bytes, i.bursts, i.src_stride)
-    yield Access("L1", True, i.dst, i.bytes, i.bursts, i.dst_stride)
-
-
-def _nd2nz(i: isa.Nd2Nz) -> Iterator[Access]:
-    if i.rows > 0 and i.bytes > 0:
-        yield Access("GM", False, i.src, i.bytes, i.rows, i.src_stride)
-        yield Access("L1", True, i.dst, i.rows * 32, ceil_div(i.bytes, 32), i.dst_rows * 32)
-
-
-def _load2d(i: isa.Load2D) -> Iterator[Access]:
-    source = i.src + FRACTAL * i.start
-    yield Access("L1", False, source, FRACTAL, i.repeat, FRACTAL * i.stride)
-    yield Access(i.to, True, i.dst, FRACTAL, i.repeat, FRACTAL * (i.gap + 1))
-
-
-def _load3d(i: isa.Load3D) -> Iterator[Access]:
-    if i.m > 0 and i.k > 0:
-        plane, block = i.h * i.w * 32, i.kernel_h * i.kernel_w * 32
-        first, end = i.k_start // block, ceil_div(i.k_start + i.k, block)
-        yield Access("L1", False, i.src + first * plane, (end - first) * plane)
-        yield Access("L0A", True, i.dst, ceil_div(i.m, 16) * 16 * i.k)
-
-
-def _load_sparse(i: isa.LoadSparse) -> Iterator[Access]:
-    dense, index = FRACTAL * i.repeat, INDEX_FRACTAL * i.repeat
-    yield Access("L1", False, i.dense + FRACTAL * i.start, dense)
-    yield Access("L1", False, i.index + INDEX_FRACTAL * i.start, index)
-    yield Access("L0B", True, i.dst, dense)
-    yield Access("INDEX", True, i.dst // 4, index)
-
-
-def _load_bias(i: isa.LoadBias) -> Iterator[Access]:
-    yield Access("L1", False, i.src, i.bytes)
-    yield Access("BT", True, i.dst, i.bytes)
-
-
-def _load_params(i: isa.LoadParams) -> Iterator[Access]:
-    yield Access("L1", False, i.src, i.bytes)
-    yield Access("FB", True, i.dst, i.bytes)
-
-
-def _mmad(i: isa.Mmad) -> Iterator[Access]:
-    if min(i.m, i.n, i.k) <= 0:
-        return
-    sparse = isinstance(i, isa.MmadSparse)
-    element = 2 if i.dtype == "float16" else 1
-    m1, n1, k1 = ceil_div(i.m, 16), ceil_div(i.n, 16), ceil_div(i.k * element, 64 if sparse else 32)
-    yield Access("L0A", False, i.a, m1 * k1 * FRACTAL * (2 if sparse else 1))
-    yield Access("L0B", False, i.b, n1 * k1 * FRACTAL)
-    if sparse:
-        yield Access("INDEX", False, i.b // 4, n1 * k1 * INDEX_FRACTAL)
-    if i.start == "bias":
-        yield Access("BT", False, i.bias, 4 * i.n)
-    if i.start == "keep":
-        yield from _results(i.c, i.m, i.n, write=False)
-    yield from _results(i.c, i.m, i.n, write=True)
-
-
-def _results(at: int, m: int, n: int, *, write: bool) -> Iterator[Access]:
-    """m x n results in L0C: columns of fractals, the last of which may be narrower."""
-    whole, column = n // 16, ceil_div(m, 16) * C_FRACTAL
-    yield Access("L0C", write, at, m * 64, whole, column)
-    yield Access("L0C", write, at + whole * column, n % 16 * 4, m, 64)
-
-
-def _fixpipe(i: isa.Fixpipe) -> Iterator[Access]:
-    if i.m <= 0 or i.n <= 0:
-        return
-    size = isa.RESULT_BYTES[i.mode]
-    yield from _results(i.src, i.m, i.n, write=False)
-    if i.mode.startswith("v"):
-        yield Access("FB", False, i.words, 8 * i.n)
-    if i.layout == "nd":
-        yield Access(i.to, True, i.dst, i.n * size, i.m, i.stride * size)
-    else:  # whole fractals: zeros beyond m and n
-        n0 = 32 if size == 1 else 16
-        yield Access(i.to, True, i.dst, ceil_div(i.n, n0) * i.stride * n0 * size)
-
-
-_ACCESSES: Mapping[type[isa.Instruction], Callable[[Any], Iterable[Access]]] = {
-    isa.CopyIn: _copy_in,
-    isa.Nd2Nz: _nd2nz,
-    isa.Load2D: _load2d,
-    isa.Load3D: _load3d,
-    isa.LoadSparse: _load_sparse,
-    isa.LoadBias: _load_bias,
-    isa.LoadParams: _load_params,
-    isa.Mmad: _mmad,
-    isa.MmadSparse: _mmad,
-    isa.Fixpipe: _fixpipe,
-}
 
 
 # --- what is found --------------------------------------------------------------------------------
@@ -299,8 +162,8 @@ class Hazards:
 def check(program: isa.Program, config: UnitConfig, *, limit: int = 100) -> Hazards:
     """Find the hazards of a program.
 
-    Values and sizes of fields are the machine's to check; here a program is only refused where it
-    touches what does not exist. After a deadlock, the races are those of what ran before it.
+    Values are not looked at, nor alignment. After a deadlock, the races are those of what ran
+    before it.
 
     Args:
         program: the program.
@@ -310,7 +173,7 @@ def check(program: isa.Program, config: UnitConfig, *, limit: int = 100) -> Haza
 
     Raises:
         CapacityError: an access beyond the end of a memory.
-        RangeError: a memory, mode, pipe or flag that does not exist.
+        RangeError: an instruction that no unit can run.
     """
     return _Run(program.instructions, config, limit).run()
 
@@ -321,51 +184,16 @@ def check(program: isa.Program, config: UnitConfig, *, limit: int = 100) -> Haza
 class _Memory:
     """Who touched which bytes of a memory last.
 
-    The bytes are grouped into cells that no access divides: the check is exact in bytes, and GM
-    needs no more room than the program has pieces.
+    last[write][pipe]: of each cell, the number in the pipe of the last instruction there.
     """
 
-    def __init__(self, touched: Mapping[Access, set[int]], extra: _Numbers) -> None:
-        ends = [extra]
-        for access in touched:
-            starts = _starts(access)
-            ends += [starts, starts + _piece(access)]
-        self.edges: _Numbers = np.unique(np.concatenate(ends))
-        self._indices: dict[Access, _Index] = {}
-        # last[write][pipe]: of each cell, the number in the pipe of the last instruction there.
+    def __init__(self, touched: Mapping[Access, set[int]], edges: Sequence[int] | _Numbers) -> None:
+        self.cells = Cells(touched, edges=edges)
         self.last: tuple[dict[int, _Numbers], dict[int, _Numbers]] = ({}, {})
         for access, pipes in touched.items():
             for pipe in pipes:
-                self.last[access.write].setdefault(pipe, np.zeros(self.edges.size, np.int64))
-
-    def index(self, access: Access) -> _Index:
-        """The cells of an access: a slice wherever one fits, for speed."""
-        found = self._indices.get(access)
-        if found is None:
-            found = self._indices[access] = self._find(access)
-        return found
-
-    def _find(self, access: Access) -> _Index:
-        starts = _starts(access)
-        low = np.searchsorted(self.edges, starts)
-        high = np.searchsorted(self.edges, starts + _piece(access))
-        if low.size == 1:
-            return slice(int(low[0]), int(high[0]))
-        step = int(low[1] - low[0])
-        if (high - low == 1).all() and (np.diff(low) == step).all():
-            return slice(int(low[0]), int(high[-1]), step)
-        return np.concatenate([np.arange(a, b) for a, b in zip(low, high, strict=True)])
-
-
-def _starts(access: Access) -> _Numbers:
-    """Where the pieces start; pieces that touch or overlap each other are one."""
-    count = access.count if access.stride > access.bytes else 1
-    return access.start + access.stride * np.arange(count, dtype=np.int64)
-
-
-def _piece(access: Access) -> int:
-    """Bytes of one of these pieces."""
-    return access.bytes if access.stride > access.bytes else access.end - access.start
+                found = self.last[access.write]
+                found.setdefault(pipe, np.zeros(self.cells.edges.size, np.int64))
 
 
 # --- unit flags -----------------------------------------------------------------------------------
@@ -375,7 +203,7 @@ class _UnitFlags:
     """The unit flags of L0C, and who set and cleared them last, by number in the pipe."""
 
     def __init__(self, l0c_bytes: int) -> None:
-        blocks = ceil_div(l0c_bytes, UNIT_BLOCK)
+        blocks = ceil_div(l0c_bytes, isa.UNIT_BLOCK)
         self.set = np.zeros(blocks, bool)
         self.by = {pipe: np.zeros(blocks, np.int64) for pipe in (_M, _FIX)}
 
@@ -383,8 +211,8 @@ class _UnitFlags:
     def blocks(i: isa.Mmad | isa.Fixpipe) -> slice:
         """Its blocks: those of whole fractals, for the unit computes all 16 rows of each."""
         at = i.c if isinstance(i, isa.Mmad) else i.src
-        size = ceil_div(i.m, 16) * ceil_div(i.n, 16) * C_FRACTAL
-        return slice(at // UNIT_BLOCK, ceil_div(at + size, UNIT_BLOCK))
+        size = ceil_div(i.m, N0) * ceil_div(i.n, N0) * isa.C_FRACTAL
+        return slice(at // isa.UNIT_BLOCK, ceil_div(at + size, isa.UNIT_BLOCK))
 
     def closed(self, i: isa.Mmad | isa.Fixpipe) -> int | None:
         """The first block that does not let an instruction run."""
@@ -430,8 +258,8 @@ class _Run:
         self._touches = self._prepare(config)
         # What M knows of FIX and FIX of M for a cell of L0C alone, by unit flags. No other pipe
         # touches L0C, so nobody else has to be told.
-        cells = self._memories["L0C"].edges
-        self._cell_blocks = np.minimum(cells // UNIT_BLOCK, self._unit_flags.set.size - 1)
+        cells = self._memories["L0C"].cells.edges
+        self._cell_blocks = np.minimum(cells // isa.UNIT_BLOCK, self._unit_flags.set.size - 1)
         self._known = {pipe: np.zeros(cells.size, np.int64) for pipe in (_M, _FIX)}
         self._pairs: dict[tuple[int, int], Race] = {}
         self._count: set[tuple[int, int]] = set()
@@ -439,11 +267,7 @@ class _Run:
 
     def _prepare(self, config: UnitConfig) -> dict[isa.Instruction, tuple[Access, ...]]:
         """The accesses of all instructions, checked, and the memories with their cells."""
-        sizes = {
-            "L1": config.l1_bytes, "L0A": config.l0a_bytes, "L0B": config.l0b_bytes,
-            "INDEX": config.index_bytes, "L0C": config.l0c_bytes, "BT": config.bt_bytes,
-            "FB": config.fb_bytes,
-        }  # fmt: skip
+        sizes = config.memory_bytes
         touches: dict[isa.Instruction, tuple[Access, ...]] = {}
         memories: dict[str, dict[Access, set[int]]] = {name: {} for name in ("GM", *sizes)}
         for pipe, queue in enumerate(self._queues):
@@ -454,17 +278,16 @@ class _Run:
                 touches[instruction] = found = accesses(instruction)
                 for access in found:
                     size = sizes.get(access.memory, access.end)
-                    if access.start < 0 or access.stride < 0 or access.end > size:
+                    if access.start < 0 or access.end > size:
                         raise CapacityError(
                             number, instruction, f"bytes {access.start:#x} to {access.end:#x} are "
                             f"beyond {access.memory}, which has {size} ({size:#x})",
                         )  # fmt: skip
                 for access in found:
                     memories[access.memory].setdefault(access, set()).add(pipe)
-        none = np.zeros(1, np.int64)
-        blocks = np.arange(0, config.l0c_bytes + 1, UNIT_BLOCK, dtype=np.int64)
+        blocks = np.arange(0, config.l0c_bytes + 1, isa.UNIT_BLOCK, dtype=np.int64)
         self._memories = {
-            name: _Memory(touched, blocks if name == "L0C" else none)
+            name: _Memory(touched, blocks if name == "L0C" else ())
             for name, touched in memories.items()
         }
         return touches
@@ -556,7 +379,7 @@ class _Run:
         event = clock[pipe] + 1
         for access in self._touches[instruction]:
             memory = self._memories[access.memory]
-            index = memory.index(access)
+            index = memory.cells.of(access)
             for wrote in (True, False) if access.write else (True,):
                 for other, last in memory.last[wrote].items():
                     if other != pipe and last[index].max() > clock[other]:
@@ -564,11 +387,12 @@ class _Run:
             memory.last[access.write][pipe][index] = event
 
     def _race(
-        self, access: Access, index: _Index, number: int, pipe: int, other: int, wrote: bool
+        self, access: Access, index: Index, number: int, pipe: int, other: int, wrote: bool
     ) -> None:
         """Note the races of an access with those of another pipe that it does not know of."""
         memory = self._memories[access.memory]
-        cells = np.arange(memory.edges.size)[index] if isinstance(index, slice) else index
+        edges = memory.cells.edges
+        cells = np.arange(edges.size)[index] if isinstance(index, slice) else index
         last = memory.last[wrote][other][cells]
         known: _Numbers | int = self._clocks[pipe][other]
         if access.memory == "L0C":
@@ -589,7 +413,7 @@ class _Run:
             word = {True: "write", False: "read"}
             self._pairs[pair] = Race(
                 f"{word[late]}-after-{word[early]}", access.memory,
-                int(memory.edges[shared[0]]), int(memory.edges[end]), *pair,
+                int(edges[shared[0]]), int(edges[end]), *pair,
                 (self._all[pair[0]], self._all[pair[1]]),
             )  # fmt: skip
 
@@ -604,7 +428,7 @@ class _Run:
         blocks = np.flatnonzero(units.set)[first]
         for event, block in zip(setters, blocks, strict=True):
             number = self._queues[_M][int(event) - 1]
-            yield Leftover(number, self._all[number], int(block) * UNIT_BLOCK)
+            yield Leftover(number, self._all[number], int(block) * isa.UNIT_BLOCK)
 
     def _deadlocks(self) -> Iterator[Deadlock]:
         stuck = {
@@ -637,7 +461,7 @@ class _Run:
             assert block is not None
             other = _FIX if isinstance(unit, isa.Mmad) else _M
             coming = self._coming(other, lambda x: self._hands_over(x, block))
-            where = f"the unit flag of L0C {block * UNIT_BLOCK:#x}"
+            where = f"the unit flag of L0C {block * isa.UNIT_BLOCK:#x}"
             what, does = ("fixpipe", "clears") if other == _FIX else ("mmad", "sets")
             nobody, does = f"no {what} with unit_flag=3 {does} {where}", f"{does} {where}"
         if coming is None:
@@ -666,30 +490,14 @@ def _join(clock: _Clock, told: _Clock) -> None:
         clock[pipe] = max(clock[pipe], known)
 
 
-#: The words of the fields by which this module finds its way.
-_WORDS: Mapping[tuple[type[isa.Instruction], str], Iterable[str]] = {
-    (isa.Load2D, "to"): ("L0A", "L0B"),
-    (isa.Fixpipe, "to"): ("GM", "L1"),
-    (isa.Fixpipe, "mode"): isa.RESULT_BYTES,
-    (isa.SetFlag, "of"): isa.PIPES,
-    (isa.SetFlag, "to"): isa.PIPES,
-    (isa.WaitFlag, "of"): isa.PIPES,
-    (isa.WaitFlag, "to"): isa.PIPES,
-    (isa.Barrier, "on"): isa.PIPES,
-}
-
-
 def _pipe_of(number: int, i: isa.Instruction) -> int:
     """The pipe that runs an instruction.
 
     Raises:
-        RangeError: a memory, mode, pipe or flag that does not exist.
+        RangeError: an instruction that no unit can run.
     """
-    for (kind, name), words in _WORDS.items():
-        if type(i) is kind and (value := getattr(i, name)) not in words:
-            raise RangeError(number, i, f"{name} is {value!r}; it takes {', '.join(words)}")
+    if problem := isa.problem(i):
+        raise RangeError(number, i, problem)
     if isinstance(i, (isa.SetFlag, isa.WaitFlag)):
-        if not 0 <= i.id < FLAG_IDS:
-            raise RangeError(number, i, f"id is {i.id}; it takes 0 to {FLAG_IDS - 1}")
         return isa.PIPES.index(i.of if isinstance(i, isa.SetFlag) else i.to)
     return isa.PIPES.index(i.on if isinstance(i, isa.Barrier) else i.pipe)

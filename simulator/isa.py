@@ -1,4 +1,7 @@
-"""The instructions of the unit as plain data, and programs of them as text.
+"""The instructions of the unit as plain data, what they may say, and programs of them as text.
+
+The legal words and numbers of every field stand here and nowhere else (``problem``); which bytes an
+instruction touches is in access.py, what it costs in cost.py, what it computes in machine.py.
 
 A program is a list of buffers in global memory (GM) and a list of instructions. One line of text is
 one of them: its name, then ``field=value``; ``#`` starts a comment. Fields with a default may be
@@ -8,10 +11,14 @@ written by hand.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, fields
 from typing import Any, ClassVar
 
+import numpy as np
+
+from cube24 import _core
+from cube24.encoder import DENSE_K0, INDEX_K0, N0
 from cube24.errors import Cube24Error, FileFormatError, StrPath
 from cube24.files import read_text, write_bytes
 
@@ -20,6 +27,22 @@ PIPES = ("MTE2", "MTE1", "M", "FIX")
 
 #: The modes of a Fixpipe, and the bytes of a result in each.
 RESULT_BYTES = {"int32": 4, "req8": 1, "vreq8": 1, "deqf16": 2, "vdeqf16": 2, "fp16": 2}
+
+#: What a Fixpipe does with negative results.
+RELUS = ("none", "relu", "leaky")
+
+# Sizes in bytes [ADK].
+C0_BYTES = DENSE_K0  # a row of a fractal of operands, whatever their type
+FRACTAL = N0 * C0_BYTES  # a fractal of operands, 16 rows
+INDEX_FRACTAL = N0 * INDEX_K0  # the index fractal beside it
+C_FRACTAL = N0 * N0 * 4  # a fractal of results, 16 x 16 int32
+UNIT_BLOCK = 512  # of L0C that one unit flag guards: a fractal of results has two
+
+LIMIT_MNK = 4095  # m, n and k of one Mmad [ADK]
+LIMIT_REPEAT = 255  # repetitions of one load [ADK]
+LIMIT_STEP = 65535  # starts, strides and gaps of one load [ADK]
+FLAG_IDS = 8  # flags of a pair of pipes [ADK]
+LARGEST = 1 << 40  # any other size: more than a unit can have
 
 
 class ProgramError(Cube24Error, ValueError):
@@ -254,6 +277,136 @@ INSTRUCTIONS: dict[str, type[Instruction]] = {
         SetFlag, WaitFlag, Barrier,
     )
 }  # fmt: skip
+
+
+def k_step(mmad: Mmad) -> int:
+    """k that the cube takes in one cycle: 32 int8, 64 of 2:4, 16 fp16 [ADK]."""
+    if mmad.dtype == "float16":
+        return 16
+    return 64 if isinstance(mmad, MmadSparse) else 32
+
+
+# --- what fields may say --------------------------------------------------------------------------
+
+_UNIT_FLAGS = (0, 2, 3)
+_MMAD_WORDS: Mapping[str, tuple[object, ...]] = {
+    "start": ("zero", "keep", "bias"), "unit_flag": _UNIT_FLAGS, "dtype": ("int8", "float16"),
+}  # fmt: skip
+
+#: The words, and the numbers that stand for words, that fields take.
+WORDS: Mapping[type[Instruction], Mapping[str, tuple[object, ...]]] = {
+    Load2D: {"to": ("L0A", "L0B")},
+    Mmad: _MMAD_WORDS,
+    MmadSparse: _MMAD_WORDS,
+    Fixpipe: {
+        "to": ("GM", "L1"), "mode": tuple(RESULT_BYTES), "relu": RELUS, "layout": ("nd", "nz"),
+        "unit_flag": _UNIT_FLAGS,
+    },
+    SetFlag: {"of": PIPES, "to": PIPES},
+    WaitFlag: {"of": PIPES, "to": PIPES},
+    Barrier: {"on": PIPES},
+}  # fmt: skip
+
+_MNK = dict.fromkeys(("m", "n", "k"), (0, LIMIT_MNK))
+
+#: The numbers that fields take, both ends included; any other is a size, 0 to LARGEST, or an
+#: address.
+LIMITS: Mapping[type[Instruction], Mapping[str, tuple[int, int]]] = {
+    Load2D: {
+        "repeat": (0, LIMIT_REPEAT), "start": (0, LIMIT_STEP), "stride": (0, LIMIT_STEP),
+        "gap": (0, LIMIT_STEP),
+    },
+    # [ADK, LoadData3DParamsV2]
+    Load3D: {
+        "c1": (1, LARGEST),
+        **dict.fromkeys(("h", "w"), (1, 32767)),
+        **dict.fromkeys(("kernel_h", "kernel_w", "dilation_h", "dilation_w"), (1, 255)),
+        **dict.fromkeys(("stride_h", "stride_w"), (1, 63)),
+        **dict.fromkeys(("pad_top", "pad_left", "pad_bottom", "pad_right"), (0, 255)),
+        **dict.fromkeys(("m_start", "m", "k_start", "k"), (0, 65535)),
+        "pad": (-128, 127),
+    },
+    LoadSparse: {"repeat": (0, LIMIT_REPEAT), "start": (0, LIMIT_STEP)},
+    Mmad: _MNK,
+    MmadSparse: _MNK,
+    Fixpipe: {"m": (0, LIMIT_MNK), "n": (0, LIMIT_MNK), "words": (0, (1 << 64) - 1)},
+    SetFlag: {"id": (0, FLAG_IDS - 1)},
+    WaitFlag: {"id": (0, FLAG_IDS - 1)},
+}  # fmt: skip
+
+
+def problem(i: Instruction) -> str | None:
+    """Why no unit can run an instruction, whatever its memories; None if there is no reason.
+
+    Addresses are looked at by those who know the memories: what an instruction touches is said by
+    access.py.
+    """
+    words, limits = WORDS.get(type(i), {}), LIMITS.get(type(i), {})
+    for name, value in vars(i).items():
+        if name in words:
+            # 2.0 and True are equal to words, and none.
+            if value not in words[name] or type(value) not in (int, str):
+                return f"{name} is {value!r}; it takes {_list(map(str, words[name]))}"
+        elif name != "alpha":
+            if type(value) is not int:
+                return f"{name} is {value!r}; it takes a whole number"
+            low, high = limits.get(name, (0, LARGEST))
+            if not low <= value <= high and (name in limits or name not in _ADDRESSES):
+                return f"{name} is {value}; it takes {low} to {high}"
+    relation = _RELATIONS.get(type(i))
+    return None if relation is None else relation(i)
+
+
+def _copy_in(i: CopyIn) -> str | None:
+    if i.bursts > 1 and i.dst_stride < i.bytes:
+        return f"dst_stride {i.dst_stride} is less than bytes {i.bytes}"
+    return None
+
+
+def _nd2nz(i: Nd2Nz) -> str | None:
+    return f"dst_rows {i.dst_rows} is less than rows {i.rows}" if i.dst_rows < i.rows else None
+
+
+def image_of(i: Load3D) -> _core.Image:
+    """The geometry of an img2col, as the C core takes it."""
+    return _core.Image(*(getattr(i, name) for name in _core.Image._fields))
+
+
+def _load3d(i: Load3D) -> str | None:
+    output = _core.image_output(image_of(i))
+    if output is None:
+        return "the kernel does not fit the image with its padding"
+    if i.k % C0_BYTES or i.k_start % C0_BYTES:
+        return f"k and k_start are multiples of {C0_BYTES}"
+    rows, columns = output[0] * output[1], i.c1 * i.kernel_h * i.kernel_w * C0_BYTES
+    if i.m_start + i.m > rows or i.k_start + i.k > columns:
+        return f"this image gives {rows} rows and {columns} columns, no more"
+    return None
+
+
+def _fixpipe(i: Fixpipe) -> str | None:
+    if i.relu == "leaky" and not abs(i.alpha) <= float(np.finfo(np.float32).max):
+        return f"alpha is {i.alpha}; it is a finite fp32 number"
+    if i.relu == "leaky" and i.mode == "int32":
+        return "a leaky ReLU needs a requantising mode"
+    if not i.m or not i.n:
+        return None
+    if i.layout == "nd" and i.m > 1 and i.stride < i.n:
+        return f"stride {i.stride} is less than n {i.n}"
+    if i.layout == "nz" and (i.stride % N0 or i.stride < i.m):
+        return (
+            f"stride {i.stride} of nz is the rows of a fractal column: a multiple of {N0}, at "
+            f"least m"
+        )
+    return None
+
+
+_RELATIONS: Mapping[type[Instruction], Any] = {
+    CopyIn: _copy_in, Nd2Nz: _nd2nz, Load3D: _load3d, Fixpipe: _fixpipe,
+}  # fmt: skip
+
+
+# --- programs -------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

@@ -21,34 +21,6 @@ from cube24.sizes import ceil_div, round_up
 
 Bytes = npt.NDArray[np.uint8]
 
-FRACTAL = 512  # bytes of an int8 fractal, 16 x 32
-INDEX_FRACTAL = 128  # bytes of the index fractal beside it, 16 x 8
-C_FRACTAL = 1024  # bytes of a result fractal, 16 x 16 int32
-LIMIT_MNK = 4095  # m, n and k of one Mmad [ADK]
-LIMIT_REPEAT = 255  # repetitions of one load [ADK]
-FLAG_IDS = 8  # flags of a pair of pipes [ADK]
-
-#: The values that the fields of Load3D take [ADK, LoadData3DParamsV2].
-LOAD3D_LIMITS: Mapping[str, tuple[int, int]] = {
-    "h": (1, 32767),
-    "w": (1, 32767),
-    "kernel_h": (1, 255),
-    "kernel_w": (1, 255),
-    "stride_h": (1, 63),
-    "stride_w": (1, 63),
-    "dilation_h": (1, 255),
-    "dilation_w": (1, 255),
-    "pad_top": (0, 255),
-    "pad_left": (0, 255),
-    "pad_bottom": (0, 255),
-    "pad_right": (0, 255),
-    "m_start": (0, 65535),
-    "m": (0, 65535),
-    "k_start": (0, 65535),
-    "k": (0, 65535),
-    "pad": (-128, 127),
-}
-
 
 class ExecutionError(Cube24Error, ValueError):
     """An instruction that the unit cannot run: its number in the program, its text, and why.
@@ -95,28 +67,11 @@ class Machine:
     def __init__(self, config: UnitConfig, gm_bytes: int = 0) -> None:
         """Make the memories; GM has as many bytes as the program's buffers need."""
         self.config = config
-        sizes = {
-            "GM": gm_bytes,
-            "L1": config.l1_bytes,
-            "L0A": config.l0a_bytes,
-            "L0B": config.l0b_bytes,
-            "INDEX": config.index_bytes,
-            "L0C": config.l0c_bytes,
-            "BT": config.bt_bytes,
-            "FB": config.fb_bytes,
-        }
+        sizes = {"GM": gm_bytes, **config.memory_bytes}
         self.memories: dict[str, Bytes] = {
             name: np.zeros(size, np.uint8) for name, size in sizes.items()
         }
-        self._align = {
-            "GM": 1,
-            "L1": config.l1_align,
-            "L0A": config.l0a_align,
-            "L0B": config.l0b_align,
-            "L0C": config.l0c_align,
-            "BT": config.bt_align,
-            "FB": config.fb_align,
-        }
+        self._align = {"GM": 1, **config.memory_align}
         self._set: set[tuple[str, str, int]] = set()  # the flags that are set
         self._flags = (config.overflow == "wrap") * _core.WRAP | (
             config.grain == "instruction"
@@ -150,21 +105,14 @@ class Machine:
                 ran before has left its traces in the memories.
         """
         for self._number, self._instruction in enumerate(instructions):
+            if problem := isa.problem(self._instruction):
+                raise self._fail(RangeError, problem)
             self._handlers[type(self._instruction)](self._instruction)
 
     # --- checks -----------------------------------------------------------------------------------
 
     def _fail(self, kind: type[ExecutionError], message: str) -> ExecutionError:
         return kind(self._number, self._instruction, message)
-
-    def _demand(self, fields: Mapping[str, int], low: int, high: int) -> None:
-        for name, value in fields.items():
-            if not low <= value <= high:
-                raise self._fail(RangeError, f"{name} is {value}; it takes {low} to {high}")
-
-    def _demand_word(self, name: str, value: str, words: tuple[str, ...]) -> None:
-        if value not in words:
-            raise self._fail(RangeError, f"{name} is {value!r}; it takes {', '.join(words)}")
 
     def _aligned(self, memory: str, address: int) -> None:
         align = self._align[memory]
@@ -196,17 +144,10 @@ class Machine:
     # --- MTE2 -------------------------------------------------------------------------------------
 
     def _copy_in(self, i: isa.CopyIn) -> None:
-        sizes = {"bytes": i.bytes, "bursts": i.bursts, "src_stride": i.src_stride}
-        self._demand({**sizes, "dst_stride": i.dst_stride}, 0, 1 << 40)
-        if i.bursts > 1 and i.dst_stride < i.bytes:
-            raise self._fail(RangeError, f"dst_stride {i.dst_stride} is less than bytes {i.bytes}")
         source = self._strided("GM", i.src, i.bursts, i.bytes, i.src_stride)
         self._strided("L1", i.dst, i.bursts, i.bytes, i.dst_stride)[...] = source
 
     def _nd2nz(self, i: isa.Nd2Nz) -> None:
-        self._demand({"rows": i.rows, "bytes": i.bytes, "src_stride": i.src_stride}, 0, 1 << 40)
-        if i.dst_rows < i.rows:
-            raise self._fail(RangeError, f"dst_rows {i.dst_rows} is less than rows {i.rows}")
         blocks = ceil_div(i.bytes, 32)
         source = self._strided("GM", i.src, i.rows, i.bytes, i.src_stride)
         target = self._piece("L1", i.dst, blocks * i.dst_rows * 32)
@@ -222,50 +163,38 @@ class Machine:
     # --- MTE1 -------------------------------------------------------------------------------------
 
     def _load2d(self, i: isa.Load2D) -> None:
-        self._demand_word("to", i.to, ("L0A", "L0B"))
-        self._demand({"repeat": i.repeat}, 0, LIMIT_REPEAT)
-        self._demand({"start": i.start, "stride": i.stride, "gap": i.gap}, 0, (1 << 16) - 1)
         self._aligned("L1", i.src)
         source = self._strided(
-            "L1", i.src + FRACTAL * i.start, i.repeat, FRACTAL, FRACTAL * i.stride
+            "L1", i.src + isa.FRACTAL * i.start, i.repeat, isa.FRACTAL, isa.FRACTAL * i.stride
         )
-        self._strided(i.to, i.dst, i.repeat, FRACTAL, FRACTAL * (i.gap + 1))[...] = source
+        self._strided(i.to, i.dst, i.repeat, isa.FRACTAL, isa.FRACTAL * (i.gap + 1))[...] = source
 
     def _load3d(self, i: isa.Load3D) -> None:
-        for name, (low, high) in LOAD3D_LIMITS.items():
-            self._demand({name: getattr(i, name)}, low, high)
-        self._demand({"c1": i.c1}, 1, self.config.l1_bytes // 32)
-        image = _image(i)
-        output = _core.image_output(image)
-        if output is None:
-            raise self._fail(RangeError, "the kernel does not fit the image with its padding")
-        rows, columns = output[0] * output[1], i.c1 * i.kernel_h * i.kernel_w * 32
-        if i.k % 32 or i.k_start % 32:
-            raise self._fail(RangeError, "k and k_start are multiples of 32")
-        if i.m_start + i.m > rows or i.k_start + i.k > columns:
-            raise self._fail(
-                RangeError, f"this image gives {rows} rows and {columns} columns, no more"
-            )
         x = self._piece("L1", i.src, i.c1 * i.h * i.w * 32)
         out = self._piece("L0A", i.dst, round_up(i.m, 16) * i.k)
         if i.m and i.k:
             _core.load3d(
-                image, x, out, m_start=i.m_start, m=i.m, k_start=i.k_start, k=i.k, pad=i.pad
+                isa.image_of(i),
+                x,
+                out,
+                m_start=i.m_start,
+                m=i.m,
+                k_start=i.k_start,
+                k=i.k,
+                pad=i.pad,
             )
 
     def _load_sparse(self, i: isa.LoadSparse) -> None:
         self._need_sparsity()
-        self._demand({"repeat": i.repeat}, 0, LIMIT_REPEAT)
-        self._demand({"start": i.start}, 0, (1 << 16) - 1)
         count = i.repeat
         if count == 0:
             return
         self._aligned("L1", i.dense)
         self._aligned("L1", i.index)
-        dense = self._piece("L1", i.dense + FRACTAL * i.start, FRACTAL * count)
-        index = self._piece("L1", i.index + INDEX_FRACTAL * i.start, INDEX_FRACTAL * count)
-        self._piece("L0B", i.dst, FRACTAL * count)[...] = dense
-        self.memories["INDEX"][i.dst // 4 : i.dst // 4 + INDEX_FRACTAL * count] = index
+        dense = self._piece("L1", i.dense + isa.FRACTAL * i.start, isa.FRACTAL * count)
+        index = self._piece("L1", i.index + isa.INDEX_FRACTAL * i.start, isa.INDEX_FRACTAL * count)
+        self._piece("L0B", i.dst, isa.FRACTAL * count)[...] = dense
+        self.memories["INDEX"][i.dst // 4 : i.dst // 4 + isa.INDEX_FRACTAL * count] = index
 
     def _load_bias(self, i: isa.LoadBias) -> None:
         self._piece("BT", i.dst, i.bytes)[...] = self._piece("L1", i.src, i.bytes)
@@ -274,18 +203,14 @@ class Machine:
 
     def _operands(self, i: isa.Mmad, k0: int) -> tuple[Bytes, Bytes, Bytes] | None:
         """The operands and the result of an Mmad, checked; None if it does nothing."""
-        self._demand({"m": i.m, "n": i.n, "k": i.k}, 0, LIMIT_MNK)
-        self._demand_word("start", i.start, ("zero", "keep", "bias"))
-        self._demand_word("unit_flag", str(i.unit_flag), ("0", "2", "3"))
-        self._demand_word("dtype", i.dtype, ("int8", "float16"))
         if i.dtype != "int8":
             raise self._fail(UnsupportedError, f"{i.dtype} has a time and no values")
         if 0 in (i.m, i.n, i.k):
             return None
         m1, n1, k1 = ceil_div(i.m, 16), ceil_div(i.n, 16), ceil_div(i.k, k0)
-        a = self._piece("L0A", i.a, m1 * k1 * (k0 // 32) * FRACTAL)
-        b = self._piece("L0B", i.b, n1 * k1 * FRACTAL)
-        c = self._piece("L0C", i.c, m1 * n1 * C_FRACTAL)
+        a = self._piece("L0A", i.a, m1 * k1 * (k0 // 32) * isa.FRACTAL)
+        b = self._piece("L0B", i.b, n1 * k1 * isa.FRACTAL)
+        c = self._piece("L0C", i.c, m1 * n1 * isa.C_FRACTAL)
         if i.start == "bias":
             self._piece("BT", i.bias, 4 * i.n)
         return a, b, c
@@ -340,11 +265,6 @@ class Machine:
         self._piece("FB", i.dst, i.bytes)[...] = self._piece("L1", i.src, i.bytes)
 
     def _fixpipe(self, i: isa.Fixpipe) -> None:
-        self._demand({"m": i.m, "n": i.n}, 0, LIMIT_MNK)
-        self._demand({"stride": i.stride}, 0, 1 << 40)
-        self._demand_word("to", i.to, ("GM", "L1"))
-        self._demand_word("layout", i.layout, ("nd", "nz"))
-        self._demand_word("unit_flag", str(i.unit_flag), ("0", "2", "3"))
         if i.m == 0 or i.n == 0:
             return
         result = self._converted(i, self._results(i))
@@ -356,25 +276,18 @@ class Machine:
     def _results(self, i: isa.Fixpipe) -> npt.NDArray[np.int32]:
         """The m x n results in L0C as rows."""
         m1, n1 = ceil_div(i.m, 16), ceil_div(i.n, 16)
-        piece = self._piece("L0C", i.src, m1 * n1 * C_FRACTAL)
+        piece = self._piece("L0C", i.src, m1 * n1 * isa.C_FRACTAL)
         blocks = piece.view(np.int32).reshape(n1, m1 * 16, 16)
         return blocks.transpose(1, 0, 2).reshape(m1 * 16, n1 * 16)[: i.m, : i.n]
 
     def _converted(self, i: isa.Fixpipe, acc: npt.NDArray[np.int32]) -> npt.NDArray[Any]:
-        self._demand_word("mode", i.mode, tuple(isa.RESULT_BYTES))
         if i.mode == "fp16":
             raise self._fail(UnsupportedError, "mode fp16 has a time and no values")
-        self._demand_word("relu", i.relu, requant.RELUS)
-        if i.relu == "leaky" and not abs(i.alpha) <= float(np.finfo(np.float32).max):
-            raise self._fail(RangeError, f"alpha is {i.alpha}; it is a finite fp32 number")
         if i.mode == "int32":
-            if i.relu == "leaky":
-                raise self._fail(RangeError, "a leaky ReLU needs a requantising mode")
             return np.maximum(acc, 0) if i.relu == "relu" else acc
         if i.mode.startswith("v"):
             words = self._piece("FB", i.words, 8 * i.n).view(np.uint64)
         else:
-            self._demand({"words": i.words}, 0, (1 << 64) - 1)
             words = np.array([i.words], np.uint64)
         try:
             if i.mode.endswith("req8"):
@@ -385,19 +298,12 @@ class Machine:
 
     def _write_nd(self, i: isa.Fixpipe, result: npt.NDArray[Any]) -> None:
         size = result.dtype.itemsize
-        if i.m > 1 and i.stride < i.n:
-            raise self._fail(RangeError, f"stride {i.stride} is less than n {i.n}")
         rows = np.ascontiguousarray(result).view(np.uint8)
         self._strided(i.to, i.dst, i.m, i.n * size, i.stride * size)[...] = rows
 
     def _write_nz(self, i: isa.Fixpipe, result: npt.NDArray[Any]) -> None:
         # Two neighbouring 16 x 16 fractals merge into one 16 x 32 when the result is int8.
         n0 = 32 if result.dtype.itemsize == 1 else 16
-        if i.stride % 16 or i.stride < i.m:
-            raise self._fail(
-                RangeError, f"stride {i.stride} of nz is the rows of a fractal column: a multiple "
-                f"of 16, at least m"
-            )  # fmt: skip
         blocks = ceil_div(i.n, n0)
         target = self._piece(i.to, i.dst, blocks * i.stride * n0 * result.dtype.itemsize)
         padded = np.zeros((i.stride, blocks * n0), result.dtype)
@@ -408,9 +314,6 @@ class Machine:
     # --- order ------------------------------------------------------------------------------------
 
     def _flag(self, i: isa.SetFlag | isa.WaitFlag) -> tuple[str, str, int]:
-        for name, pipe in (("of", i.of), ("to", i.to)):
-            self._demand_word(name, pipe, isa.PIPES)
-        self._demand({"id": i.id}, 0, FLAG_IDS - 1)
         return (i.of, i.to, i.id)
 
     def _set_flag(self, i: isa.SetFlag) -> None:
@@ -426,11 +329,7 @@ class Machine:
         self._set.remove(flag)
 
     def _barrier(self, i: isa.Barrier) -> None:
-        self._demand_word("on", i.on, isa.PIPES)
-
-
-def _image(i: isa.Load3D) -> _core.Image:
-    return _core.Image(*(getattr(i, name) for name in _core.Image._fields))
+        """Nothing: program order is kept as it is."""
 
 
 def load_buffers(

@@ -20,7 +20,6 @@ _F16_MAX = np.float32(65504)
 _SCALE_MASK = np.uint32(0xFFFF_E000)  # 1 sign, 8 exponent and 10 mantissa bits of an fp32
 
 MODES = ("REQ8", "DEQF16")
-RELUS = ("none", "relu", "leaky")
 
 
 class RequantError(Cube24Error, ValueError):

@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 
 from cube24.encoder import C0
 from cube24.errors import Cube24Error
+from cube24.simulator import isa
 from cube24.simulator.config import UnitConfig
 from cube24.simulator.isa import RESULT_BYTES, Buffer
-from cube24.simulator.machine import FRACTAL, LIMIT_MNK, LIMIT_REPEAT
 from cube24.sizes import ceil_div, round_down, round_up
 
 
@@ -126,7 +126,7 @@ def choose_tile(problem: Problem, config: UnitConfig) -> Tile:
     """
     row = 64 * problem.element
     m = _clip(128, problem.m, min(config.l0a_bytes // 2 // row, config.l0c_bytes // 8 // 16))
-    limit = min(config.bt_bytes // 2 // 4, config.fb_bytes // 2 // 8, LIMIT_MNK)
+    limit = min(config.bt_bytes // 2 // 4, config.fb_bytes // 2 // 8, isa.LIMIT_MNK)
     n = _clip(limit, problem.n, min(config.l0c_bytes // 8 // m, config.l0b_bytes // 2 // row))
     tile = _widest(problem, config, m, n)
     while not (plan := Plan(problem, config, tile)).fits and max(m, n) > 16:
@@ -152,8 +152,8 @@ def _widest(problem: Problem, config: UnitConfig, m: int, n: int) -> Tile:
         round_up(problem.k, 64),
         config.l0a_bytes // 2 // (m * problem.element),
         config.l0b_bytes // 2 // weight_bytes,
-        LIMIT_REPEAT // (n // 16) * problem.k_fractal,  # one load of L0B
-        LIMIT_MNK,
+        isa.LIMIT_REPEAT // (n // 16) * problem.k_fractal,  # one load of L0B
+        isa.LIMIT_MNK,
     )
     k = max(64, round_down(k, 64))
     return Tile(m, n, k, k)
@@ -233,16 +233,16 @@ class Plan:
         loads = tile.n // 16 * (tile.k // problem.k_fractal)
         for what, needed, there in (
             ("two parts of activations in L0A", 2 * self.l0a_part, config.l0a_bytes),
-            ("two parts of weights in L0B", 2 * loads * FRACTAL, config.l0b_bytes),
+            ("two parts of weights in L0B", 2 * loads * isa.FRACTAL, config.l0b_bytes),
             ("a result in L0C", 4 * tile.m * tile.n, config.l0c_bytes),
             ("two rows of bias", 8 * tile.n if problem.bias else 0, config.bt_bytes),
             ("two rows of words", 16 * tile.n if self.vector else 0, config.fb_bytes),
             ("chunks in L1", self.total, config.l1_bytes),
-            ("m of one Mmad", tile.m, LIMIT_MNK),
-            ("n of one Mmad", tile.n, LIMIT_MNK),
-            ("k of one Mmad", tile.k, LIMIT_MNK),
-            ("fractals of one load to L0B", loads, LIMIT_REPEAT),
-            ("fractals of one load to L0A", tile.k * problem.element // C0, LIMIT_REPEAT),
+            ("m of one Mmad", tile.m, isa.LIMIT_MNK),
+            ("n of one Mmad", tile.n, isa.LIMIT_MNK),
+            ("k of one Mmad", tile.k, isa.LIMIT_MNK),
+            ("fractals of one load to L0B", loads, isa.LIMIT_REPEAT),
+            ("fractals of one load to L0A", tile.k * problem.element // C0, isa.LIMIT_REPEAT),
         ):
             if needed > there:
                 raise TilingError(f"tile {tile}: {what} take {needed}, the unit has {there}")
@@ -314,11 +314,11 @@ class Plan:
             activations = image.batch * image.c1 * image.h * image.w * C0
         sizes = {"activations": activations}
         if problem.sparse:
-            sizes |= {"dense": k1 * n1 * FRACTAL, "index": k1 * n1 * FRACTAL // 4}
+            sizes |= {"dense": k1 * n1 * isa.FRACTAL, "index": k1 * n1 * isa.FRACTAL // 4}
         elif problem.weight_rows:
             sizes |= {"weights": problem.n * problem.k * problem.element}
         else:
-            sizes |= {"weights": k1 * n1 * FRACTAL}
+            sizes |= {"weights": k1 * n1 * isa.FRACTAL}
         if problem.bias:
             sizes["bias"] = 4 * problem.n
         if self.vector:

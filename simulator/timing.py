@@ -18,9 +18,9 @@ from typing import Any
 
 from cube24.errors import Cube24Error
 from cube24.simulator import isa
+from cube24.simulator.access import accesses
 from cube24.simulator.config import UnitConfig
 from cube24.simulator.cost import NOTHING, Cost, Costs
-from cube24.simulator.machine import FLAG_IDS
 from cube24.sizes import ceil_div
 
 #: The pipe of the scalar unit in an account.
@@ -37,7 +37,6 @@ UNIT_FLAG = "unit flag (block of L0C)"
 HAND_OVER = "hand-over of L1"
 _UNIT = -1  # in the place of a flag: UnitFlag
 _TURN = -2  # in the place of a flag: MTE2 turns to its next buffer
-_BLOCK = 1024  # bytes of L0C that one pair of unit flags guards: a fractal of 16 x 16 results
 
 _WORK, _SET, _WAIT, _BARRIER, _NOTHING = range(5)
 
@@ -145,17 +144,23 @@ def schedule(program: isa.Program, config: UnitConfig, costs: Costs | None = Non
     """Schedule a program on one core.
 
     Args:
-        program: any program; its values are not looked at, nor whether machine.Machine takes it.
+        program: any program; its values are not looked at, nor where its bytes stand.
         config: the unit.
         costs: what instructions cost; None: as on a unit whose other cores are idle.
 
     Raises:
-        ScheduleError: an instruction with a pipe, flag or mode that the unit does not have, or a
-            flag that is set twice.
+        ScheduleError: an instruction that no unit can run, or a flag that is set twice.
         DeadlockError: the program stops; the message says which pipe waits for what, and why.
     """
+    legal = set()  # of which programs repeat many
     for number, instruction in enumerate(program.instructions):
-        _demand_legal(number, instruction)
+        if instruction not in legal:
+            problem = isa.problem(instruction)
+            if problem is None and any(a.start < 0 for a in accesses(instruction)):
+                problem = "an address is below 0"
+            if problem is not None:
+                raise ScheduleError(f"instruction {number} ({instruction}): {problem}")
+            legal.add(instruction)
     ops = Compiler(costs or Costs(config)).compile(program.instructions)
     scheduler = Scheduler(config, rows=True)
     try:
@@ -207,41 +212,6 @@ def schedule_segments(segments: Iterable[tuple[Op, ...]], config: UnitConfig) ->
     last.finish()
     total.add(last.take(end=True))
     return Timing(total.now, total.accounts(total.now))
-
-
-#: The words and numbers that fields of instructions take.
-_WORDS: Mapping[tuple[str, str], tuple[object, ...]] = {
-    ("load2d", "to"): ("L0A", "L0B"),
-    ("fixpipe", "to"): ("GM", "L1"),
-    ("fixpipe", "layout"): ("nd", "nz"),
-    ("fixpipe", "mode"): tuple(isa.RESULT_BYTES),
-    ("fixpipe", "unit_flag"): (0, 2, 3),
-    ("barrier", "on"): isa.PIPES,
-    **{(name, key): isa.PIPES for name in ("set_flag", "wait_flag") for key in ("of", "to")},
-    **{
-        (name, key): words
-        for name in ("mmad", "mmad_sparse")
-        for key, words in (
-            ("unit_flag", (0, 2, 3)),
-            ("dtype", ("int8", "float16")),
-            ("start", ("zero", "keep", "bias")),
-        )
-    },
-}
-
-
-def _demand_legal(number: int, instruction: isa.Instruction) -> None:
-    """Refuse words that an instruction does not take, and sizes below 0."""
-    for name, value in vars(instruction).items():
-        words = _WORDS.get((instruction.name, name))
-        if words is not None and value not in words:
-            raise ScheduleError(
-                f"instruction {number} ({instruction}): {name} is {value!r}; it takes "
-                f"{', '.join(map(str, words))}"
-            )
-        # The value that padding holds is the only number below 0.
-        if type(value) is int and value < 0 and name != "pad":
-            raise ScheduleError(f"instruction {number} ({instruction}): {name} {value} is below 0")
 
 
 def _explained(program: isa.Program, error: DeadlockError) -> DeadlockError:
@@ -297,19 +267,10 @@ class Compiler:
         self._known: dict[tuple[Any, ...], Op] = {}
 
     def compile(self, instructions: Iterable[isa.Instruction]) -> tuple[Op, ...]:
-        """The operations of instructions.
-
-        Raises:
-            ScheduleError: a pipe, flag, mode or size that the unit does not have.
-        """
+        """The operations of instructions, of which ``isa.problem`` has nothing to say."""
         found, known = [], self._known
-        for number, instruction in enumerate(instructions):
-            try:
-                key = self._key(instruction)
-            except (KeyError, ValueError, ArithmeticError) as error:
-                raise ScheduleError(
-                    f"instruction {number} ({instruction}): no unit can run it: {error}"
-                ) from None
+        for instruction in instructions:
+            key = self._key(instruction)
             op = known.get(key)
             if op is None:
                 op = known[key] = Op(*key)
@@ -319,9 +280,7 @@ class Compiler:
     def _key(self, i: isa.Instruction) -> tuple[Any, ...]:
         if isinstance(i, (isa.SetFlag, isa.WaitFlag)):
             of, to = isa.PIPES.index(i.of), isa.PIPES.index(i.to)
-            if not 0 <= i.id < FLAG_IDS:
-                raise ValueError(f"flag {i.id} is not one of 0 to {FLAG_IDS - 1}")
-            flag = (of * 4 + to) * FLAG_IDS + i.id
+            flag = (of * 4 + to) * isa.FLAG_IDS + i.id
             return (_SET, of, NOTHING, flag) if i.name == "set_flag" else (_WAIT, to, NOTHING, flag)
         if isinstance(i, isa.Barrier):
             return (_BARRIER, isa.PIPES.index(i.on))
@@ -329,7 +288,8 @@ class Compiler:
         if cost is NOTHING:
             return (_NOTHING, pipe)
         if isinstance(i, (isa.Mmad, isa.Fixpipe)) and i.unit_flag:
-            first = (i.c if isinstance(i, isa.Mmad) else i.src) // _BLOCK
+            # Both unit flags of a fractal of results change together.
+            first = (i.c if isinstance(i, isa.Mmad) else i.src) // isa.C_FRACTAL
             blocks = ceil_div(i.m, 16) * ceil_div(i.n, 16)
             return (_WORK, pipe, cost, 0, i.unit_flag, first, blocks)
         return (_WORK, pipe, cost)
@@ -339,9 +299,9 @@ def flag_name(flag: int) -> str:
     """A flag for people, such as ``MTE2>MTE1#0 (L1 filled)``, and what else a pipe waits for."""
     if flag < 0:
         return UNIT_FLAG if flag == _UNIT else HAND_OVER
-    of, to = isa.PIPES[flag // FLAG_IDS // 4], isa.PIPES[flag // FLAG_IDS % 4]
+    of, to = isa.PIPES[flag // isa.FLAG_IDS // 4], isa.PIPES[flag // isa.FLAG_IDS % 4]
     meaning = _MEANINGS.get((of, to))
-    return f"{of}>{to}#{flag % FLAG_IDS}" + (f" ({meaning})" if meaning else "")
+    return f"{of}>{to}#{flag % isa.FLAG_IDS}" + (f" ({meaning})" if meaning else "")
 
 
 # --- the account ----------------------------------------------------------------------------------
@@ -404,8 +364,8 @@ class Scheduler:
         trip = config.flag_cycles
         # The way of the data takes the longer half of an odd round trip.
         self._latency = [
-            (trip + 1) // 2 if flag // FLAG_IDS // 4 < flag // FLAG_IDS % 4 else trip // 2
-            for flag in range(16 * FLAG_IDS)
+            (trip + 1) // 2 if flag // isa.FLAG_IDS // 4 < flag // isa.FLAG_IDS % 4 else trip // 2
+            for flag in range(16 * isa.FLAG_IDS)
         ]
         slow_m, slow_mte2 = config.mte1_slow_m, config.mte1_slow_mte2
         # Parts of a cycle's work that MTE1 does in a cycle: [M at work][MTE2 at work].
@@ -558,7 +518,7 @@ class Scheduler:
                 f"waited for it"
             )
         at = self._flags[flag] = self.now + self._latency[flag]
-        of, to = flag // FLAG_IDS // 4, flag // FLAG_IDS % 4
+        of, to = flag // isa.FLAG_IDS // 4, flag // isa.FLAG_IDS % 4
         if of == _MTE2 and to == _MTE1:
             self._turned = self.now + self._config.handover_cycles
         if self._since[to] >= 0 and self._awaited(to) == flag:

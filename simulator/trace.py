@@ -25,15 +25,14 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from cube24.errors import ArgumentError, StrPath, counted
 from cube24.extras import need
 from cube24.files import whole_file
 from cube24.simulator import isa
+from cube24.simulator.access import Access, Cells, Index, Numbers, accesses
 from cube24.simulator.chip import core_program, costs_of
 from cube24.simulator.config import UnitConfig
-from cube24.simulator.machine import C_FRACTAL, FRACTAL, INDEX_FRACTAL
 from cube24.simulator.run import Run
 from cube24.simulator.timing import (
     HAND_OVER,
@@ -44,7 +43,6 @@ from cube24.simulator.timing import (
     Timing,
     schedule,
 )
-from cube24.sizes import ceil_div
 
 #: The columns of a CSV trace: the core, then those of timing.Row, then the instruction as text.
 COLUMNS = (
@@ -58,9 +56,6 @@ _THREADS = {name: 1_000_001 + place for place, name in enumerate(PIPE_NAMES)}
 _TEXTS = 1 << 14  # texts of instructions that are kept, for programs repeat them
 _MANY = 1 << 20  # changes of occupancy that are kept until they are summed up
 _NEVER = 1 << 62
-
-_Numbers = npt.NDArray[np.int64]
-_Index = slice | _Numbers
 
 
 @dataclass(frozen=True)
@@ -441,7 +436,7 @@ def _wire_changes(
 
 def occupancy(
     program: isa.Program, timing: Timing, config: UnitConfig
-) -> dict[str, tuple[_Numbers, _Numbers]]:
+) -> dict[str, tuple[Numbers, Numbers]]:
     """How many bytes of L1, L0A, L0B and L0C are occupied, as the module defines it.
 
     Gives for each of them the cycles at which the number changes, rising, with the number from
@@ -452,66 +447,44 @@ def occupancy(
         timing: its schedule, with instructions.
         config: the unit, for the sizes of the memories.
     """
-    sizes = {
-        "L1": config.l1_bytes, "L0A": config.l0a_bytes, "L0B": config.l0b_bytes,
-        "L0C": config.l0c_bytes,
-    }  # fmt: skip
-    known: dict[isa.Instruction, tuple[_Access, ...]] = {}
-    accesses: dict[str, dict[_Access, None]] = {name: {} for name in sizes}
+    sizes = {name: config.memory_bytes[name] for name in ("L1", "L0A", "L0B", "L0C")}
+    known: dict[isa.Instruction, tuple[Access, ...]] = {}
+    touched: dict[str, dict[Access, None]] = {name: {} for name in sizes}
     for i in program.instructions:
         if i.pipe and i not in known:
-            known[i] = tuple(p for p in _touched(i) if p.memory in sizes)
+            known[i] = tuple(access for access in accesses(i) if access.memory in sizes)
             for access in known[i]:
-                accesses[access.memory][access] = None
-    memories = {name: _Memory(accesses[name], size) for name, size in sizes.items()}
+                touched[access.memory][access] = None
+    memories = {name: _Memory(touched[name], size) for name, size in sizes.items()}
     for row in sorted(timing.instructions, key=lambda row: (row.end, row.index)):
         for access in known.get(program.instructions[row.index], ()):
             memories[access.memory].touch(access, row.end)
     return {name: memory.occupied() for name, memory in memories.items()}
 
 
-class _Access(NamedTuple):
-    """``pieces`` times ``bytes`` bytes of a memory, at distances of ``stride``."""
-
-    memory: str
-    write: bool
-    start: int
-    bytes: int
-    pieces: int = 1
-    stride: int = 0
-
-
 class _Memory:
-    """A memory in cells that no access divides, and since when and until when each is occupied."""
+    """Since when and until when each cell of a memory is occupied."""
 
-    def __init__(self, accesses: Iterable[_Access], size: int) -> None:
-        bounds = {access: _bounds(access, size) for access in accesses}
-        edges = np.unique(
-            np.concatenate([(0, size), *(end for two in bounds.values() for end in two)])
-        )
-        edges = edges.astype(np.int64)
-        self._width: _Numbers = np.diff(edges)
-        self._cells = {
-            access: _index(np.searchsorted(edges, low), np.searchsorted(edges, high))
-            for access, (low, high) in bounds.items()
-        }
+    def __init__(self, touched: Iterable[Access], size: int) -> None:
+        self._cells = Cells(touched, size=size)
+        self._width: Numbers = np.diff(self._cells.edges)
         # When each cell was written and read last: it is occupied if it was read after that.
         self._written = np.full(self._width.size, _NEVER)
         self._read = np.full(self._width.size, -1)
-        self._times: list[_Numbers] = [np.zeros(1, np.int64)]
-        self._steps: list[_Numbers] = [np.zeros(1, np.int64)]
+        self._times: list[Numbers] = [np.zeros(1, np.int64)]
+        self._steps: list[Numbers] = [np.zeros(1, np.int64)]
         self._kept = 0
 
-    def touch(self, access: _Access, now: int) -> None:
+    def touch(self, access: Access, now: int) -> None:
         """Let an instruction that ends now read or write something; its reads come first."""
-        cells = self._cells[access]
+        cells = self._cells.of(access)
         if access.write:
             self._close(cells)
             self._written[cells] = now
         else:
             self._read[cells] = now
 
-    def occupied(self) -> tuple[_Numbers, _Numbers]:
+    def occupied(self) -> tuple[Numbers, Numbers]:
         """The cycles at which the number of occupied bytes changes, and the number."""
         self._close(slice(None))
         self._sum_up()
@@ -520,7 +493,7 @@ class _Memory:
         changes[0] = True  # cycle 0
         return times[changes], np.cumsum(steps[changes])
 
-    def _close(self, cells: _Index) -> None:
+    def _close(self, cells: Index) -> None:
         """Count the time of cells that are written again."""
         start, end = self._written[cells], self._read[cells]
         occupied = end > start
@@ -538,80 +511,3 @@ class _Memory:
         steps = np.zeros(times.size, np.int64)
         np.add.at(steps, place, np.concatenate(self._steps))
         self._times, self._steps, self._kept = [times], [steps], times.size
-
-
-def _bounds(access: _Access, size: int) -> tuple[_Numbers, _Numbers]:
-    """First bytes and ends of pieces, as far as they are in a memory of a size."""
-    start, width, count, stride = access.start, access.bytes, access.pieces, access.stride
-    if stride <= width:  # one piece, for they touch or overlap each other
-        width, count, stride = width + (count - 1) * stride, 1, width
-    starts = [start + stride * place for place in range(min(count, ceil_div(size - start, stride)))]
-    ends = [min(byte + width, size) for byte in starts]
-    return np.array(starts, np.int64), np.array(ends, np.int64)
-
-
-def _index(low: _Numbers, high: _Numbers) -> _Index:
-    """The cells of pieces: a slice wherever one fits, for speed."""
-    if low.size == 0:
-        return slice(0)
-    if low.size == 1:
-        return slice(int(low[0]), int(high[0]))
-    step = int(low[1] - low[0])
-    if (high - low == 1).all() and (np.diff(low) == step).all():
-        return slice(int(low[0]), int(high[-1]), step)
-    return np.concatenate([np.arange(a, b) for a, b in zip(low, high, strict=True)])
-
-
-def _touched(i: isa.Instruction) -> Iterator[_Access]:
-    """What an instruction reads and then writes, of L1 and L0 at least, in whole fractals.
-
-    Of L0C only the results are touched, and of an image whole blocks of channels.
-    """
-    return (access for access in _all_accesses(i) if access.bytes > 0 and access.pieces > 0)
-
-
-def _all_accesses(i: isa.Instruction) -> Iterator[_Access]:
-    if isinstance(i, isa.CopyIn):
-        yield _Access("L1", True, i.dst, i.bytes, i.bursts, i.dst_stride)
-    elif isinstance(i, isa.Nd2Nz):
-        yield _Access("L1", True, i.dst, i.rows * 32, ceil_div(i.bytes, 32), i.dst_rows * 32)
-    elif isinstance(i, isa.Load2D):
-        source = i.src + FRACTAL * i.start
-        yield _Access("L1", False, source, FRACTAL, i.repeat, FRACTAL * i.stride)
-        yield _Access(i.to, True, i.dst, FRACTAL, i.repeat, FRACTAL * (i.gap + 1))
-    elif isinstance(i, isa.Load3D):
-        plane, block = i.h * i.w * 32, i.kernel_h * i.kernel_w * 32
-        if min(i.m, i.k, block) > 0:
-            first, end = i.k_start // block, ceil_div(i.k_start + i.k, block)
-            yield _Access("L1", False, i.src + first * plane, (end - first) * plane)
-            yield _Access("L0A", True, i.dst, ceil_div(i.m, 16) * 16 * i.k)
-    elif isinstance(i, isa.LoadSparse):
-        yield _Access("L1", False, i.dense + FRACTAL * i.start, FRACTAL * i.repeat)
-        yield _Access("L1", False, i.index + INDEX_FRACTAL * i.start, INDEX_FRACTAL * i.repeat)
-        yield _Access("L0B", True, i.dst, FRACTAL * i.repeat)
-    elif isinstance(i, (isa.LoadBias, isa.LoadParams)):
-        yield _Access("L1", False, i.src, i.bytes)
-    elif isinstance(i, isa.Mmad):
-        if min(i.m, i.n, i.k) > 0:
-            kept = 2 if isinstance(i, isa.MmadSparse) else 1  # weights are 1 of so many
-            k1 = ceil_div(i.k * (2 if i.dtype == "float16" else 1), 32 * kept)
-            yield _Access("L0A", False, i.a, ceil_div(i.m, 16) * k1 * FRACTAL * kept)
-            yield _Access("L0B", False, i.b, ceil_div(i.n, 16) * k1 * FRACTAL)
-            if i.start == "keep":
-                yield from _results(i.c, i.m, i.n, write=False)
-            yield from _results(i.c, i.m, i.n, write=True)
-    elif isinstance(i, isa.Fixpipe) and min(i.m, i.n) > 0:
-        yield from _results(i.src, i.m, i.n, write=False)
-        size = isa.RESULT_BYTES[i.mode]
-        if i.layout == "nd":
-            yield _Access(i.to, True, i.dst, i.n * size, i.m, i.stride * size)
-        else:  # whole fractals
-            n0 = 32 if size == 1 else 16
-            yield _Access(i.to, True, i.dst, ceil_div(i.n, n0) * i.stride * n0 * size)
-
-
-def _results(at: int, m: int, n: int, *, write: bool) -> Iterator[_Access]:
-    """m x n results in L0C: columns of fractals, the last of which may be narrower."""
-    whole, column = n // 16, ceil_div(m, 16) * C_FRACTAL
-    yield _Access("L0C", write, at, m * 64, whole, column)
-    yield _Access("L0C", write, at + whole * column, n % 16 * 4, m, 64)

@@ -457,7 +457,7 @@ def _image(
         ("pads", pads, ("pad_top", "pad_left", "pad_bottom", "pad_right")),
         ("dilations", dilations, ("dilation_h", "dilation_w")),
     ):
-        limits = [machine.LOAD3D_LIMITS[field] for field in fields]
+        limits = [isa.LIMITS[isa.Load3D][field] for field in fields]
         if len(values) != len(fields) or any(
             int(value) != value or not low <= value <= high
             for value, (low, high) in zip(values, limits, strict=True)
@@ -467,10 +467,10 @@ def _image(
                 f"{name} {tuple(values)}: the unit takes {len(fields)} whole numbers from {low} to "
                 f"{high}"
             )
-    if not all(1 <= size <= machine.LOAD3D_LIMITS["h"][1] for size in shape[2:]):
+    if not all(1 <= size <= isa.LIMITS[isa.Load3D]["h"][1] for size in shape[2:]):
         raise ShapeError(
             f"an image of {shape[2:]} does not fit: the unit takes 1 to "
-            f"{machine.LOAD3D_LIMITS['h'][1]} rows and columns"
+            f"{isa.LIMITS[isa.Load3D]['h'][1]} rows and columns"
         )
     if not -128 <= pad_value <= 127:
         raise ArgumentError(f"offset_x {pad_value}: it takes -128 to 127")

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 from cube24.encoder import C0
 from cube24.simulator import isa
 from cube24.simulator.config import UnitConfig
-from cube24.simulator.machine import FRACTAL
 from cube24.simulator.tiler import Plan, Problem, Tile, choose_tile
 from cube24.sizes import ceil_div, round_up
 
@@ -333,8 +332,8 @@ class Writer:
         all_n1 = ceil_div(problem.n, 16)
         first = k_start // problem.k_fractal * all_n1 + piece.n_start // 16
         for name, fractal, at in (
-            ("dense" if problem.sparse else "weights", FRACTAL, target),
-            ("index", FRACTAL // 4, plan.x_at + slot * plan.x_bytes),
+            ("dense" if problem.sparse else "weights", isa.FRACTAL, target),
+            ("index", isa.FRACTAL // 4, plan.x_at + slot * plan.x_bytes),
         ):
             if name in self._at:
                 yield isa.CopyIn(

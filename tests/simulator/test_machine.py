@@ -148,7 +148,6 @@ CAPACITY = [
     (put(BIAS, dst=1024), "BT"),
     (put(BIAS, bytes=1028), "BT"),
     (put(BIAS, src=L1 - 32), "L1"),
-    (put(BIAS, bytes=-4), ""),
     (put(PARAMS, dst=7168), "FB"),
     (put(PARAMS, bytes=7176), "FB"),
     (put(PARAMS, src=L1), "L1"),
@@ -212,6 +211,7 @@ LOAD3D_FIELDS = {
 }  # fmt: skip
 
 RANGE = [
+    (put(BIAS, bytes=-4), "bytes is -4"),
     (put(COPY, bytes=-1), "bytes is -1"),
     (put(COPY, bursts=-1), "bursts is -1"),
     (put(COPY, bursts=2, src_stride=-32, dst_stride=32), "src_stride is -32"),

@@ -70,7 +70,10 @@ def load(cycles: int) -> str:
 
 
 def mmad(cycles: int, unit_flag: int = 0) -> str:
-    return f"mmad c=0 a=0 b=0 m=16 n=16 k={32 * cycles} unit_flag={unit_flag}\n"
+    rows = 1 if cycles < 128 else 4  # k has an end
+    assert cycles % rows == 0
+    k = 32 * cycles // rows
+    return f"mmad c=0 a=0 b=0 m={16 * rows} n=16 k={k} unit_flag={unit_flag}\n"
 
 
 def store(cycles: int) -> str:
@@ -256,14 +259,14 @@ def works(draw, pipe: str) -> isa.Instruction:
             return isa.LoadSparse(0, 0, 0, size)
         if kind == 3:
             return isa.LoadBias(0, 0, 64 * size)
-        return isa.Load3D(0, 0, 2, 4, 4, 3, 3, 0, 16, 32 * draw(st.integers(0, 6)), 32 * size)
+        return isa.Load3D(0, 0, 2, 6, 6, 3, 3, 0, 16, 32 * draw(st.integers(0, 6)), 32 * size)
     if pipe == "M":
         kind = draw(st.sampled_from([isa.Mmad, isa.MmadSparse]))
         return kind(0, 0, 0, 16 * draw(st.integers(1, 2)), 20, 64 * size)
     if draw(st.booleans()):
         return isa.LoadParams(0, 0, 128 * size)
     to, layout = draw(st.sampled_from([("L1", "nz"), ("GM", "nz"), ("GM", "nd")]))
-    return isa.Fixpipe(to, 0, 0, 3 * size, 16, 16, layout=layout)
+    return isa.Fixpipe(to, 0, 0, 3 * size, 16, 32, layout=layout)
 
 
 #: At the end of a program: so long that the scalar unit is done before it.
@@ -621,7 +624,9 @@ def test_unit_flags_that_do_not_come_are_explained():
     assert "its unit flags do not come" in str(error)
     assert deadlock(mmad(1, 3) * 2).stuck == (("M", 1),)
     assert deadlock(mmad(1, 2) + fix).stuck == (("FIX", 1),)
-    assert deadlock(mmad(1, 3) + fix.replace("n=16", "n=32")).stuck == (("FIX", 1),)
+    assert deadlock(mmad(1, 3) + fix.replace("n=16 stride=16", "n=32 stride=32")).stuck == (
+        ("FIX", 1),
+    )
 
 
 def test_a_flag_that_is_set_twice_is_refused_with_the_instruction():
@@ -683,9 +688,9 @@ def test_modes_that_there_are_not_and_sizes_below_0_are_refused(line):
 
 
 def test_a_program_of_huge_sizes_takes_long_and_does_not_stop():
-    assert timed("mmad c=0 a=0 b=0 m=16 n=16 k=0x10000000000\n").cycles == 1 << 35
+    assert timed("copy_in dst=0 src=0 bytes=0x10000000000\n").cycles == 1 << 35
     # Far beyond any field: refused or counted, but not called a deadlock.
-    text = f"mmad c=0 a=0 b=0 m=16 n=16 k={1 << 80}\n"
+    text = f"copy_in dst=0 src=0 bytes={1 << 80}\n"
     got = attempt(list(Program.parse(text).instructions))
     assert not isinstance(got, DeadlockError)
     assert isinstance(got, ScheduleError) or got.cycles == 1 << 75
