@@ -8,7 +8,7 @@ signed. All arithmetic is single fp32 operations, so every machine gives the sam
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -131,6 +131,38 @@ class Requant:
         return np.asarray(words, np.uint64)
 
 
+class Fields(NamedTuple):
+    """What parameter words say, an array each of their shape.
+
+    scale: M1, fp32. mcb: whether the shift is done; shift: by how many bits to the right. offset.
+    signed: whether the result is int8, not uint8.
+    """
+
+    scale: npt.NDArray[np.float32]
+    mcb: npt.NDArray[np.bool_]
+    shift: npt.NDArray[np.int64]
+    offset: npt.NDArray[np.int64]
+    signed: npt.NDArray[np.bool_]
+
+
+def fields_of(words: npt.NDArray[np.uint64], config: UnitConfig) -> Fields:
+    """Read parameter words, as a unit reads them: the one place that knows their bits."""
+
+    def bits(low: int, count: int) -> npt.NDArray[np.int64]:
+        return (words >> np.uint64(low) & np.uint64((1 << count) - 1)).astype(np.int64)
+
+    offset = bits(37, 9)
+    if config.requant_offset == "signed":
+        offset = np.where(offset >= 256, offset - 512, offset)
+    return Fields(
+        _scale_of(words),
+        bits(36, 1).astype(bool),
+        bits(32, 4) + (1 if config.requant_shift == "n+1" else 0),
+        offset,
+        bits(46, 1).astype(bool),
+    )
+
+
 def requantise(
     accumulators: npt.NDArray[np.int32],
     words: npt.NDArray[np.uint64],
@@ -143,19 +175,13 @@ def requantise(
     Raises:
         RequantError: a scale that is not finite.
     """
-    scale = _scales(words)
-    field = (words >> np.uint64(32) & np.uint64(15)).astype(np.int64)
-    shift = field + (1 if config.requant_shift == "n+1" else 0)
-    shifted = np.clip(accumulators.astype(np.int64) >> shift, -(1 << 15), (1 << 15) - 1)
-    mcb = (words >> np.uint64(36) & np.uint64(1)).astype(bool)
-    x = np.where(mcb, shifted, accumulators).astype(np.float32)
-    y = np.rint(np.clip(_scaled(x, scale, relu, alpha), np.float32(-256), np.float32(255)))
-    offset = (words >> np.uint64(37) & np.uint64(0x1FF)).astype(np.int64)
-    if config.requant_offset == "signed":
-        offset = np.where(offset >= 256, offset - 512, offset)
-    signed = (words >> np.uint64(46) & np.uint64(1)).astype(bool)
-    moved = y.astype(np.int64) + offset
-    result = np.where(signed, np.clip(moved, -128, 127), np.clip(moved, 0, 255))
+    of = fields_of(words, config)
+    _demand_finite(words, of.scale)
+    shifted = np.clip(accumulators.astype(np.int64) >> of.shift, -(1 << 15), (1 << 15) - 1)
+    x = np.where(of.mcb, shifted, accumulators).astype(np.float32)
+    y = np.rint(np.clip(_scaled(x, of.scale, relu, alpha), np.float32(-256), np.float32(255)))
+    moved = y.astype(np.int64) + of.offset
+    result = np.where(of.signed, np.clip(moved, -128, 127), np.clip(moved, 0, 255))
     return np.asarray(result & 0xFF, np.uint8)
 
 
@@ -170,17 +196,20 @@ def dequantise(
     Raises:
         RequantError: a scale that is not finite.
     """
-    y = _scaled(accumulators.astype(np.float32), _scales(words), relu, alpha)
+    scale = _scale_of(words)
+    _demand_finite(words, scale)
+    y = _scaled(accumulators.astype(np.float32), scale, relu, alpha)
     return np.clip(y, -_F16_MAX, _F16_MAX).astype(np.float16)
 
 
-def _scales(words: npt.NDArray[np.uint64]) -> npt.NDArray[np.float32]:
-    bits = (words & np.uint64(0xFFFF_E000)).astype(np.uint32)
-    scale = bits.view(np.float32)
+def _scale_of(words: npt.NDArray[np.uint64]) -> npt.NDArray[np.float32]:
+    return (words & np.uint64(_SCALE_MASK)).astype(np.uint32).view(np.float32)
+
+
+def _demand_finite(words: npt.NDArray[np.uint64], scale: npt.NDArray[np.float32]) -> None:
     if not np.isfinite(scale).all():
         place = int(np.flatnonzero(~np.isfinite(scale))[0])
         raise RequantError(f"word {place} is {int(words[place]):#x}: its scale is not finite")
-    return scale
 
 
 def _scaled(

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from cube24.encoder import C0, SparseWeight, decode, int8_array
 from cube24.errors import ArgumentError, CheckFailedError, DtypeError, ShapeError, StrPath
-from cube24.simulator import chip, dense, isa, machine, requant, timing
+from cube24.simulator import chip, dense, isa, layouts, machine, requant, timing
 from cube24.simulator.config import UnitConfig, config_of
 from cube24.simulator.requant import Requant
 from cube24.simulator.run import PEAK, Run
@@ -254,7 +254,7 @@ class Unit:
             return self._timed(problem, tile, cores, macs)
         x, w = _arrays(activations, weight)
         x = x if layout == "NCHW" else x.transpose(0, 3, 1, 2)
-        inputs["activations"] = _to_nc1hwc0(x)
+        inputs["activations"] = layouts.to_nc1hwc0(x)
         inputs |= _weight_inputs(w, k)
         run = self._run(problem, inputs, tile, requant, macs)
         nhwc = _output(run).reshape(shape[0], ho, wo, cout)
@@ -480,15 +480,6 @@ def _image(
     return image
 
 
-def _to_nc1hwc0(x: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
-    batch, cin, height, width = x.shape
-    padded = np.zeros((batch, ceil_div(cin, C0) * C0, height, width), np.int8)
-    padded[:, :cin] = x
-    blocks = padded.reshape(batch, padded.shape[1] // C0, C0, height, width)
-    blocks = blocks.transpose(0, 1, 3, 4, 2)
-    return np.ascontiguousarray(blocks)
-
-
 def _weight_inputs(
     weight: SparseWeight | npt.NDArray[np.int8], k: int, rows: bool = False
 ) -> dict[str, npt.NDArray[Any]]:
@@ -499,13 +490,8 @@ def _weight_inputs(
     if rows:
         return {"weights": weight}
     if weight.ndim == 4:
-        cout = weight.shape[0]
-        weight = _to_nc1hwc0(weight).reshape(cout, k)
-    n1, k1 = ceil_div(weight.shape[0], 16), ceil_div(k, C0)
-    padded = np.zeros((n1 * 16, k1 * C0), np.int8)
-    padded[: weight.shape[0], :k] = weight
-    fractals = padded.reshape(n1, 16, k1, C0).transpose(2, 0, 1, 3)
-    return {"weights": np.ascontiguousarray(fractals)}
+        weight = layouts.conv_rows(weight)
+    return {"weights": layouts.to_zn(weight)}
 
 
 def _original(
