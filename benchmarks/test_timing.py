@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import pytest
 
-from cube24.simulator import PRESETS, chip, hazards, timing
+from cube24.simulator import PRESETS, Matmul, chip, hazards, timing
 from cube24.simulator.profiles import PROFILES
 from cube24.simulator.tiler import Problem
 from cube24.simulator.writer import plan_for
@@ -19,7 +19,7 @@ UNIT = PRESETS["dav-2201"]
 
 
 def program(size: int):
-    return chip.core_program(plan_for(Problem(size, size, size, True), UNIT))
+    return chip.core_program(plan_for(Problem(Matmul(size, size, size), True), UNIT))
 
 
 @pytest.mark.parametrize("size", [256, 2048], ids=["cube256", "cube2048"])
@@ -32,7 +32,7 @@ def test_plain_schedule(benchmark, size):
 
 @pytest.mark.parametrize("size", [256, 2048], ids=["cube256", "cube2048"])
 def test_fast_schedule(benchmark, size):
-    plan = plan_for(Problem(size, size, size, True), UNIT)
+    plan = plan_for(Problem(Matmul(size, size, size), True), UNIT)
     result = benchmark(chip.time_plan, plan)
     assert result.cycles == timing.schedule(program(size), UNIT).cycles
 

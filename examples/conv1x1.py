@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from cube24.simulator import Requant, Run, Tile, Unit, svg
+from cube24.simulator import Conv2d, Requant, Run, Tile, Unit, svg
 
 STYLE = (
     '<svg xmlns="http://www.w3.org/2000/svg" font-family="sans-serif" font-size="12" '
@@ -19,10 +19,8 @@ STYLE = (
 
 def layer(tile: Tile | None = None, sparse: bool = True) -> Run:
     """The last 1x1 convolution of ResNet-50 that makes channels fewer: 2048 -> 512 on 7 x 7."""
-    return Unit("dav-2201").conv2d(
-        (1, 2048, 7, 7), (512, 2048, 1, 1), None, Requant(0.01), values=False, sparse=sparse,
-        tile=tile,
-    )  # fmt: skip
+    conv = Conv2d(batch=1, cin=2048, h=7, w=7, cout=512, kernel=(1, 1))
+    return Unit("dav-2201").time(conv, sparse=sparse, tile=tile, requant=Requant(0.01))
 
 
 def picture(run: Run, title: str) -> str:

@@ -9,6 +9,7 @@ instructions on byte-addressed memories. ``functional`` computes the same withou
 from cube24.simulator import demo, dense, functional
 from cube24.simulator.config import PRESETS, ConfigError, UnitConfig
 from cube24.simulator.isa import Program, ProgramError
+from cube24.simulator.layer import Conv2d, Layer, Matmul
 from cube24.simulator.machine import (
     AlignmentError,
     CapacityError,
@@ -30,10 +31,13 @@ __all__ = [
     "AlignmentError",
     "CapacityError",
     "ConfigError",
+    "Conv2d",
     "DeadlockError",
     "ExecutionError",
     "FlagError",
     "IllegalIndexError",
+    "Layer",
+    "Matmul",
     "MismatchError",
     "PipeAccount",
     "Program",

@@ -4,7 +4,7 @@ The profiles are public: they were measured on a 910B1 at 1850 MHz with half ope
 8192 where nothing else is said, and a row of int8. docs/timing.md says which number was fitted on
 which row. Mean times of the cores are compared, since the published ones are means: 85 1/3 tiles.
 
-``cube24 validate`` prints the comparison, as ``python -m cube24.simulator.calibrate`` does.
+``cube24 validate`` prints the comparison.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from cube24.simulator.chip import ChipTiming, time_plan
 from cube24.simulator.config import PRESETS, UnitConfig
+from cube24.simulator.layer import Matmul
 from cube24.simulator.tiler import Problem, Tile
 from cube24.simulator.timing import UNIT_FLAG, Timing
 from cube24.simulator.writer import plan_for
@@ -67,7 +68,7 @@ class Comparison:
 
 
 def _half(m: int, n: int, k: int) -> Problem:
-    return Problem(m, n, k, False, fixpipe="fp16", dtype="float16", weight_rows=True)
+    return Problem(Matmul(m, n, k), False, fixpipe="fp16", dtype="float16", weight_rows=True)
 
 
 def _times(mac: float, mte1: float, mte2: float, fixpipe: float, total: float) -> dict[str, float]:
@@ -125,7 +126,7 @@ PROFILES: tuple[Profile, ...] = (
     ),
     Profile(
         "int8", "base 128x256x128, K = 1024, A stays in L1",
-        Problem(8192, 8192, 1024, False, fixpipe="deqf16"),
+        Problem(Matmul(8192, 8192, 1024), False, fixpipe="deqf16"),
         Tile(128, 256, 128, 1024, 256, unit_flag=True, m_core=128, n_core=1024), 24,
         {"mac": 192.02, "mte1": 168.6}, "us", {"mte1": "as in row 4"},
     ),

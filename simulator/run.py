@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cube24.simulator import explain, isa
+from cube24.simulator import isa, reasons
 from cube24.simulator.chip import ChipTiming, core_program, costs_of, time_plan
 from cube24.simulator.config import UnitConfig
 from cube24.simulator.tiler import Plan, TilingError
@@ -26,9 +26,9 @@ PEAK = {"int8": 16 * 16 * 32, "float16": 16 * 16 * 16}
 class Run:
     """What the unit did. Time is counted when it is first asked for.
 
-    Attributes: output, or None for ``values=False``; config, of the unit; buffers, what GM holds
+    Attributes: output, or None for a time alone; config, of the unit; buffers, what GM holds
     afterwards, by name, as bytes; plan, how the problem was cut, None if it was empty; cores, on
-    how many it ran; macs, the multiplications of the dense problem without any padding.
+    how many it ran.
     """
 
     output: npt.NDArray[Any] | None
@@ -36,7 +36,6 @@ class Run:
     buffers: Mapping[str, npt.NDArray[np.uint8]]
     plan: Plan | None = None
     cores: int = 1
-    macs: int = 0
     compiled: isa.Program | None = field(default=None, repr=False)
 
     @cached_property
@@ -106,7 +105,7 @@ class Run:
         if self.plan is None or not self.cycles:
             return 0.0
         problem = self.plan.problem
-        useful = self.macs / 2 if problem.sparse else self.macs
+        useful = problem.layer.macs / (2 if problem.sparse else 1)
         return useful / (self.cycles * self.cores * PEAK[problem.dtype])
 
     @cached_property
@@ -119,7 +118,7 @@ class Run:
             plan = plan_for(problem, self.config, self.plan.tile)
         except TilingError:
             plan = plan_for(problem, self.config)
-        return Run(None, self.config, {}, plan, self.cores, self.macs)
+        return Run(None, self.config, {}, plan, self.cores)
 
     @property
     def speed_up(self) -> float:
@@ -127,6 +126,6 @@ class Run:
         return self.dense.cycles / self.cycles if self.cycles else 1.0
 
     @cached_property
-    def reasons(self) -> tuple[explain.Reason, ...]:
-        """What keeps the run from being faster, the largest first: see explain.py."""
-        return explain.reasons(self.plan, self.cores, self.macs) if self.plan else ()
+    def reasons(self) -> tuple[reasons.Reason, ...]:
+        """What keeps the run from being faster, the largest first: see reasons.py."""
+        return reasons.reasons(self.plan, self.cores) if self.plan else ()

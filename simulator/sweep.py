@@ -12,7 +12,8 @@ from typing import Any
 from cube24.errors import ArgumentError, Cube24Error, StrPath
 from cube24.files import write_bytes
 from cube24.simulator.config import ConfigError, UnitConfig, config_of
-from cube24.simulator.plots import figure, save
+from cube24.simulator.layer import Matmul
+from cube24.simulator.show.plots import figure, save
 from cube24.simulator.tiler import Tile
 from cube24.simulator.unit import Unit
 
@@ -84,10 +85,8 @@ def _time(point: Point) -> dict[str, Any]:
             raise ConfigError(str(error)) from error
     tile = Tile(*(point[name] for name in _TILE)) if _TILE[0] in point else None
     dtype = point.get("dtype", "int8")
-    run = Unit(config).matmul(
-        (point["m"], point["k"]),
-        (point["n"], point["k"]),
-        values=False,
+    run = Unit(config).time(
+        Matmul(point["m"], point["n"], point["k"]),
         dtype=dtype,
         sparse=config.sparsity and dtype == "int8",
         weight_rows=dtype != "int8",

@@ -17,6 +17,7 @@ from cube24.errors import Cube24Error
 from cube24.simulator import isa
 from cube24.simulator.config import UnitConfig
 from cube24.simulator.isa import RESULT_BYTES, Buffer
+from cube24.simulator.layer import Conv2d, Layer
 from cube24.sizes import ceil_div, round_down, round_up
 
 
@@ -50,45 +51,17 @@ class Tile:
 
 
 @dataclass(frozen=True)
-class Image:
-    """A convolution without its channels out: an NC1HWC0 input and a kernel on it."""
-
-    batch: int
-    c1: int
-    h: int
-    w: int
-    kernel: tuple[int, int]
-    strides: tuple[int, int] = (1, 1)
-    pads: tuple[int, int, int, int] = (0, 0, 0, 0)  # top, left, bottom, right
-    dilations: tuple[int, int] = (1, 1)
-    pad_value: int = 0
-
-    @property
-    def output(self) -> tuple[int, int]:
-        """Output height and width; 0 or less where the kernel does not fit."""
-        top, left, bottom, right = self.pads
-        spans = [(size - 1) * d + 1 for size, d in zip(self.kernel, self.dilations, strict=True)]
-        return (
-            (self.h + top + bottom - spans[0]) // self.strides[0] + 1,
-            (self.w + left + right - spans[1]) // self.strides[1] + 1,
-        )
-
-
-@dataclass(frozen=True)
 class Problem:
-    """What to compute: m rows of results per batch element, n columns, k products each.
+    """A layer, and how the unit computes it.
 
-    image: None for a matrix multiplication. sparse: weights as dense and index fractals; else as
+    sparse: weights as dense and index fractals; else as
     dense fractals of 32. fixpipe: its mode; word: the one requantisation word, where there is one
     for all columns. dtype: of the operands; float16 has a time and no values. weight_rows: the
     weight stands in GM as rows (N, K), not as fractals.
     """
 
-    m: int
-    n: int
-    k: int
+    layer: Layer
     sparse: bool
-    image: Image | None = None
     bias: bool = False
     fixpipe: str = "int32"
     word: int = 0
@@ -98,9 +71,29 @@ class Problem:
     weight_rows: bool = False
 
     @property
+    def m(self) -> int:
+        """Rows of results of one batch element."""
+        return self.layer.m
+
+    @property
+    def n(self) -> int:
+        """Columns of results."""
+        return self.layer.n
+
+    @property
+    def k(self) -> int:
+        """Products of each result."""
+        return self.layer.k
+
+    @property
     def batch(self) -> int:
         """How many times m rows there are."""
-        return self.image.batch if self.image else 1
+        return self.layer.batch
+
+    @property
+    def image(self) -> Conv2d | None:
+        """The layer if it is a convolution."""
+        return self.layer if isinstance(self.layer, Conv2d) else None
 
     @property
     def element(self) -> int:
@@ -122,7 +115,7 @@ def choose_tile(problem: Problem, config: UnitConfig) -> Tile:
     """Tile sizes that fill the buffers, no larger than the problem.
 
     Where even one step of k does not fit L1 (wide images, large kernels), the larger of the two
-    operands is made narrower; compile_program refuses what does not fit at all.
+    operands is made narrower; Plan.check refuses what does not fit at all.
     """
     row = 64 * problem.element
     m = _clip(128, problem.m, min(config.l0a_bytes // 2 // row, config.l0c_bytes // 8 // 16))
@@ -290,7 +283,7 @@ class Plan:
         image = self.problem.image
         assert image is not None
         last = min(self.problem.m, m_start + self.tile.m) - 1
-        height, width = image.h, image.output[1]
+        height, width = image.h, image.positions[1]
         stride, top = image.strides[0], image.pads[0]
         output_row = m_start // width
         offset = m_start - output_row * width

@@ -1,27 +1,33 @@
-"""Unit: matrix multiplications, convolutions and fully connected layers on a simulated unit."""
+"""Unit: layers on a simulated unit, with values or with time alone.
+
+``run`` computes a layer from the bytes, ``time`` counts its cycles from its sizes. ``matmul``,
+``conv2d`` and ``fully_connected`` take the layer from the shapes of their arrays.
+"""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from math import prod
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from cube24.encoder import C0, SparseWeight, decode, int8_array
+from cube24.encoder import SparseWeight, decode, int8_array
 from cube24.errors import ArgumentError, CheckFailedError, DtypeError, ShapeError, StrPath
 from cube24.simulator import chip, dense, isa, layouts, machine, requant, timing
 from cube24.simulator.config import UnitConfig, config_of
+from cube24.simulator.layer import Conv2d, Layer, Matmul
 from cube24.simulator.requant import Requant
 from cube24.simulator.run import PEAK, Run
-from cube24.simulator.tiler import Image, Problem, Tile
+from cube24.simulator.tiler import Problem, Tile
 from cube24.simulator.writer import plan_for
-from cube24.sizes import ceil_div
+from cube24.sizes import whole
 
-#: An array, or its shape where only time is asked for.
-Operand = npt.NDArray[np.int8] | tuple[int, ...]
-Weight = SparseWeight | Operand
+#: A weight as a unit takes it: encoded, or dense int8.
+Weight = SparseWeight | npt.NDArray[np.int8]
 
 
 class MismatchError(CheckFailedError):
@@ -84,41 +90,35 @@ class Unit:
         """
         return timing.schedule(program, self.config)
 
-    def matmul(
+    def run(
         self,
-        activations: Operand,
+        layer: Layer,
+        activations: npt.NDArray[np.int8],
         weight: Weight,
-        bias: npt.NDArray[np.int32] | bool | None = None,
-        requant: Requant | None = None,
         *,
+        bias: npt.NDArray[np.int32] | None = None,
+        requant: Requant | None = None,
         tile: Tile | None = None,
         check: bool | npt.NDArray[np.int8] = False,
-        values: bool = True,
-        dtype: str = "int8",
-        sparse: bool = False,
         weight_rows: bool = False,
-        cores: int = 1,
     ) -> Run:
-        """Multiply activations (M, K) by the transpose of a weight (N, K).
+        """Compute a layer, instruction by instruction.
 
         Args:
-            activations: int8 (M, K).
-            weight: an encoded weight of kind ``matrix``, or a dense int8 (N, K) array, which runs
+            layer: what is computed.
+            activations: int8, of the shape ``layer.activations``: (M, K), or NCHW.
+            weight: an encoded weight of the shape ``layer.weight``, of kind ``matrix`` for a
+                Matmul and ``conv`` for a Conv2d; or a dense int8 array of this shape, which runs
                 without sparsity.
             bias: int32 (N,).
             requant: how results become int8, uint8 or fp16; None: int32.
             tile: tile sizes; None: chosen to fill the buffers.
-            check: compare with the dense computation from the original weight, given here as int8
-                (N, K); True: from the weight that the bytes decode to.
-            values: False counts cycles only: activations and weight may then be shapes, and bias
-                True for a bias that nobody looks at.
-            dtype: int8; float16 has a time and no values.
-            sparse: for a weight given as a shape: it is 2:4.
-            weight_rows: a dense weight stands in GM as rows (N, K), not as fractals.
-            cores: of the unit, which share the work; more than one has a time and no values.
+            check: compare with the dense computation from the original weight, given here; True:
+                from the weight that the bytes decode to.
+            weight_rows: the dense weight of a Matmul stands in GM as rows (N, K), not as fractals.
 
         Returns:
-            A run with output (M, N).
+            A run with output of the shape ``layer.output``: (M, N), or NCHW.
 
         Raises:
             DtypeError, ShapeError, ArgumentError: the arguments do not fit.
@@ -126,228 +126,256 @@ class Unit:
             ExecutionError: the unit cannot run it, such as an index of 3 or a missing sparsity.
             MismatchError: check failed.
         """
-        self._demand_mode(values, dtype, sparse, cores)
-        if values:
-            activations, weight = _arrays(activations, weight)
-        x_shape = _shape(activations, "activations")
-        n, k, sparse = _matrix_weight(weight, sparse)
-        if len(x_shape) != 2 or x_shape[1] != k:
-            raise ShapeError(f"activations have shape {x_shape}; this weight takes (M, {k})")
-        problem, inputs = self._problem(x_shape[0], n, k, sparse, bias, requant)
-        if dtype == "float16":
-            if requant is not None or bias is not None or sparse:
-                raise ArgumentError("float16 takes no requant, no bias and no sparse weight")
-            problem = replace(problem, dtype=dtype, fixpipe="fp16")
-        problem = replace(problem, weight_rows=weight_rows and not sparse)
-        macs = problem.m * n * k
-        if not values:
-            return self._timed(problem, tile, cores, macs)
-        x, w = _arrays(activations, weight)
-        inputs["activations"] = x
-        inputs |= _weight_inputs(w, k, problem.weight_rows)
-        run = self._run(problem, inputs, tile, requant, macs)
-        output = _output(run).reshape(x_shape[0], n)
-        run = replace(run, output=output)
+        x, w = int8_array(activations, "activations"), weight
+        if not isinstance(w, SparseWeight):
+            w = int8_array(w, "weight")
+        _demand_fit(layer, x, w)
+        sparse = isinstance(w, SparseWeight)
+        added = _bias_of(layer, bias)
+        problem = self._problem(layer, sparse, bias is not None, requant, "int8", weight_rows)
+        dtype = np.dtype(np.int32) if requant is None else requant.dtype
+        run = self._planned(problem, tile, 1)
+        if run.plan is None:
+            return replace(run, output=np.empty(layer.output, dtype))
+        inputs = _inputs(layer, x, w, weight_rows)
+        if added is not None:
+            inputs["bias"] = added
+        if requant is not None and requant.per_column:
+            inputs["words"] = requant.words(self.config)
+        program = chip.core_program(run.plan, limit=None)
+        buffers = self.execute(program, inputs)
+        rows = buffers["output"].view(dtype).reshape(-1, layer.n)
         if check is not False:
-            expected = dense.accumulate_matmul(
-                x, _original(w, check), _bias_array(bias), self._ends(run.program, k, sparse),
-                self.config.overflow,
-            )  # fmt: skip
-            self._compare(output, expected, requant)
-        return run
+            ends = self._ends(program, layer.k, sparse)
+            expected = self._accumulators(layer, x, _original(w, check), added, ends)
+            self._compare(rows, expected, requant)
+        return replace(run, output=_output(layer, rows), buffers=buffers, compiled=program)
 
-    def fully_connected(
+    def time(
         self,
-        activations: Operand,
+        layer: Layer,
+        *,
+        sparse: bool = True,
+        dtype: str = "int8",
+        bias: bool = False,
+        requant: Requant | None = None,
+        tile: Tile | None = None,
+        weight_rows: bool = False,
+        cores: int = 1,
+    ) -> Run:
+        """Count the cycles of a layer from its sizes: time never depends on values.
+
+        Args:
+            layer: what is computed.
+            sparse: whether the weight is 2:4.
+            dtype: of the operands: ``int8``, or ``float16`` for a dense Matmul without requant and
+                bias.
+            bias: whether there is one.
+            requant: as for :meth:`run`.
+            tile: as for :meth:`run`.
+            weight_rows: as for :meth:`run`.
+            cores: of the unit, which share the work.
+
+        Returns:
+            A run without output.
+
+        Raises:
+            ShapeError, ArgumentError: the arguments do not fit each other or the unit.
+            TilingError: the tile does not fit the unit.
+        """
+        if not isinstance(bias, bool):
+            raise ArgumentError("bias: a time needs to know only whether there is one; say True")
+        if dtype not in PEAK:
+            raise ArgumentError(f"dtype {dtype!r}: choose {' or '.join(PEAK)}")
+        if not 1 <= (cores := whole(cores, "cores", -(1 << 62))) <= self.config.cores:
+            raise ArgumentError(f"cores {cores}: {self.config.name} has 1 to {self.config.cores}")
+        if sparse and not self.config.sparsity:
+            raise ArgumentError(f"{self.config.name} has no 2:4 sparsity; say sparse=False")
+        problem = self._problem(layer, sparse, bias, requant, dtype, weight_rows)
+        return self._planned(problem, tile, cores)
+
+    def matmul(
+        self,
+        activations: npt.NDArray[np.int8],
         weight: Weight,
-        bias: npt.NDArray[np.int32] | bool | None = None,
+        bias: npt.NDArray[np.int32] | None = None,
         requant: Requant | None = None,
         *,
         tile: Tile | None = None,
         check: bool | npt.NDArray[np.int8] = False,
-        values: bool = True,
-        dtype: str = "int8",
-        sparse: bool = False,
         weight_rows: bool = False,
-        cores: int = 1,
+        **old: Any,
     ) -> Run:
-        """A fully connected layer: activations (B, ...) are flattened to (B, K).
+        """Multiply int8 activations (M, K) by the transpose of a weight (N, K): :meth:`run`.
 
         Raises:
-            Cube24Error: as for :meth:`matmul`.
+            Cube24Error: as for :meth:`run`.
         """
-        if values:
-            activations = int8_array(activations, "activations")
+        _demand_known(old)
+        n, k = _matrix_shape(weight)
+        shape = _shape(activations, "activations")
+        if len(shape) != 2 or shape[1] != k:
+            raise ShapeError(f"activations have shape {shape}; this weight takes (M, {k})")
+        layer = Matmul(shape[0], n, k)
+        if old:
+            return self._old_time(layer, weight, bias, requant, tile, weight_rows, old)
+        return self.run(
+            layer, activations, weight, bias=bias, requant=requant, tile=tile, check=check,
+            weight_rows=weight_rows,
+        )  # fmt: skip
+
+    def fully_connected(
+        self,
+        activations: npt.NDArray[np.int8],
+        weight: Weight,
+        bias: npt.NDArray[np.int32] | None = None,
+        requant: Requant | None = None,
+        **options: Any,
+    ) -> Run:
+        """A fully connected layer: activations (B, ...) are flattened to (B, K) for :meth:`matmul`.
+
+        Args:
+            activations: int8 (B, ...).
+            weight: as for :meth:`matmul`. bias, requant, options: too.
+
+        Raises:
+            Cube24Error: as for :meth:`run`.
+        """
         shape = _shape(activations, "activations")
         if len(shape) < 2:
             raise ShapeError(f"activations have shape {shape}; they take (B, ...)")
-        flat = (shape[0], int(np.prod(shape[1:], dtype=object)))
-        return self.matmul(
-            activations.reshape(flat) if isinstance(activations, np.ndarray) else flat,
-            weight, bias, requant, tile=tile, check=check, values=values, dtype=dtype,
-            sparse=sparse, weight_rows=weight_rows, cores=cores,
-        )  # fmt: skip
+        flat: Any = (shape[0], prod(shape[1:]))
+        if not _is_shape(activations):
+            flat = int8_array(activations, "activations").reshape(flat)
+        return self.matmul(flat, weight, bias, requant, **options)
 
     def conv2d(
         self,
-        activations: Operand,
+        activations: npt.NDArray[np.int8],
         weight: Weight,
-        bias: npt.NDArray[np.int32] | bool | None = None,
+        bias: npt.NDArray[np.int32] | None = None,
         requant: Requant | None = None,
         *,
         strides: tuple[int, int] = (1, 1),
         pads: tuple[int, int, int, int] = (0, 0, 0, 0),
         dilations: tuple[int, int] = (1, 1),
         offset_x: int = 0,
-        layout: str = "NCHW",
+        data_format: str = "NCHW",
         tile: Tile | None = None,
         check: bool | npt.NDArray[np.int8] = False,
-        values: bool = True,
-        dtype: str = "int8",
-        sparse: bool = False,
-        weight_rows: bool = False,
-        cores: int = 1,
+        **old: Any,
     ) -> Run:
-        """Convolve activations with a weight, with the arguments of ONNX.
+        """Convolve int8 activations with a weight (Cout, Cin, Kh, Kw): :meth:`run`.
 
         Args:
-            activations: int8 (B, Cin, H, W), or (B, H, W, Cin) for layout ``NHWC``.
-            weight: an encoded weight of kind ``conv``, or a dense int8 (Cout, Cin, Kh, Kw) array.
-            bias: int32 (Cout,).
-            requant: how results become int8, uint8 or fp16; None: int32.
-            strides: (h, w). dilations: (h, w). pads: (top, left, bottom, right).
-            offset_x: the value that the padding holds, -128..127.
-            layout: of activations and output, ``NCHW`` or ``NHWC``.
-            tile: tile sizes; None: chosen to fill the buffers.
-            check: as for :meth:`matmul`; the original weight is int8 (Cout, Cin, Kh, Kw).
-            values: False counts cycles only: activations and weight may then be shapes, and bias
-                True for a bias that nobody looks at.
-            sparse: for a weight given as a shape: it is 2:4.
-            cores: of the unit, which share the work; more than one has a time and no values.
-
-        Returns:
-            A run with output (B, Cout, Ho, Wo), or (B, Ho, Wo, Cout).
+            activations: (B, Cin, H, W), or (B, H, W, Cin) for data_format ``NHWC``.
+            weight, bias, requant, tile, check: as for :meth:`run`.
+            strides, pads, dilations, offset_x: as for :class:`Conv2d`.
+            data_format: of activations and output, ``NCHW`` or ``NHWC``.
 
         Raises:
-            Cube24Error: as for :meth:`matmul`.
+            Cube24Error: as for :meth:`run`.
         """
-        if layout not in ("NCHW", "NHWC"):
-            raise ArgumentError(f"layout {layout!r}: choose 'NCHW' or 'NHWC'")
-        self._demand_mode(values, "int8", sparse, cores)
-        if values:
-            activations, weight = _arrays(activations, weight)
+        _demand_known(old)
+        if data_format not in ("NCHW", "NHWC"):
+            raise ArgumentError(f"data_format {data_format!r}: choose 'NCHW' or 'NHWC'")
         shape = _shape(activations, "activations")
         if len(shape) != 4:
-            raise ShapeError(f"activations have shape {shape}; they take {layout}")
-        if layout == "NHWC":
-            shape = (shape[0], shape[3], shape[1], shape[2])
-        (cout, cin, kh, kw), sparse = _conv_weight(weight, sparse)
-        if shape[1] != cin:
-            raise ShapeError(f"activations have {shape[1]} channels; this weight takes {cin}")
-        c1 = ceil_div(cin, C0)
-        image = _image(shape, c1, (kh, kw), strides, pads, dilations, offset_x)
-        ho, wo = image.output
-        k = c1 * kh * kw * C0
-        problem, inputs = self._problem(ho * wo, cout, k, sparse, bias, requant, image)
-        macs = shape[0] * ho * wo * cout * cin * kh * kw
-        if not values:
-            return self._timed(problem, tile, cores, macs)
-        x, w = _arrays(activations, weight)
-        x = x if layout == "NCHW" else x.transpose(0, 3, 1, 2)
-        inputs["activations"] = layouts.to_nc1hwc0(x)
-        inputs |= _weight_inputs(w, k)
-        run = self._run(problem, inputs, tile, requant, macs)
-        nhwc = _output(run).reshape(shape[0], ho, wo, cout)
-        nchw = nhwc.transpose(0, 3, 1, 2)
-        if check is not False:
-            expected = dense.accumulate_conv2d(
-                x, _original(w, check), _bias_array(bias),
-                self._ends(run.program, k, sparse), self.config.overflow, strides=strides,
-                pads=pads, dilations=dilations, pad_value=offset_x,
-            )  # fmt: skip
-            self._compare(
-                nhwc.reshape(-1, cout), expected.transpose(0, 2, 3, 1).reshape(-1, cout), requant
-            )
-        return replace(run, output=np.ascontiguousarray(nchw if layout == "NCHW" else nhwc))
+            raise ShapeError(f"activations have shape {shape}; they take {data_format}")
+        nhwc = data_format == "NHWC"
+        batch, cin, h, w = (shape[i] for i in ((0, 3, 1, 2) if nhwc else range(4)))
+        cout, channels, *kernel = _conv_shape(weight)
+        if cin != channels:
+            raise ShapeError(f"activations have {cin} channels; this weight takes {channels}")
+        layer = Conv2d(
+            batch, cin, h, w, cout, (kernel[0], kernel[1]), strides, pads, dilations, offset_x
+        )
+        if old:
+            return self._old_time(layer, weight, bias, requant, tile, False, old)
+        x = int8_array(activations, "activations")
+        run = self.run(
+            layer, x.transpose(0, 3, 1, 2) if nhwc else x, weight, bias=bias, requant=requant,
+            tile=tile, check=check,
+        )  # fmt: skip
+        if nhwc and run.output is not None:
+            run = replace(run, output=np.ascontiguousarray(run.output.transpose(0, 2, 3, 1)))
+        return run
 
     # --- helpers ----------------------------------------------------------------------------------
 
-    def _demand_mode(self, values: bool, dtype: str, sparse: bool, cores: int) -> None:
-        if dtype not in PEAK:
-            raise ArgumentError(f"dtype {dtype!r}: choose {' or '.join(PEAK)}")
-        if not 1 <= cores <= self.config.cores:
-            raise ArgumentError(f"cores {cores}: {self.config.name} has 1 to {self.config.cores}")
-        if values and (dtype != "int8" or cores != 1):
-            raise ArgumentError(f"dtype {dtype}, cores {cores}: a time only; say values=False")
-        if values and sparse:
-            raise ArgumentError("sparse: encode the weight, or say values=False")
+    def _old_time(
+        self,
+        layer: Layer,
+        weight: Any,
+        bias: Any,
+        requant: Requant | None,
+        tile: Tile | None,
+        weight_rows: bool,
+        old: dict[str, Any],
+    ) -> Run:
+        """What ``values=False`` meant before there was :meth:`time`."""
+        if old.pop("values", True):
+            raise ArgumentError(f"{', '.join(sorted(old))}: of Unit.time(layer), not of values")
+        warnings.warn(
+            "values=False is old; call Unit.time(layer)", DeprecationWarning, stacklevel=3
+        )
+        sparse = isinstance(weight, SparseWeight) or old.pop("sparse", False)
+        return self.time(
+            layer, sparse=sparse, bias=bias is not None and bias is not False, requant=requant,
+            tile=tile, weight_rows=weight_rows, **old,
+        )  # fmt: skip
 
     def _problem(
         self,
-        m: int,
-        n: int,
-        k: int,
+        layer: Layer,
         sparse: bool,
-        bias: npt.NDArray[np.int32] | bool | None,
-        how: Requant | None,
-        image: Image | None = None,
-    ) -> tuple[Problem, dict[str, npt.NDArray[Any]]]:
-        inputs: dict[str, npt.NDArray[Any]] = {}
-        bias = None if bias is False else bias
-        if bias is not None and bias is not True:
-            bias = np.asarray(bias)
-            if bias.dtype != np.int32:
-                raise DtypeError(f"bias has dtype {bias.dtype}, not int32")
-            if bias.shape != (n,):
-                raise ShapeError(f"bias has shape {bias.shape}; this weight takes ({n},)")
-            inputs["bias"] = bias
-        options: dict[str, Any] = {}
-        if how is not None:
-            words = how.words(self.config)
-            options = {
-                "fixpipe": ("v" if how.per_column else "") + how.mode.lower(),
-                "relu": how.relu_mode,
-                "alpha": how.alpha,
-            }
-            if how.per_column:
-                if words.shape != (n,):
-                    raise ShapeError(f"requant has {len(words)} columns; this weight has {n}")
-                inputs["words"] = words
-            else:
-                options["word"] = int(words[0])
-        return Problem(m, n, k, sparse, image, bias is not None, **options), inputs
+        bias: bool,
+        requant: Requant | None,
+        dtype: str,
+        weight_rows: bool,
+    ) -> Problem:
+        if weight_rows and (sparse or isinstance(layer, Conv2d)):
+            raise ArgumentError("weight_rows: only the dense weight of a Matmul stands as rows")
+        if dtype == "float16":
+            if isinstance(layer, Conv2d):
+                raise ArgumentError("float16 has a time for matrix multiplications only")
+            if sparse or bias or requant is not None:
+                raise ArgumentError("float16 takes no sparse weight, no bias and no requant")
+            return Problem(layer, sparse, fixpipe="fp16", dtype=dtype, weight_rows=weight_rows)
+        problem = Problem(layer, sparse, bias, weight_rows=weight_rows)
+        if requant is None:
+            return problem
+        words = requant.words(self.config)
+        if requant.per_column and words.shape != (layer.n,):
+            raise ShapeError(f"requant has {len(words)} columns; this weight has {layer.n}")
+        return replace(
+            problem, fixpipe=("v" if requant.per_column else "") + requant.mode.lower(),
+            word=0 if requant.per_column else int(words[0]), relu=requant.relu_mode,
+            alpha=requant.alpha,
+        )  # fmt: skip
 
-    def _timed(self, problem: Problem, tile: Tile | None, cores: int, macs: int) -> Run:
-        """A run without values."""
-        if problem.sparse and not self.config.sparsity:
-            raise ArgumentError(f"{self.config.name} has no 2:4 sparsity")
-        return self._planned(problem, tile, cores, macs)
-
-    def _planned(self, problem: Problem, tile: Tile | None, cores: int, macs: int) -> Run:
+    def _planned(self, problem: Problem, tile: Tile | None, cores: int) -> Run:
         if 0 in (problem.m, problem.n, problem.batch):
             return Run(None, self.config, {}, cores=cores)
-        if problem.k == 0:
-            raise ShapeError("K is 0: there is nothing to multiply")
-        return Run(None, self.config, {}, plan_for(problem, self.config, tile), cores, macs)
+        return Run(None, self.config, {}, plan_for(problem, self.config, tile), cores)
 
-    def _run(
+    def _accumulators(
         self,
-        problem: Problem,
-        inputs: dict[str, npt.NDArray[Any]],
-        tile: Tile | None,
-        how: Requant | None,
-        macs: int,
-    ) -> Run:
-        if problem.bias and "bias" not in inputs:
-            raise ArgumentError("bias True: give the array, or say values=False")
-        dtype = np.dtype(np.int32) if how is None else how.dtype
-        run = self._planned(problem, tile, 1, macs)
-        if run.plan is None:
-            return replace(run, output=np.empty((0,), dtype))
-        program = chip.core_program(run.plan, limit=None)
-        buffers = self.execute(program, inputs)
-        output = buffers["output"].view(dtype)
-        return replace(run, output=output, buffers=buffers, compiled=program)
+        layer: Layer,
+        x: npt.NDArray[np.int8],
+        weight: npt.NDArray[np.int8],
+        bias: npt.NDArray[np.int32] | None,
+        ends: Sequence[int],
+    ) -> npt.NDArray[np.int32]:
+        """The dense computation, as rows of results."""
+        overflow = self.config.overflow
+        if isinstance(layer, Matmul):
+            return dense.accumulate_matmul(x, weight, bias, ends, overflow)
+        found = dense.accumulate_conv2d(
+            x, weight, bias, ends, overflow, strides=layer.strides, pads=layer.pads,
+            dilations=layer.dilations, pad_value=layer.offset_x,
+        )  # fmt: skip
+        return found.transpose(0, 2, 3, 1).reshape(-1, layer.n)
 
     def _ends(self, program: isa.Program, k: int, sparse: bool) -> Sequence[int]:
         """The k after which the unit adds to its accumulator."""
@@ -379,119 +407,99 @@ class Unit:
             raise MismatchError(got, expected)
 
 
+#: Arguments that ``values=False`` took with it; they are those of :meth:`Unit.time` now.
+_OLD = {"values", "sparse", "dtype", "cores"}
+
+
+def _demand_known(old: Mapping[str, Any]) -> None:
+    if unknown := sorted(old.keys() - _OLD):
+        raise TypeError(f"unknown argument {', '.join(unknown)}")
+
+
+# --- operands -------------------------------------------------------------------------------------
+
+
+def _is_shape(operand: Any) -> bool:
+    return isinstance(operand, tuple | list) and all(isinstance(size, int) for size in operand)
+
+
 def _shape(operand: Any, name: str) -> tuple[int, ...]:
-    """The shape of an array, or the shape that stands in its place."""
-    shape = operand if isinstance(operand, tuple | list) else getattr(operand, "shape", None)
-    if shape is None or not all(isinstance(size, int) and size >= 0 for size in shape):
-        raise ShapeError(f"{name}: give an array, or its shape as a tuple of whole numbers")
-    return tuple(shape)
+    """The shape of an array, or the shape that stands in its place where time is asked for."""
+    if _is_shape(operand):
+        return tuple(operand)
+    if isinstance(operand, SparseWeight):
+        return operand.shape
+    return int8_array(operand, name).shape
 
 
-def _arrays(
-    activations: Any, weight: Any
-) -> tuple[npt.NDArray[np.int8], SparseWeight | npt.NDArray[np.int8]]:
-    """The operands, where values are asked for and shapes are not enough."""
-    if not isinstance(weight, SparseWeight):
-        weight = int8_array(weight, "weight")
-    return int8_array(activations, "activations"), weight
-
-
-def _output(run: Run) -> npt.NDArray[Any]:
-    assert run.output is not None
-    return run.output
-
-
-def _bias_array(bias: npt.NDArray[np.int32] | bool | None) -> npt.NDArray[np.int32] | None:
-    return None if isinstance(bias, bool) else bias
-
-
-def _matrix_weight(weight: Weight, sparse: bool) -> tuple[int, int, bool]:
-    """N, K and whether it is sparse."""
-    if isinstance(weight, SparseWeight):
-        if weight.kind != "matrix" or len(weight.shape) != 2:
-            raise ShapeError(
-                f"the weight is of kind {weight.kind!r} and shape {weight.shape}; a matrix "
-                f"multiplication takes kind 'matrix' and shape (N, K)"
-            )
-        return weight.shape[0], weight.shape[1], True
-    shape = _weight_shape(weight)
+def _matrix_shape(weight: Any) -> tuple[int, int]:
+    """N and K."""
+    shape = _shape(weight, "weight")
+    if isinstance(weight, SparseWeight) and (weight.kind != "matrix" or len(shape) != 2):
+        raise ShapeError(
+            f"the weight is of kind {weight.kind!r} and shape {shape}; a matrix multiplication "
+            f"takes kind 'matrix' and shape (N, K)"
+        )
     if len(shape) != 2:
         raise ShapeError(f"weight has shape {shape}; it takes (N, K)")
-    return shape[0], shape[1], sparse
+    return shape[0], shape[1]
 
 
-def _weight_shape(weight: Any) -> tuple[int, ...]:
-    if isinstance(weight, tuple | list):
-        return _shape(weight, "weight")
-    return int8_array(weight, "weight").shape
-
-
-def _conv_weight(weight: Weight, sparse: bool) -> tuple[tuple[int, int, int, int], bool]:
-    """(Cout, Cin, Kh, Kw) and whether it is sparse."""
-    if isinstance(weight, SparseWeight):
-        if weight.kind != "conv":
-            raise ShapeError("the weight is of kind 'matrix'; encode it with encode_conv")
-        shape, sparse = weight.shape, True
-    else:
-        shape = _weight_shape(weight)
-        if len(shape) != 4:
-            raise ShapeError(f"weight has shape {shape}; it takes (Cout, Cin, Kh, Kw)")
-    cout, cin, kh, kw = shape
-    if 0 in (cin, kh, kw):
+def _conv_shape(weight: Any) -> tuple[int, ...]:
+    """(Cout, Cin, Kh, Kw)."""
+    if isinstance(weight, SparseWeight) and weight.kind != "conv":
+        raise ShapeError("the weight is of kind 'matrix'; encode it with encode_conv")
+    shape = _shape(weight, "weight")
+    if len(shape) != 4:
+        raise ShapeError(f"weight has shape {shape}; it takes (Cout, Cin, Kh, Kw)")
+    if 0 in shape[1:]:
         raise ShapeError(f"weight has shape {shape}: there is nothing to multiply")
-    return (cout, cin, kh, kw), sparse
+    return shape
 
 
-def _image(
-    shape: tuple[int, ...],
-    c1: int,
-    kernel: tuple[int, int],
-    strides: tuple[int, int],
-    pads: tuple[int, int, int, int],
-    dilations: tuple[int, int],
-    pad_value: int,
-) -> Image:
-    for name, values, fields in (
-        ("kernel", kernel, ("kernel_h", "kernel_w")),
-        ("strides", strides, ("stride_h", "stride_w")),
-        ("pads", pads, ("pad_top", "pad_left", "pad_bottom", "pad_right")),
-        ("dilations", dilations, ("dilation_h", "dilation_w")),
-    ):
-        limits = [isa.LIMITS[isa.Load3D][field] for field in fields]
-        if len(values) != len(fields) or any(
-            int(value) != value or not low <= value <= high
-            for value, (low, high) in zip(values, limits, strict=True)
-        ):
-            low, high = limits[0]
-            raise ArgumentError(
-                f"{name} {tuple(values)}: the unit takes {len(fields)} whole numbers from {low} to "
-                f"{high}"
-            )
-    if not all(1 <= size <= isa.LIMITS[isa.Load3D]["h"][1] for size in shape[2:]):
-        raise ShapeError(
-            f"an image of {shape[2:]} does not fit: the unit takes 1 to "
-            f"{isa.LIMITS[isa.Load3D]['h'][1]} rows and columns"
-        )
-    if not -128 <= pad_value <= 127:
-        raise ArgumentError(f"offset_x {pad_value}: it takes -128 to 127")
-    image = Image(shape[0], c1, shape[2], shape[3], kernel, strides, pads, dilations, pad_value)
-    if min(image.output) < 1:
-        raise ShapeError(f"a kernel of {kernel} does not fit an image of {shape[2:]} with {pads}")
-    return image
+def _demand_fit(layer: Layer, x: npt.NDArray[np.int8], weight: Weight) -> None:
+    """Refuse arrays that are not those of a layer."""
+    shape = _matrix_shape(weight) if isinstance(layer, Matmul) else _conv_shape(weight)
+    if shape != layer.weight:
+        raise ShapeError(f"weight has shape {shape}; this layer takes {layer.weight}")
+    if x.shape != layer.activations:
+        raise ShapeError(f"activations have shape {x.shape}; this layer takes {layer.activations}")
 
 
-def _weight_inputs(
-    weight: SparseWeight | npt.NDArray[np.int8], k: int, rows: bool = False
+def _bias_of(layer: Layer, bias: object) -> npt.NDArray[np.int32] | None:
+    if bias is None:
+        return None
+    if isinstance(bias, bool):
+        raise ArgumentError("bias: give the array; whether there is one is of Unit.time(layer)")
+    array = np.asarray(bias)
+    if array.dtype != np.int32:
+        raise DtypeError(f"bias has dtype {array.dtype}, not int32")
+    if array.shape != (layer.n,):
+        raise ShapeError(f"bias has shape {array.shape}; this weight takes ({layer.n},)")
+    return array
+
+
+def _inputs(
+    layer: Layer, x: npt.NDArray[np.int8], weight: Weight, weight_rows: bool
 ) -> dict[str, npt.NDArray[Any]]:
-    """The weight as it stands in GM: fractals, or rows."""
+    """Activations and weight as they stand in GM."""
+    inputs: dict[str, npt.NDArray[Any]] = {
+        "activations": x if isinstance(layer, Matmul) else layouts.to_nc1hwc0(x)
+    }
     if isinstance(weight, SparseWeight):
         zn = weight.to_fractal()
-        return {"dense": zn.dense, "index": zn.index}
-    if rows:
-        return {"weights": weight}
-    if weight.ndim == 4:
+        return inputs | {"dense": zn.dense, "index": zn.index}
+    if isinstance(layer, Conv2d):
         weight = layouts.conv_rows(weight)
-    return {"weights": layouts.to_zn(weight)}
+    return inputs | {"weights": weight if weight_rows else layouts.to_zn(weight)}
+
+
+def _output(layer: Layer, rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Rows of results in the shape of the layer."""
+    if isinstance(layer, Matmul):
+        return rows
+    nhwc = rows.reshape(layer.batch, *layer.positions, layer.n)
+    return np.ascontiguousarray(nhwc.transpose(0, 3, 1, 2))
 
 
 def _original(

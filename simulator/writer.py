@@ -28,18 +28,6 @@ class Piece(NamedTuple):
     n: int
 
 
-def compile_program(problem: Problem, config: UnitConfig, tile: Tile | None = None) -> isa.Program:
-    """The program of a problem for one core.
-
-    Raises:
-        TilingError: the tile is impossible, or does not fit the memories.
-    """
-    plan = plan_for(problem, config, tile)
-    (pieces,) = deal(plan, 1)
-    segments = Writer(plan, pieces).segments()
-    return isa.Program(plan.buffers(), tuple(i for segment in segments for i in segment))
-
-
 def plan_for(problem: Problem, config: UnitConfig, tile: Tile | None = None) -> Plan:
     """A plan with the tile, or with a chosen one.
 
@@ -423,7 +411,7 @@ class Writer:
                 a + row // 16 * self._row_bytes(k), base, blocks, lines.count, image.w,
                 *image.kernel, lines.offset + row, min(rows, piece.m - row), k_start, k,
                 *image.strides, *image.dilations, lines.top, image.pads[1], lines.bottom,
-                image.pads[3], image.pad_value,
+                image.pads[3], image.offset_x,
             )  # fmt: skip
 
     def _row_bytes(self, k: int) -> int:

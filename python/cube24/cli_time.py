@@ -13,16 +13,16 @@ import click
 from cube24 import simulator
 from cube24.cli_common import FAILED, GOOD, PATH, bar, overwrite_option
 from cube24.errors import ArgumentError
-from cube24.simulator import UnitConfig, hazards, profiles, report, sweep, trace
+from cube24.simulator import UnitConfig, hazards, profiles, show, sweep
 from cube24.simulator.config import ConfigError, config_of
 
 #: Files that show where the time went, and what writes them.
 _FILES: dict[str, tuple[str, Callable[..., None]]] = {
-    "trace": ("Write a trace for Perfetto or chrome://tracing, NAME.json.", trace.write_perfetto),
-    "vcd": ("Write a waveform, NAME.vcd (extra: trace).", trace.write_vcd),
-    "csv": ("Write a table of all instructions, NAME.csv.", trace.write_csv),
-    "report": ("Write a report for a browser, NAME.html.", report.write_html),
-    "roofline": ("Write the roofline as NAME.png (extra: plot).", report.write_roofline_png),
+    "trace": ("Write a trace for Perfetto or chrome://tracing, NAME.json.", show.write_perfetto),
+    "vcd": ("Write a waveform, NAME.vcd (extra: trace).", show.write_vcd),
+    "csv": ("Write a table of all instructions, NAME.csv.", show.write_csv),
+    "report": ("Write a report for a browser, NAME.html.", show.write_html),
+    "roofline": ("Write the roofline as NAME.png (extra: plot).", show.write_roofline_png),
 }
 
 #: Options of the commands of ``simulate``.

@@ -12,22 +12,23 @@ import functools
 import importlib
 import itertools
 import math
-import sys
 from collections import Counter
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import samples
+import schedule_oracle as oracle
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from cube24 import encoder
 from cube24.encoder import ArgumentError, ShapeError
 from cube24.simulator import (
+    Conv2d,
     DeadlockError,
+    Matmul,
     Requant,
     Run,
     ScheduleError,
@@ -39,12 +40,9 @@ from cube24.simulator import (
     isa,
 )
 from cube24.simulator.chip import core_program, costs_of, time_plan
-from cube24.simulator.tiler import Image, Plan, Problem
+from cube24.simulator.tiler import Plan, Problem
 from cube24.simulator.timing import schedule
 from cube24.simulator.writer import deal, plan_for
-
-sys.path.append(str(Path(__file__).parent))
-oracle = importlib.import_module("schedule_oracle")
 
 UNIT = Unit()
 #: HBM so slow that a first touch takes longer than anything else.
@@ -75,19 +73,18 @@ def problems(draw) -> Problem:
     if draw(st.integers(0, 3)) == 0:
         kernel = draw(st.sampled_from([(1, 1), (2, 3), (3, 3)]))
         height, width, c1 = (draw(st.integers(3, 9)) for _ in range(3))
-        image = Image(
-            draw(st.integers(1, 4)), 1 + c1 % 3, height, width, kernel,
+        layer = Conv2d(
+            draw(st.integers(1, 4)), 32 * (1 + c1 % 3), height, width, n, kernel,
             draw(st.sampled_from([(1, 1), (2, 1), (2, 2)])),
             draw(st.sampled_from([(0,) * 4, (1,) * 4])),
         )  # fmt: skip
-        height, width = image.output
-        k = image.c1 * kernel[0] * kernel[1] * 32
-        return Problem(height * width, n, k, sparse, image, **options)
+        return Problem(layer, sparse, **options)
     if not sparse and draw(st.booleans()):
         options["weight_rows"] = True
     if not sparse and draw(st.integers(0, 3)) == 0:
         options |= {"dtype": "float16", "bias": False, "fixpipe": "fp16"}
-    return Problem(draw(st.integers(1, 150)), n, draw(st.integers(1, 500)), sparse, **options)
+    layer = Matmul(draw(st.integers(1, 150)), n, draw(st.integers(1, 500)))
+    return Problem(layer, sparse, **options)
 
 
 def plan_of(problem: Problem, config: UnitConfig, tile: Tile | None) -> Plan:
@@ -144,7 +141,9 @@ def test_fast_forward_is_the_plain_schedule_of_many_tiles(
     m, n, k, sparse, weights, buffers, unit_flag, cores
 ):
     tile = Tile(16, 16, 64, 128, weights, buffers, unit_flag)
-    assert_plain(plan_of(Problem(m, n, k, sparse), UnitConfig(store_rate=20.0), tile), cores)
+    assert_plain(
+        plan_of(Problem(Matmul(m, n, k), sparse), UnitConfig(store_rate=20.0), tile), cores
+    )
 
 
 @settings(max_examples=60)
@@ -173,7 +172,7 @@ def test_fast_forward_knows_which_half_of_l0c_a_tile_takes(sparse):
     # Everything but L0C is in the same half again after each tile: two loads of activations, two
     # of L0, and a weight that stays. With a slow FIXPIPE it matters.
     tile = Tile(64, 64, 64, 64, k_weights=128, unit_flag=True)
-    problem = Problem(64 * 9, 64, 128, sparse)
+    problem = Problem(Matmul(64 * 9, 64, 128), sparse)
     assert_plain(plan_for(problem, UnitConfig(store_rate=5.0), tile), 1)
 
 
@@ -190,20 +189,20 @@ def test_fast_forward_knows_which_half_of_l0c_a_tile_takes(sparse):
 def test_fast_forward_knows_which_blocks_are_still_being_cleared(shape, tile, depth, l0c):
     m, n, k = shape
     config = UnitConfig(queue_depth=depth, l0c_bytes=l0c, store_rate=5.0)
-    assert_plain(plan_for(Problem(m, n, k, True), config, tile), 1)
+    assert_plain(plan_for(Problem(Matmul(m, n, k), True), config, tile), 1)
 
 
 def test_cores_with_tiles_of_the_same_shapes_may_touch_others_for_the_first_time():
     tile = Tile(32, 16, 64, 64, k_weights=64, l1_buffers=1, m_core=64, n_core=16)
-    assert_plain(plan_for(Problem(128, 80, 128, True), SLOW_HBM, tile), 4)
+    assert_plain(plan_for(Problem(Matmul(128, 80, 128), True), SLOW_HBM, tile), 4)
 
 
 def test_a_long_run_is_not_scheduled_tile_by_tile():
     # 16384 tiles; the plain schedule of a hundredth of them takes as long.
-    problem = Problem(2048, 2048, 256, True)
+    problem = Problem(Matmul(2048, 2048, 256), True)
     tile = Tile(16, 16, 64, 256)
     plan = plan_for(problem, UnitConfig(), tile)
-    cycles = {m: time_plan(plan_for(dataclasses.replace(problem, m=m), UnitConfig(), tile)).cycles
+    cycles = {m: time_plan(plan_for(Problem(Matmul(m, 2048, 256), True), UnitConfig(), tile)).cycles
               for m in (160, 320)}  # fmt: skip
     # Lines of tiles follow each other at one pace.
     pace = Fraction(cycles[320] - cycles[160], 10)
@@ -213,7 +212,7 @@ def test_a_long_run_is_not_scheduled_tile_by_tile():
 
 def test_a_run_on_many_cores_is_that_of_single_cycles():
     for cores in (2, 4, 6):
-        run = UNIT.matmul((200, 256), (250, 256), values=False, sparse=True, cores=cores)
+        run = UNIT.time(Matmul(200, 250, 256), sparse=True, cores=cores)
         program = run.program.instructions
         costs = [
             oracle.cost(i, run.config, cores) if i.name in oracle.PIPE_OF else None for i in program
@@ -225,7 +224,7 @@ def test_cores_share_the_first_touch_of_rows_and_columns():
     # Six cores, two lines of three: activations are shared by three, weights by two.
     config = UnitConfig(hbm_rate=6.0, clock_mhz=1000, cores=6)  # one byte a cycle for each
     tile = Tile(64, 64, 64, 64, m_core=64, n_core=64)
-    run = Unit(config).matmul((128, 64), (192, 64), tile=tile, values=False, cores=6)
+    run = Unit(config).time(Matmul(128, 192, 64), tile=tile, cores=6, sparse=False)
     moves = [row.work for row in run.instructions if row.pipe == "MTE2" and row.work]
     assert moves == [-(-64 * 64 // 3), 64 * 64 // 2]
 
@@ -252,7 +251,7 @@ def test_every_result_is_dealt_exactly_once(data, cores):
 
 def test_blocks_are_dealt_in_turn_along_n_first():
     plan = plan_for(
-        Problem(100, 90, 64, True), UnitConfig(), Tile(16, 32, 64, 64, m_core=48, n_core=32)
+        Problem(Matmul(100, 90, 64), True), UnitConfig(), Tile(16, 32, 64, 64, m_core=48, n_core=32)
     )
     found = [[(p.m_start, p.m, p.n_start, p.n) for p in hand] for hand in deal(plan, 2)]
     rows = {0: [(0, 16), (16, 16), (32, 16)], 48: [(48, 16), (64, 16), (80, 16)], 96: [(96, 4)]}
@@ -294,7 +293,7 @@ def test_each_tile_computes_the_product(sparse, tile, m, n, k, rows):
     except TilingError:
         assume(False)
     assert np.array_equal(run.output, x.astype(np.int64) @ w.T.astype(np.int64) + bias)
-    same = UNIT.matmul(x.shape, w.shape, bias=True, values=False, sparse=sparse, **how)
+    same = UNIT.time(Matmul(x.shape[0], w.shape[0], x.shape[1]), bias=True, sparse=sparse, **how)
     assert run.cycles == same.cycles == run.timing.cycles
 
 
@@ -362,9 +361,7 @@ def test_twice_the_k_takes_about_twice_as_long(unit_flag, cores, sparse):
     tile = Tile(128, 128, 64, 256, unit_flag=unit_flag)
 
     def cycles(k: int) -> int:
-        return UNIT.matmul(
-            (256, k), (384, k), tile=tile, values=False, sparse=sparse, cores=cores
-        ).cycles
+        return UNIT.time(Matmul(256, 384, k), tile=tile, sparse=sparse, cores=cores).cycles
 
     assert 1.95 <= cycles(32768) / cycles(16384) <= 2.0
 
@@ -376,7 +373,7 @@ def shapes(most_k: int = 1500) -> Any:
 @given(shapes(), st.booleans(), st.sampled_from([1, 3, 24]))
 def test_utilisation_is_the_useful_share_of_all_cycles_of_the_cubes(shape, sparse, cores):
     m, n, k = shape
-    run = UNIT.matmul((m, k), (n, k), values=False, sparse=sparse, cores=cores)
+    run = UNIT.time(Matmul(m, n, k), sparse=sparse, cores=cores)
     useful = Fraction(m * n * k, 2 if sparse else 1)
     assert 0 < run.utilisation <= 1
     assert math.isclose(run.utilisation, useful / (run.cycles * cores * 8192))
@@ -390,7 +387,7 @@ def test_utilisation_comes_near_1_where_nothing_but_the_cube_takes_time():
         fixpipe_head=0, fixpipe_rate=1e9, handover_cycles=0, flag_cycles=0, issue_cycles=0,
     )  # fmt: skip
     for sparse, dtype in ((False, "int8"), (True, "int8"), (False, "float16")):
-        run = Unit(free).matmul((512, 1024), (512, 1024), values=False, sparse=sparse, dtype=dtype)
+        run = Unit(free).time(Matmul(512, 512, 1024), sparse=sparse, dtype=dtype)
         assert 0.97 < run.utilisation <= 1
 
 
@@ -421,7 +418,7 @@ def test_more_cores_make_no_run_slower(shape, sparse, cores):
     m, n, k = shape
 
     def cycles(cores: int) -> int:
-        return UNIT.matmul((m, k), (n, k), values=False, sparse=sparse, cores=cores).cycles
+        return UNIT.time(Matmul(m, n, k), sparse=sparse, cores=cores).cycles
 
     assert cycles(cores) <= cycles(1)
 
@@ -429,9 +426,7 @@ def test_more_cores_make_no_run_slower(shape, sparse, cores):
 def test_a_large_run_on_24_cores_is_about_24_times_as_fast():
     def cycles(cores: int) -> int:
         tile = Tile(128, 128, 128, 256)
-        return UNIT.matmul(
-            (2048, 1024), (1536, 1024), tile=tile, values=False, sparse=True, cores=cores
-        ).cycles
+        return UNIT.time(Matmul(2048, 1536, 1024), tile=tile, sparse=True, cores=cores).cycles
 
     assert 20 < cycles(1) / cycles(24) <= 24.5
 
@@ -439,8 +434,8 @@ def test_a_large_run_on_24_cores_is_about_24_times_as_fast():
 @pytest.mark.parametrize("m", [1, 17, 100, 256])
 def test_2_4_is_at_most_twice_as_fast_with_the_same_tile(m):
     tile = Tile(64, 128, 256, 1024)
-    run = UNIT.matmul((m, 2048), (512, 2048), values=False, sparse=True, tile=tile)
-    twin = UNIT.matmul((m, 2048), (512, 2048), values=False, tile=tile)
+    run = UNIT.time(Matmul(m, 512, 2048), sparse=True, tile=tile)
+    twin = UNIT.time(Matmul(m, 512, 2048), tile=tile, sparse=False)
     assert run.dense.plan.tile == tile
     assert run.dense.cycles == twin.cycles
     assert run.speed_up == twin.cycles / run.cycles
@@ -451,10 +446,10 @@ def test_2_4_is_at_most_twice_as_fast_with_the_same_tile(m):
 
 def test_where_the_tile_does_not_fit_the_dense_twin_has_the_one_of_a_dense_run():
     tile = Tile(16, 128, 512, 2048)
-    run = UNIT.matmul((16, 2048), (512, 2048), values=False, sparse=True, tile=tile)
+    run = UNIT.time(Matmul(16, 512, 2048), sparse=True, tile=tile)
     with pytest.raises(TilingError):
-        UNIT.matmul((16, 2048), (512, 2048), values=False, tile=tile)
-    twin = UNIT.matmul((16, 2048), (512, 2048), values=False)
+        UNIT.time(Matmul(16, 512, 2048), tile=tile, sparse=False)
+    twin = UNIT.time(Matmul(16, 512, 2048), sparse=False)
     assert run.dense.plan.tile == twin.plan.tile
     assert run.speed_up == twin.cycles / run.cycles
 
@@ -462,7 +457,7 @@ def test_where_the_tile_does_not_fit_the_dense_twin_has_the_one_of_a_dense_run()
 @settings(max_examples=60)
 @given(st.sampled_from([1, 16, 17, 64, 256]), st.integers(1, 6), st.integers(1, 8))
 def test_2_4_is_at_most_twice_as_fast(m, n, k):
-    run = UNIT.matmul((m, 512 * k), (128 * n, 512 * k), values=False, sparse=True)
+    run = UNIT.time(Matmul(m, 128 * n, 512 * k), sparse=True)
     assert run.speed_up <= 2
 
 
@@ -472,7 +467,7 @@ def test_where_only_the_cube_takes_time_2_4_is_nearly_twice_as_fast():
         row_cycles=0.0, store_row_cycles=0.0, l2_rate=1e9, hbm_rate=1e9, mmad_head_queued=0,
         mmad_head_idle=0, handover_cycles=0,
     )  # fmt: skip
-    run = Unit(slow_cube).matmul((1024, 2048), (1024, 2048), values=False, sparse=True)
+    run = Unit(slow_cube).time(Matmul(1024, 1024, 2048), sparse=True)
     assert 1.9 < run.speed_up <= 2
 
 
@@ -497,21 +492,25 @@ SWITCHED_OFF: dict[str, dict[str, Any]] = {
 
 EXPLAINED = [
     ((300, 500), (200, 500), {"sparse": True}),
-    ((300, 512), (200, 512), {"tile": Tile(64, 64, 128, 256, unit_flag=True)}),
+    ((300, 512), (200, 512), {"sparse": False, "tile": Tile(64, 64, 128, 256, unit_flag=True)}),
     ((512, 1024), (512, 1024), {"sparse": True, "cores": 6}),
-    ((512, 512), (512, 512), {"dtype": "float16", "tile": Tile(64, 64, 64, 64, l1_buffers=1)}),
+    (
+        (512, 512),
+        (512, 512),
+        {"sparse": False, "dtype": "float16", "tile": Tile(64, 64, 64, 64, l1_buffers=1)},
+    ),
 ]
 
 
 @pytest.mark.parametrize(("x", "w", "how"), EXPLAINED)
 def test_each_reason_is_what_the_run_saves_without_this_cost(x, w, how):
-    run = UNIT.matmul(x, w, values=False, **how)
+    run = UNIT.time(Matmul(x[0], w[0], x[1]), **how)
     found = {reason.name: reason.cycles for reason in run.reasons}
     padding = found.pop("padding", 0)
     expected = {}
     for name, fields in SWITCHED_OFF.items():
         unit = Unit(dataclasses.replace(run.config, **fields))
-        without = unit.matmul(x, w, values=False, **{**how, "tile": run.plan.tile}).cycles
+        without = unit.time(Matmul(x[0], w[0], x[1]), **{**how, "tile": run.plan.tile}).cycles
         if without < run.cycles:
             expected[name] = run.cycles - without
     assert found == expected
@@ -533,12 +532,12 @@ def test_each_reason_is_what_the_run_saves_without_this_cost(x, w, how):
 )
 def test_padding_is_the_part_of_the_cube_that_is_not_full(shape, sparse, cycles):
     m, n, k = shape
-    run = UNIT.matmul((m, k), (n, k), values=False, sparse=sparse)
+    run = UNIT.time(Matmul(m, n, k), sparse=sparse)
     assert {r.name: r.cycles for r in run.reasons}.get("padding", 0) == cycles
 
 
 def test_a_run_by_the_cube_alone_has_no_other_reasons():
-    run = UNIT.matmul((256, 4096), (256, 4096), values=False)
+    run = UNIT.time(Matmul(256, 256, 4096), sparse=False)
     assert {reason.name for reason in run.reasons} <= {*SWITCHED_OFF, "padding"}
     assert all(reason.about for reason in run.reasons)
 
@@ -549,7 +548,7 @@ def test_a_run_by_the_cube_alone_has_no_other_reasons():
 @pytest.mark.parametrize(("x", "w"), [((0, 64), (16, 64)), ((16, 64), (0, 64)), ((0, 0), (0, 0))])
 @pytest.mark.parametrize("cores", [1, 24])
 def test_an_empty_problem_takes_no_time(x, w, cores):
-    run = UNIT.matmul(x, w, values=False, sparse=True, cores=cores)
+    run = UNIT.time(Matmul(x[0], w[0], x[1]), sparse=True, cores=cores)
     assert (run.cycles, run.seconds, run.utilisation, run.speed_up) == (0, 0.0, 0.0, 1.0)
     assert (run.reasons, run.instructions, run.program.instructions) == ((), (), ())
     assert run.timing.cycles == 0
@@ -559,38 +558,38 @@ def test_an_empty_problem_takes_no_time(x, w, cores):
 
 
 def test_a_batch_of_no_images_takes_no_time():
-    assert UNIT.conv2d((0, 32, 4, 4), (16, 32, 3, 3), values=False).cycles == 0
+    assert UNIT.time(Conv2d(0, 32, 4, 4, 16, (3, 3)), sparse=False).cycles == 0
 
 
 @pytest.mark.parametrize("sparse", [False, True])
 def test_a_k_of_0_is_refused(sparse):
     with pytest.raises(ShapeError, match="K is 0"):
-        UNIT.matmul((16, 0), (16, 0), values=False, sparse=sparse)
+        UNIT.time(Matmul(16, 16, 0), sparse=sparse)
 
 
 @pytest.mark.parametrize("cores", [0, 25, -1])
 def test_cores_that_the_unit_does_not_have_are_refused(cores):
     with pytest.raises(ArgumentError, match="dav-2201 has 1 to 24"):
-        UNIT.matmul((16, 64), (16, 64), values=False, cores=cores)
+        UNIT.time(Matmul(16, 16, 64), cores=cores, sparse=False)
 
 
 def test_values_are_computed_on_one_core_only():
     x, w = np.ones((16, 64), np.int8), np.ones((16, 64), np.int8)
-    with pytest.raises(ArgumentError, match="values=False"):
+    with pytest.raises(ArgumentError, match=r"cores: of Unit\.time"):
         UNIT.matmul(x, w, cores=2)
 
 
 def test_seconds_are_cycles_at_the_clock_of_the_unit():
-    run = UNIT.matmul((64, 64), (64, 64), values=False)
+    run = UNIT.time(Matmul(64, 64, 64), sparse=False)
     assert math.isclose(run.seconds, run.cycles / 1.85e9)
-    other = Unit("dav-3510").matmul((64, 64), (64, 64), values=False)
+    other = Unit("dav-3510").time(Matmul(64, 64, 64), sparse=False)
     assert math.isclose(other.seconds, other.cycles / 1.65e9)
     with pytest.raises(ArgumentError, match="no 2:4 sparsity"):
-        Unit("dav-3510").matmul((64, 64), (64, 64), values=False, sparse=True)
+        Unit("dav-3510").time(Matmul(64, 64, 64), sparse=True)
 
 
 def test_a_program_of_too_many_instructions_is_timed_and_not_listed(monkeypatch):
-    run = UNIT.matmul((64, 256), (64, 256), values=False, sparse=True)
+    run = UNIT.time(Matmul(64, 64, 256), sparse=True)
     count = len(run.program.instructions)
     plan = run.plan
     assert len(core_program(plan, limit=count).instructions) == count
@@ -601,7 +600,7 @@ def test_a_program_of_too_many_instructions_is_timed_and_not_listed(monkeypatch)
     module = importlib.import_module("cube24.simulator.run")
     few = functools.partial(chip.core_program, limit=count - 1)
     monkeypatch.setattr(module, "core_program", few)
-    again = UNIT.matmul((64, 256), (64, 256), values=False, sparse=True)
+    again = UNIT.time(Matmul(64, 64, 256), sparse=True)
     assert again.cycles == run.cycles
     assert again.pipes == run.pipes
     for listing in ("program", "timing", "instructions"):
@@ -621,7 +620,7 @@ def test_programs_of_the_tiler_run_with_queues_of_any_depth(data):
 
 
 def test_the_program_of_a_run_is_that_of_the_core_that_is_done_last():
-    run = UNIT.matmul((300, 256), (250, 256), values=False, sparse=True, cores=5)
+    run = UNIT.time(Matmul(300, 250, 256), sparse=True, cores=5)
     assert isinstance(run, Run)
     costs = costs_of(run.plan, 5)
     times = [

@@ -6,23 +6,18 @@ The formulas are written out in schedule_oracle.py, without the package.
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import itertools
 import math
-import sys
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import pytest
+import schedule_oracle as oracle
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cube24.simulator import PRESETS, Program, UnitConfig, cost, isa
 from cube24.simulator.timing import schedule
-
-sys.path.append(str(Path(__file__).parent))
-oracle = importlib.import_module("schedule_oracle")
 
 DEFAULT = UnitConfig()
 

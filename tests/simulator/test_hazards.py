@@ -19,11 +19,14 @@ from hypothesis import strategies as st
 
 from cube24.simulator import (
     CapacityError,
+    Conv2d,
     ExecutionError,
+    Matmul,
     Program,
     RangeError,
     Tile,
     UnitConfig,
+    chip,
     isa,
     machine,
     tiler,
@@ -491,11 +494,16 @@ MADE = [
 ]  # fmt: skip
 
 
+def program_of(problem: tiler.Problem, config: UnitConfig, tile: Tile | None) -> Program:
+    """The whole program of a problem on one core."""
+    return chip.core_program(writer.plan_for(problem, config, tile), limit=None)
+
+
 @pytest.mark.parametrize("how", MADE, ids=str)
 def test_matrix_multiplications_have_no_hazards(how):
     m, n, k, sparse, bias, fixpipe, tile = how
-    problem = tiler.Problem(m, n, k, sparse, bias=bias, fixpipe=fixpipe)
-    found = check(writer.compile_program(problem, UnitConfig(), tile), UnitConfig())
+    problem = tiler.Problem(Matmul(m, n, k), sparse, bias=bias, fixpipe=fixpipe)
+    found = check(program_of(problem, UnitConfig(), tile), UnitConfig())
     assert str(found) == "no hazards"
     assert found.clean
 
@@ -504,8 +512,10 @@ def test_matrix_multiplications_have_no_hazards(how):
     "tile", [None, Tile(32, 32, 64, 128), Tile(32, 32, 64, 128, unit_flag=True)]
 )
 def test_timed_programs_of_float16_have_no_hazards(tile):
-    problem = tiler.Problem(70, 80, 300, False, fixpipe="fp16", dtype="float16", weight_rows=True)
-    assert check(writer.compile_program(problem, UnitConfig(), tile), UnitConfig()) == Hazards()
+    problem = tiler.Problem(
+        Matmul(70, 80, 300), False, fixpipe="fp16", dtype="float16", weight_rows=True
+    )
+    assert check(program_of(problem, UnitConfig(), tile), UnitConfig()) == Hazards()
 
 
 @pytest.mark.parametrize("sparse", [False, True])
@@ -514,18 +524,15 @@ def test_timed_programs_of_float16_have_no_hazards(tile):
 )
 @pytest.mark.parametrize("pads", [(0, 0, 0, 0), (3, 1, 4, 2)])
 def test_convolutions_have_no_hazards(sparse, tile, pads):
-    image = tiler.Image(2, 3, 9, 7, (3, 2), pads=pads)
-    height, width = image.output
-    problem = tiler.Problem(
-        height * width, 40, 3 * 6 * 32, sparse, image=image, bias=True, fixpipe="vreq8"
-    )
-    assert check(writer.compile_program(problem, UnitConfig(), tile), UnitConfig()) == Hazards()
+    layer = Conv2d(2, 96, 9, 7, 40, (3, 2), pads=pads)
+    problem = tiler.Problem(layer, sparse, bias=True, fixpipe="vreq8")
+    assert check(program_of(problem, UnitConfig(), tile), UnitConfig()) == Hazards()
 
 
 def small_program(unit_flag: bool) -> Program:
     """Three tiles, two parts of k each, all double buffers in use."""
-    problem = tiler.Problem(16, 48, 128, True, bias=True, fixpipe="vreq8")
-    return writer.compile_program(problem, UnitConfig(), Tile(16, 16, 64, 64, unit_flag=unit_flag))
+    problem = tiler.Problem(Matmul(16, 48, 128), True, bias=True, fixpipe="vreq8")
+    return program_of(problem, UnitConfig(), Tile(16, 16, 64, 64, unit_flag=unit_flag))
 
 
 def without(program: Program, gone: set[int]) -> Program:

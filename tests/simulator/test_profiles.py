@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from cube24.simulator import PRESETS, Tile, Unit, profiles, validate
+from cube24.simulator import PRESETS, Matmul, Tile, Unit, profiles, validate
 
 # Published profiles of matrix multiplications on a 910B1 at 1850 MHz, half, M = N = K = 8192:
 # us of mac, mte1, mte2, fixpipe and total, means of a core.
@@ -90,14 +90,13 @@ def test_a_step_without_overlap_is_mte2_and_mte1_and_a_round_trip(rows):
 
 def test_the_profiles_come_out_the_same_through_the_public_interface(rows):
     tile = Tile(128, 256, 64, 128, m_core=2048, n_core=1536)
-    run = Unit().matmul(
-        (8192, 8192),
-        (8192, 8192),
-        values=False,
+    run = Unit().time(
+        Matmul(8192, 8192, 8192),
         dtype="float16",
         cores=24,
         weight_rows=True,
         tile=tile,
+        sparse=False,
     )
     # 4 x 6 blocks, of which four have 512 columns instead of 1536.
     assert [(group.cores, group.tiles) for group in run.chip.groups] == [(20, 96), (4, 32)]
@@ -112,9 +111,9 @@ def test_a_unit_with_other_numbers_is_beyond_the_limits():
     assert "beyond the limit" in profiles.table(slow)
 
 
-def test_the_script_prints_the_table(comparisons):
+def test_the_command_prints_the_table(comparisons):
     got = subprocess.run(
-        [sys.executable, "-W", "error", "-m", "cube24.simulator.calibrate"],
+        [sys.executable, "-W", "error", "-m", "cube24", "validate"],
         capture_output=True,
         text=True,
     )

@@ -9,7 +9,7 @@ import pytest
 
 from cube24.encoder import ArgumentError, Cube24Error
 from cube24.errors import MissingExtraError
-from cube24.simulator import PRESETS, Tile, Unit, UnitConfig, sweep
+from cube24.simulator import PRESETS, Matmul, Tile, Unit, UnitConfig, sweep
 
 
 def table(axes):
@@ -44,8 +44,8 @@ def test_each_line_is_the_run_of_its_point():
     assert len(rows) == 8
     for row in rows:
         unit = Unit(UnitConfig("dav-2201", load_b_rate=row["load_b_rate"]))
-        run = unit.matmul((row["m"], 256), (48, 256), values=False, sparse=True, cores=row["cores"])
-        twin = unit.matmul((row["m"], 256), (48, 256), values=False, cores=row["cores"])
+        run = unit.time(Matmul(row["m"], 48, 256), sparse=True, cores=row["cores"])
+        twin = unit.time(Matmul(row["m"], 48, 256), cores=row["cores"], sparse=False)
         assert (row["cycles"], row["dense_cycles"]) == (run.cycles, twin.cycles)
         assert float(row["speed_up"]) == pytest.approx(twin.cycles / run.cycles, abs=5e-5)
         assert row["mac"] == run.pipes["M"].busy
@@ -57,7 +57,7 @@ def test_units_and_tiles_are_axes():
     axes = {"unit": ["dav-2201", "dav-3510"], "m": [64], "n": [64], "k": [256]}
     axes |= {"tile_m": [32], "tile_n": [16, 64], "tile_k": [64], "tile_k_l1": [128]}
     rows = table(axes)
-    run = Unit("dav-3510").matmul((64, 256), (64, 256), values=False, tile=Tile(32, 64, 64, 128))
+    run = Unit("dav-3510").time(Matmul(64, 64, 256), tile=Tile(32, 64, 64, 128), sparse=False)
     assert rows[-1]["cycles"] == rows[-1]["dense_cycles"] == run.cycles  # it has no sparsity
     assert rows[-1]["speed_up"] == "1.0000"
 

@@ -8,22 +8,22 @@ is refused. Programs of the tiler are those that the unit really runs.
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import itertools
 import re
-import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import samples
+import schedule_oracle as oracle
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from cube24 import encoder
 from cube24.simulator import (
+    Conv2d,
     DeadlockError,
+    Matmul,
     Program,
     ScheduleError,
     Tile,
@@ -33,12 +33,10 @@ from cube24.simulator import (
     isa,
     timing,
 )
-from cube24.simulator.tiler import Image, Problem
+from cube24.simulator.chip import core_program
+from cube24.simulator.tiler import Problem
 from cube24.simulator.timing import schedule
-from cube24.simulator.writer import compile_program
-
-sys.path.append(str(Path(__file__).parent))
-oracle = importlib.import_module("schedule_oracle")
+from cube24.simulator.writer import plan_for
 
 PIPES = ("MTE2", "MTE1", "M", "FIX")
 #: Nothing takes time but work: for programs whose times a person can follow.
@@ -452,16 +450,16 @@ def problems(draw) -> tuple[Problem, Tile]:
     weights = 0
     if draw(st.integers(0, 3)) == 0:
         kernel = draw(st.sampled_from([(1, 1), (2, 3), (3, 3)]))
-        image = Image(draw(st.integers(1, 2)), draw(st.integers(1, 2)), 5, 6, kernel, pads=(1,) * 4)
-        height, width = image.output
-        k = image.c1 * kernel[0] * kernel[1] * 32
-        problem = Problem(height * width, n, k, sparse, image, **options)
+        batch, c1 = draw(st.integers(1, 2)), draw(st.integers(1, 2))
+        layer: Any = Conv2d(batch, 32 * c1, 5, 6, n, kernel, pads=(1,) * 4)
+        problem = Problem(layer, sparse, **options)
     else:
         if not sparse:
             options["weight_rows"] = draw(st.booleans())
             if draw(st.booleans()):
                 options |= {"dtype": "float16", "bias": False, "fixpipe": "fp16"}
-        problem = Problem(draw(st.integers(1, 80)), n, draw(st.integers(1, 500)), sparse, **options)
+        layer = Matmul(draw(st.integers(1, 80)), n, draw(st.integers(1, 500)))
+        problem = Problem(layer, sparse, **options)
         weights = 64 * draw(st.sampled_from([0, 1, 2, 4]))
     k = 64 * draw(st.integers(1, 2))
     tile = Tile(
@@ -476,7 +474,10 @@ def problems(draw) -> tuple[Problem, Tile]:
 def test_programs_of_the_tiler_have_the_schedule_of_single_cycles(case, config):
     problem, tile = case
     try:
-        instructions = (*compile_program(problem, config, tile).instructions, LONG)
+        instructions = (
+            *core_program(plan_for(problem, config, tile), limit=None).instructions,
+            LONG,
+        )
     except TilingError:
         assume(False)
     got = schedule(Program((), instructions), config)
@@ -488,7 +489,7 @@ def test_programs_of_the_tiler_have_the_schedule_of_single_cycles(case, config):
 @pytest.mark.parametrize("sparse", [False, True])
 @pytest.mark.parametrize("tile", [None, Tile(64, 64, 128, 256, l1_buffers=1, unit_flag=True)])
 def test_a_run_on_the_default_unit_has_the_schedule_of_single_cycles(tile, sparse):
-    run = Unit().matmul((96, 512), (160, 512), bias=True, tile=tile, values=False, sparse=sparse)
+    run = Unit().time(Matmul(96, 160, 512), bias=True, tile=tile, sparse=sparse)
     expected = oracle.simulate(run.program.instructions, run.config)
     assert_equal(run.timing, expected)
     assert run.cycles == expected.cycles
@@ -505,7 +506,7 @@ def test_time_does_not_depend_on_values():
     bias = rng.integers(-(2**31), 2**31, 40).astype(np.int32)
     some = run(x, w, bias)
     zero = run(x * np.int8(0), w * np.int8(0), bias * np.int32(0))
-    shapes = Unit().matmul(x.shape, shape, bias=True, values=False, sparse=True)
+    shapes = Unit().time(Matmul(x.shape[0], shape[0], x.shape[1]), bias=True, sparse=True)
     assert some.timing == zero.timing == shapes.timing
     assert some.cycles == shapes.cycles > 0
     assert not np.array_equal(some.output, zero.output)

@@ -19,7 +19,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from cube24 import encoder
-from cube24.simulator import Tile, TilingError, Unit, UnitConfig
+from cube24.simulator import Conv2d, Matmul, Tile, TilingError, Unit, UnitConfig
 
 UNIT = Unit()
 TAILS = (1, 15, 16, 17, 31, 32, 33, 48)
@@ -391,7 +391,7 @@ def test_every_image_of_a_batch_is_convolved_alone(batch):
 def test_nhwc_is_nchw_transposed(cin, sparse):
     x, w = activations_of((2, cin, 6, 5), 1), samples.legal_weight((9, cin, 3, 2), 2, "conv")
     run = UNIT.conv2d(
-        np.ascontiguousarray(x.transpose(0, 2, 3, 1)), operand(w, sparse), layout="NHWC",
+        np.ascontiguousarray(x.transpose(0, 2, 3, 1)), operand(w, sparse), data_format="NHWC",
         strides=(1, 2), pads=(0, 1, 2, 1), check=w,
     )  # fmt: skip
     expected = convolved(x, w, strides=(1, 2), pads=(0, 1, 2, 1))
@@ -489,7 +489,7 @@ def wrong_calls() -> dict[str, tuple[Any, type[Exception], str]]:
         "a matrix to conv2d": (lambda: g(image, w), shape, "weight"),
         "other channels": (lambda: g(image[:, :3], kernel), shape, "channels"),
         "an image of three dimensions": (lambda: g(image[0], kernel), shape, "NCHW"),
-        "an unknown layout": (lambda: g(image, kernel, layout="CHWN"), argument, "CHWN"),
+        "an unknown data format": (lambda: g(image, kernel, data_format="CHWN"), argument, "CHWN"),
         "a stride of 0": (lambda: g(image, kernel, strides=(0, 1)), argument, "strides"),
         "a stride of 1.5": (lambda: g(image, kernel, strides=(1.5, 1)), argument, "strides"),
         "three pads": (lambda: g(image, kernel, pads=(0, 1, 1)), argument, "pads"),
@@ -516,3 +516,88 @@ def test_check_finds_a_weight_that_is_not_the_original():
     other[1, 0] ^= 1
     with pytest.raises(AssertionError, match=r"2 of 6 outputs differ.*\(0, 1\)"):
         UNIT.matmul(x, operand(w, True), check=other)
+
+
+# --- a layer, values and time ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sparse", [False, True], ids=["dense", "sparse"])
+def test_run_and_the_calls_that_take_the_layer_from_arrays_are_one(sparse):
+    x = activations_of((2, 40, 5, 6), 1)
+    w = samples.legal_weight((17, 40, 3, 2), 2, kind="conv")
+    layer = Conv2d(2, 40, 5, 6, 17, (3, 2), (2, 1), (1, 0, 2, 1), (1, 2), offset_x=-3)
+    run = UNIT.run(layer, x, operand(w, sparse), check=w)
+    same = UNIT.conv2d(
+        x, operand(w, sparse), strides=(2, 1), pads=(1, 0, 2, 1), dilations=(1, 2), offset_x=-3
+    )
+    assert run.output.shape == layer.output
+    assert np.array_equal(run.output, same.output)
+    assert run.cycles == same.cycles == UNIT.time(layer, sparse=sparse).cycles
+
+
+WRONG = {
+    "activations of another shape": lambda x, w: UNIT.run(Matmul(4, 8, 64), x[:3], w),
+    "a weight of another shape": lambda x, w: UNIT.run(Matmul(4, 9, 64), x, w),
+    "the other kind of weight": lambda x, w: UNIT.run(
+        Matmul(4, 8, 64), x, encoder.encode_conv(w.reshape(8, 64, 1, 1))
+    ),
+    "a convolution of matrices": lambda x, w: UNIT.run(Conv2d(1, 64, 1, 4, 8, (1, 1)), x, w),
+    "a bias that is only known to be there": lambda x, w: UNIT.run(
+        Matmul(4, 8, 64), x, w, bias=True
+    ),
+    "rows of a 2:4 weight": lambda x, w: UNIT.matmul(x, encoder.encode(w), weight_rows=True),
+    "rows of a convolution": lambda x, w: UNIT.run(
+        Conv2d(1, 64, 1, 4, 8, (1, 1)), x.T.reshape(1, 64, 1, 4), w.reshape(8, 64, 1, 1),
+        weight_rows=True,
+    ),
+    "a time of rows of a 2:4 weight": lambda x, w: UNIT.time(Matmul(4, 8, 64), weight_rows=True),
+    "a time with a bias array": lambda x, w: UNIT.time(Matmul(4, 8, 64), bias=np.zeros(8, "i4")),
+    "a type that no unit has": lambda x, w: UNIT.time(Matmul(4, 8, 64), dtype="nonsense"),
+    "float16 that is 2:4": lambda x, w: UNIT.time(Matmul(4, 8, 64), dtype="float16"),
+    "a convolution of float16": lambda x, w: UNIT.time(
+        Conv2d(1, 64, 7, 7, 64, (1, 1)), sparse=False, dtype="float16"
+    ),
+    "a type of a convolution's values": lambda x, w: UNIT.conv2d(
+        x.T.reshape(1, 64, 1, 4), w.reshape(8, 64, 1, 1), dtype="nonsense"
+    ),
+    "cores of values": lambda x, w: UNIT.matmul(x, w, cores=2),
+    "a weight that is said to be 2:4": lambda x, w: UNIT.matmul(x, w, sparse=True),
+    "a size that is no number": lambda x, w: Matmul(4, "8", 64),
+    "a size below zero": lambda x, w: Matmul(-4, 8, 64),
+    "a size of True": lambda x, w: Matmul(True, 8, 64),
+    "half a stride": lambda x, w: Conv2d(1, 64, 7, 7, 64, (1, 1), strides=(1.5, 1)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("call", WRONG.values(), ids=WRONG)
+def test_what_a_layer_cannot_be_run_with_is_refused_and_not_ignored(call):
+    x, w = activations_of((4, 64), 1), samples.legal_weight((8, 64), 3)
+    with pytest.raises(encoder.Cube24Error):
+        call(x, w)
+
+
+def test_arguments_that_do_not_exist_are_refused():
+    x, w = activations_of((1, 32, 4, 4), 1), np.ones((8, 32, 1, 1), np.int8)
+    for call in (UNIT.conv2d, UNIT.matmul, UNIT.fully_connected):
+        with pytest.raises(TypeError, match="no_such"):
+            call(x, w, no_such=1)
+    with pytest.raises(TypeError, match="weight_rows"):
+        UNIT.conv2d(x, w, weight_rows=True)
+
+
+def test_values_false_is_the_old_spelling_of_a_time():
+    with pytest.warns(DeprecationWarning, match=r"Unit\.time"):
+        run = UNIT.matmul((64, 256), (48, 256), values=False, sparse=True, cores=2)
+    assert run.cycles == UNIT.time(Matmul(64, 48, 256), cores=2).cycles
+    with pytest.warns(DeprecationWarning, match=r"Unit\.time"):
+        run = UNIT.conv2d((1, 40, 9, 9), (64, 40, 3, 3), values=False, pads=(1,) * 4)
+    layer = Conv2d(1, 40, 9, 9, 64, (3, 3), pads=(1,) * 4)
+    assert run.cycles == UNIT.time(layer, sparse=False).cycles
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.int64])
+def test_small_integer_types_are_numbers_like_any_other(dtype):
+    pads = np.array([2, 2, 2, 2], dtype)
+    layer = Conv2d(dtype(1), dtype(40), dtype(30), dtype(30), dtype(64), (3, 3), pads=pads)
+    assert layer == Conv2d(1, 40, 30, 30, 64, (3, 3), pads=(2, 2, 2, 2))
+    assert [type(size) for size in (layer.batch, *layer.pads, *layer.positions)] == [int] * 7

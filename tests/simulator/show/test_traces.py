@@ -26,7 +26,20 @@ import samples
 from cube24 import encoder
 from cube24.encoder import ArgumentError, Cube24Error, FileAccessError
 from cube24.errors import MissingExtraError
-from cube24.simulator import Program, Requant, Run, Tile, Unit, UnitConfig, chip, isa, timing, trace
+from cube24.simulator import (
+    Conv2d,
+    Matmul,
+    Program,
+    Requant,
+    Run,
+    Tile,
+    Unit,
+    UnitConfig,
+    chip,
+    isa,
+    show,
+    timing,
+)
 
 PIPES = ("MTE2", "MTE1", "M", "FIX")
 SMALL = Tile(32, 32, 64, 128)
@@ -43,9 +56,10 @@ def encoded_matmul() -> Run:
     )  # fmt: skip
 
 
-def time_only(*shapes: tuple[int, ...], **how: Any) -> Run:
+def time_only(x: tuple[int, int], w: tuple[int, int], **how: Any) -> Run:
     config = how.pop("config", UnitConfig())
-    return Unit(config).matmul(*shapes, values=False, **how)
+    how.setdefault("sparse", False)
+    return Unit(config).time(Matmul(x[0], w[0], x[1]), **how)
 
 
 CASES = {
@@ -62,9 +76,8 @@ CASES = {
         (70, 256), (48, 256), sparse=True, tile=SMALL,
         config=UnitConfig(flag_cycles=0, handover_cycles=0, issue_cycles=3),
     ),
-    "conv2d": lambda: Unit().conv2d(
-        (1, 96, 12, 12), (32, 96, 3, 3), values=False, sparse=True, pads=(1, 1, 1, 1),
-        tile=Tile(32, 32, 64, 896),
+    "conv2d": lambda: Unit().time(
+        Conv2d(1, 96, 12, 12, 32, (3, 3), pads=(1, 1, 1, 1)), tile=Tile(32, 32, 64, 896)
     ),
     "groups": lambda: time_only((200, 256), (72, 256), sparse=True, cores=4, tile=SMALL),
     "cores": lambda: time_only((4096, 1024), (4096, 1024), sparse=True, cores=4),
@@ -128,7 +141,7 @@ def program_pairs(program: isa.Program) -> list[tuple[int, int]]:
 def events(name: str) -> dict[str, list[dict[str, Any]]]:
     """The events of a trace, by phase, those of threads with the name of the pipe."""
     found = defaultdict(list)
-    for event in json.loads(trace.perfetto(case(name), scalar=True))["traceEvents"]:
+    for event in json.loads(show.perfetto(case(name), scalar=True))["traceEvents"]:
         found[event["ph"]].append(event)
     threads = {
         (e["pid"], e["tid"]): e["args"]["name"] for e in found["M"] if e["name"] == "thread_name"
@@ -198,7 +211,7 @@ def test_a_flow_leads_from_each_set_flag_to_the_wait_flag_that_takes_it(name):
     rows, number_of = case_rows(name), {}
     # Viewers bind a flow to the last event of its track before it in the file.
     flows: dict[str, dict[int, tuple[int, int]]] = {"s": {}, "f": {}}
-    for event in json.loads(trace.perfetto(case(name)))["traceEvents"]:
+    for event in json.loads(show.perfetto(case(name)))["traceEvents"]:
         track = (event["pid"], event.get("tid"))
         if event["ph"] == "X" and "args" in event:
             number_of[track] = event["args"]["number"]
@@ -261,12 +274,12 @@ def test_processes_and_threads_are_named_and_sorted(name):
 
 
 def test_without_the_scalar_unit_there_is_no_track_of_it():
-    data = json.loads(trace.perfetto(case("sparse")))["traceEvents"]
+    data = json.loads(show.perfetto(case("sparse")))["traceEvents"]
     assert {e["args"]["name"] for e in data if e["name"] == "thread_name"} == set(PIPES)
 
 
 def test_the_header_tells_unit_clock_and_scale():
-    data = json.loads(trace.perfetto(case("groups")))
+    data = json.loads(show.perfetto(case("groups")))
     assert data["displayTimeUnit"] == "ms"
     assert data["otherData"] == {
         "generator": "cube24", "unit": "custom", "time": "1 us of this trace is 1 cycle",
@@ -371,7 +384,7 @@ def counters(data: str) -> dict[tuple[int, str], list[tuple[int, int]]]:
 
 @pytest.mark.parametrize("name", COUNTED)
 def test_counters_hold_the_bytes_that_were_written_and_are_still_to_be_read(name):
-    got = counters(trace.perfetto(case(name)))
+    got = counters(show.perfetto(case(name)))
     assert len(got) == 4 * len(cores(name))
     for core, (program, of) in cores(name).items():
         for memory, expected in slow_occupancy(program, of).items():
@@ -405,7 +418,7 @@ def test_counters_of_a_program_that_was_counted_by_hand():
         "fixpipe to=L1 dst=0 src=0 m=16 n=20 stride=32\n"
     )
     of = Unit().schedule(program)
-    got = counters(trace.perfetto(trace.Scheduled(program, of, UnitConfig())))
+    got = counters(show.perfetto(show.Scheduled(program, of, UnitConfig())))
     copied, _, _, _, a, b, _, _, first, more, _, _, drained = (row.end for row in of.instructions)
     # The second fractal in L1 is read by the load to L0B alone, and so is the first one again.
     assert got[0, "L1"] == [(0, 0), (copied, 1024), (b, 0)]
@@ -452,7 +465,7 @@ def test_only_bytes_of_a_memory_that_are_read_count(line, expected):
         f"{line}\nset_flag of=MTE2 to=MTE1 id=0\nwait_flag of=MTE2 to=MTE1 id=0\n"
         "load2d to=L0A dst=0x1000000 src=0 repeat=3"  # reads beyond the end of L1
     )
-    found = trace.occupancy(program, timed_apart(program), UnitConfig(l1_bytes=512))
+    found = show.occupied_bytes(program, timed_apart(program), UnitConfig(l1_bytes=512))
     assert found["L1"][1].tolist() == ([0, expected, 0] if expected else [0])
     assert found["L0A"][1].tolist() == [0]  # beyond its end
 
@@ -465,7 +478,7 @@ def test_a_byte_that_two_pieces_of_an_instruction_write_counts_once():
         f"set_flag of=MTE1 to=MTE2 id=0\nwait_flag of=MTE1 to=MTE2 id=0\n{line}"
     )
     of = timed_apart(program)
-    times, sizes = trace.occupancy(program, of, UnitConfig())["L1"]
+    times, sizes = show.occupied_bytes(program, of, UnitConfig())["L1"]
     assert times.tolist() == [0, of.instructions[0].end, of.instructions[3].end]
     assert sizes.tolist() == [0, 192, 0]
 
@@ -477,15 +490,15 @@ def test_what_counts_is_when_instructions_end_and_not_where_they_stand():
     of = Unit().schedule(program)
     loaded, first, second = (row.end for row in of.instructions)
     assert first < second < loaded
-    times, sizes = trace.occupancy(program, of, UnitConfig())["L1"]
+    times, sizes = show.occupied_bytes(program, of, UnitConfig())["L1"]
     assert (times.tolist(), sizes.tolist()) == ([0, second, loaded], [0, 64, 0])
 
 
 def test_occupancy_does_not_depend_on_how_often_it_is_summed_up(monkeypatch):
     run = case("sparse")
-    whole = trace.occupancy(run.program, run.timing, run.config)
-    monkeypatch.setattr(trace, "_MANY", 3)
-    parts = trace.occupancy(run.program, run.timing, run.config)
+    whole = show.occupied_bytes(run.program, run.timing, run.config)
+    monkeypatch.setattr("cube24.simulator.show.occupancy._MANY", 3)
+    parts = show.occupied_bytes(run.program, run.timing, run.config)
     assert {name: (a.tolist(), b.tolist()) for name, (a, b) in whole.items()} == {
         name: (a.tolist(), b.tolist()) for name, (a, b) in parts.items()
     }
@@ -532,7 +545,7 @@ def read_vcd(data: str) -> tuple[dict[str, str], dict[str, list[tuple[int, str]]
 @functools.cache
 def vcd(name: str, folder: Path) -> Any:
     path = folder / f"{name}.vcd"
-    trace.write_vcd(case(name), path)
+    show.write_vcd(case(name), path)
     return read_vcd(path.read_text("ascii"))
 
 
@@ -621,12 +634,12 @@ def test_a_flag_that_nobody_takes_stays_1(tmp_path):
     program = Program.parse(
         "set_flag of=MTE2 to=M id=3\ncopy_in dst=0 src=0 bytes=64\nset_flag of=MTE2 to=M id=4"
     )
-    of = trace.Scheduled(program, Unit().schedule(program), UnitConfig())
-    trace.write_vcd(of, tmp_path / "a.vcd")
+    of = show.Scheduled(program, Unit().schedule(program), UnitConfig())
+    show.write_vcd(of, tmp_path / "a.vcd")
     _, changes, end = read_vcd((tmp_path / "a.vcd").read_text())
     assert changes["core0.flags.MTE2_M_3"] == [(0, "1")]
     assert changes["core0.flags.MTE2_M_4"] == [(0, "0"), (end, "1")]
-    assert [e["ph"] for e in json.loads(trace.perfetto(of))["traceEvents"] if e["ph"] in "sf"] == []
+    assert [e["ph"] for e in json.loads(show.perfetto(of))["traceEvents"] if e["ph"] in "sf"] == []
 
 
 def test_a_flag_that_is_set_again_when_it_is_taken_has_one_value_at_that_time(tmp_path):
@@ -639,7 +652,7 @@ def test_a_flag_that_is_set_again_when_it_is_taken_has_one_value_at_that_time(tm
         )
     ]  # fmt: skip
     of = timing.Timing(13, {}, tuple(rows))
-    trace.write_vcd(trace.Scheduled(program, of, UnitConfig()), tmp_path / "a.vcd")
+    show.write_vcd(show.Scheduled(program, of, UnitConfig()), tmp_path / "a.vcd")
     _, changes, _ = read_vcd((tmp_path / "a.vcd").read_text())
     assert changes["core0.flags.M_FIX_0"] == [(0, "1"), (9, "0"), (12, "1"), (13, "0")]
 
@@ -660,9 +673,9 @@ def test_the_vcd_header_has_scale_types_and_no_date(folder):
 def test_no_name_of_a_unit_breaks_a_trace(tmp_path):
     program = Program.parse("copy_in dst=0 src=0 bytes=64")
     config = UnitConfig(name='a"\n$end \udc80\u20ac,\\')
-    of = trace.Scheduled(program, Unit().schedule(program), config)
-    assert json.loads(trace.perfetto(of))["otherData"]["unit"] == config.name
-    trace.write_vcd(of, tmp_path / "a.vcd")
+    of = show.Scheduled(program, Unit().schedule(program), config)
+    assert json.loads(show.perfetto(of))["otherData"]["unit"] == config.name
+    show.write_vcd(of, tmp_path / "a.vcd")
     header, changes, _ = read_vcd((tmp_path / "a.vcd").read_text("ascii"))
     assert header["$comment"] == '1 ns is 1 cycle of a"__end __,\\, whose clock is 1850 MHz'
     assert len(changes) == 16
@@ -673,7 +686,7 @@ def test_no_name_of_a_unit_breaks_a_trace(tmp_path):
 
 @every_case
 def test_the_csv_has_a_line_for_each_instruction(name, tmp_path):
-    trace.write_csv(case(name), tmp_path / "a.csv")
+    show.write_csv(case(name), tmp_path / "a.csv")
     data = (tmp_path / "a.csv").read_bytes()
     assert data.endswith(b"\n")
     assert b"\r" not in data
@@ -694,34 +707,34 @@ def test_the_csv_has_a_line_for_each_instruction(name, tmp_path):
 
 # --- files ----------------------------------------------------------------------------------------
 
-WRITERS = {"json": trace.write_perfetto, "vcd": trace.write_vcd, "csv": trace.write_csv}
+WRITERS = {"json": show.write_perfetto, "vcd": show.write_vcd, "csv": show.write_csv}
 every_writer = pytest.mark.parametrize("kind", WRITERS)
 
 
 def test_the_json_file_is_what_the_function_gives(tmp_path):
     for scalar in (False, True):
         path = tmp_path / f"{scalar}.json"
-        trace.write_perfetto(case("groups"), path, scalar=scalar)
-        assert path.read_bytes().decode("ascii") == trace.perfetto(case("groups"), scalar=scalar)
+        show.write_perfetto(case("groups"), path, scalar=scalar)
+        assert path.read_bytes().decode("ascii") == show.perfetto(case("groups"), scalar=scalar)
 
 
 @every_writer
 def test_a_run_and_its_program_with_its_timing_give_the_same_trace(kind, tmp_path):
     run = case("encoded")
     WRITERS[kind](run, tmp_path / "run")
-    of = trace.Scheduled(run.program, run.timing, run.config)
+    of = show.Scheduled(run.program, run.timing, run.config)
     WRITERS[kind](of, tmp_path / "of")
     assert (tmp_path / "run").read_bytes() == (tmp_path / "of").read_bytes()
 
 
 _HASHES = """
 import hashlib, pathlib, sys
-from cube24.simulator import Tile, Unit, UnitConfig, trace
-run = Unit(UnitConfig()).matmul((200, 256), (72, 256), values=False, sparse=True, cores=4,
+from cube24.simulator import Matmul, Tile, Unit, UnitConfig, show
+run = Unit(UnitConfig()).time(Matmul(200, 72, 256), cores=4,
                     tile=Tile(32, 32, 64, 128))
 for kind in ("perfetto", "vcd", "csv"):
     path = pathlib.Path(sys.argv[1]) / kind
-    getattr(trace, f"write_{kind}")(run, path, overwrite=True)
+    getattr(show, f"write_{kind}")(run, path, overwrite=True)
     print(hashlib.sha256(path.read_bytes()).hexdigest())
 """
 
@@ -785,13 +798,14 @@ def test_a_read_only_folder_is_an_error(kind, tmp_path, monkeypatch):
 def test_a_trace_that_is_interrupted_leaves_nothing_and_keeps_what_was_there(
     kind, tmp_path, monkeypatch
 ):
-    whole = trace._cores
+    whole = show.cores.cores_of
 
     def interrupted(run: Run) -> Iterator[Any]:
         yield from whole(run)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(trace, "_cores", interrupted)
+    for module in (show.chrome, show.vcd, show.csv):
+        monkeypatch.setattr(module, "cores_of", interrupted)
     (tmp_path / "old").write_text("old")
     for name in ("old", "new"):
         with pytest.raises(KeyboardInterrupt):
@@ -806,7 +820,7 @@ def test_a_schedule_of_another_program_or_without_instructions_is_refused():
         with pytest.raises(
             ArgumentError, match=f"{len(rows)} instructions .* {len(run.instructions)}"
         ):
-            trace.Scheduled(run.program, other, run.config)
+            show.Scheduled(run.program, other, run.config)
 
 
 @every_writer
@@ -822,11 +836,11 @@ def test_a_program_too_long_to_list_is_refused_and_leaves_nothing(kind, tmp_path
 def test_without_pyvcd_the_error_tells_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "vcd", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'cube24\[trace\]'") as caught:
-        trace.write_vcd(case("sparse"), tmp_path / "a.vcd")
+        show.write_vcd(case("sparse"), tmp_path / "a.vcd")
     assert isinstance(caught.value, Cube24Error)
     assert list(tmp_path.iterdir()) == []
-    trace.write_csv(case("sparse"), tmp_path / "a.csv")  # the others do not need it
-    assert json.loads(trace.perfetto(case("sparse")))
+    show.write_csv(case("sparse"), tmp_path / "a.csv")  # the others do not need it
+    assert json.loads(show.perfetto(case("sparse")))
 
 
 @every_writer
@@ -846,25 +860,25 @@ def test_cores_come_in_the_order_of_their_numbers_whichever_is_the_slowest(kind,
 
 
 def test_an_empty_run_has_traces_of_nothing(tmp_path):
-    run = Unit().matmul((0, 64), (16, 64), values=False)
+    run = Unit().time(Matmul(0, 16, 64), sparse=False)
     assert run.cycles == 0
-    data = json.loads(trace.perfetto(run))
+    data = json.loads(show.perfetto(run))
     assert data["traceEvents"] == []
     assert data["otherData"]["cycles"] == 0
-    trace.write_csv(run, tmp_path / "a.csv")
-    assert (tmp_path / "a.csv").read_text() == ",".join(trace.COLUMNS) + "\n"
-    trace.write_vcd(run, tmp_path / "a.vcd")
+    show.write_csv(run, tmp_path / "a.csv")
+    assert (tmp_path / "a.csv").read_text() == ",".join(show.COLUMNS) + "\n"
+    show.write_vcd(run, tmp_path / "a.vcd")
     header, changes, _ = read_vcd((tmp_path / "a.vcd").read_text())
     assert header["$timescale"] == "1 ns"
     assert changes == {}
 
 
 def test_an_empty_program_shows_a_core_that_does_nothing(tmp_path):
-    of = trace.Scheduled(Program((), ()), Unit().schedule(Program((), ())), UnitConfig())
-    found = json.loads(trace.perfetto(of))["traceEvents"]
+    of = show.Scheduled(Program((), ()), Unit().schedule(Program((), ())), UnitConfig())
+    found = json.loads(show.perfetto(of))["traceEvents"]
     assert {e["ph"] for e in found} == {"M", "C"}
     assert [e["args"]["bytes"] for e in found if e["ph"] == "C"] == [0] * 4
-    trace.write_vcd(of, tmp_path / "a.vcd")
+    show.write_vcd(of, tmp_path / "a.vcd")
     _, changes, end = read_vcd((tmp_path / "a.vcd").read_text())
     assert end == 0
     assert {tuple(those) for those in changes.values()} == {

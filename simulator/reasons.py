@@ -67,13 +67,12 @@ _COSTS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
 }  # fmt: skip
 
 
-def reasons(plan: Plan, cores: int, macs: int) -> tuple[Reason, ...]:
+def reasons(plan: Plan, cores: int) -> tuple[Reason, ...]:
     """What a run would save without each of its costs, the largest first.
 
     Args:
         plan: the run.
         cores: how many it runs on.
-        macs: multiplications that the result needs, which may be fewer than the cube does.
 
     Raises:
         ScheduleError: as for :func:`cube24.simulator.chip.time_plan`.
@@ -86,7 +85,7 @@ def reasons(plan: Plan, cores: int, macs: int) -> tuple[Reason, ...]:
     work = timing.groups[0].timing.pipes["M"]
     padded = work.busy - work.heads
     # Cycles of the cube on rows, columns and products that only fill its blocks.
-    share = macs / _macs_of_cube(plan)
+    share = plan.problem.layer.macs / _macs_of_cube(plan)
     found.append(
         Reason("padding", round(padded * (1 - share)), "blocks of the cube that are not full")
     )

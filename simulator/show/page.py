@@ -6,14 +6,13 @@ It needs nothing from elsewhere: no network, no script. The same run gives the s
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from html import escape
 
 from cube24.errors import StrPath
 from cube24.files import write_bytes
-from cube24.simulator import isa, svg
-from cube24.simulator.plots import figure, save
-from cube24.simulator.run import PEAK, Run
+from cube24.simulator import isa
+from cube24.simulator.run import Run
+from cube24.simulator.show import roofline, svg
 from cube24.simulator.timing import Row, ScheduleError
 
 #: Rectangles of the timeline at each end of the run.
@@ -38,35 +37,6 @@ svg .grid { stroke: var(--faint); } svg .roof { stroke: var(--ink); stroke-width
   border: 1px solid var(--faint); vertical-align: -1px; }
 @media print { body { max-width: none; } svg, table { break-inside: avoid; } }
 """
-
-
-@dataclass(frozen=True)
-class _Traffic:
-    """What a program moves and multiplies."""
-
-    bytes_in: int
-    bytes_out: int
-    macs: int
-
-    @property
-    def intensity(self) -> float:
-        """Operations a byte; a multiplication and its addition are two."""
-        return 2 * self.macs / max(self.bytes_in + self.bytes_out, 1)
-
-
-def traffic(program: isa.Program) -> _Traffic:
-    """Bytes between global memory and the core, and multiplications of the dense problem."""
-    bytes_in = bytes_out = macs = 0
-    for i in program.instructions:
-        if isinstance(i, isa.CopyIn):
-            bytes_in += i.bytes * i.bursts
-        elif isinstance(i, isa.Nd2Nz):
-            bytes_in += i.bytes * i.rows
-        elif isinstance(i, isa.Fixpipe) and i.to == "GM":
-            bytes_out += i.m * i.n * isa.RESULT_BYTES[i.mode]
-        elif isinstance(i, isa.Mmad):
-            macs += i.m * i.n * i.k
-    return _Traffic(bytes_in, bytes_out, macs)
 
 
 def html(run: Run, title: str = "cube24: where the time goes") -> str:
@@ -102,36 +72,6 @@ def write_html(run: Run, path: StrPath, *, overwrite: bool = False) -> None:
         FileAccessError: it is there already, or the system refuses.
     """
     write_bytes(path, html(run).encode(), overwrite=overwrite)
-
-
-def write_roofline_png(run: Run, path: StrPath, *, overwrite: bool = False) -> None:
-    """Draw the roofline as PNG or SVG, by the name of the file.
-
-    Raises:
-        MissingExtraError: matplotlib is not there.
-        ScheduleError: the run is empty, or has too many instructions to list.
-        ArgumentError, FileAccessError: as for :func:`plots.save`.
-    """
-    if run.plan is None:
-        raise ScheduleError("the run is empty: there is nothing to draw")
-    points, drawing = _points(run), figure(8, 5)
-    axes = drawing.subplots()
-    low, high = 1.0, max(1024.0, *(2 * x for x, _ in points.values()))
-    peaks = _peaks(run)
-    for name, rate in _roofs(run).items():
-        end = min(high, max(peaks.values()) / rate)
-        axes.plot([low, end], [low * rate, end * rate], color="0.3", linewidth=1, label=name)
-    for name, peak in peaks.items():
-        axes.axhline(peak, color="0.3", linewidth=1)
-        axes.annotate(name, (low, peak), textcoords="offset points", xytext=(4, 3))
-    for name, (x, y) in points.items():
-        axes.plot([x], [y], "o", label=name)
-    axes.set_xscale("log")
-    axes.set_yscale("log")
-    axes.set_xlabel("operations a byte")
-    axes.set_ylabel("operations a cycle")
-    axes.legend(fontsize="small")
-    save(drawing, path, overwrite=overwrite)
 
 
 # --- sections -------------------------------------------------------------------------------------
@@ -242,37 +182,8 @@ def _stalls(run: Run) -> str:
     )
 
 
-def _peaks(run: Run) -> dict[str, float]:
-    assert run.plan is not None
-    peak = 2.0 * PEAK[run.plan.problem.dtype]
-    peaks = {"cube, dense": peak}
-    if run.plan.problem.sparse:
-        peaks["cube, 2:4"] = 2 * peak
-    return peaks
-
-
-def _roofs(run: Run) -> dict[str, float]:
-    """Bytes a cycle of one core."""
-    config, cores = run.config, run.chip.cores
-    per_core = 1000 / config.clock_mhz / cores
-    return {
-        "bursts": config.burst_rate,
-        "rows": config.row_rate,
-        "HBM, its share": config.hbm_rate * per_core,
-    }
-
-
-def _points(run: Run) -> dict[str, tuple[float, float]]:
-    found = {}
-    for name, one in (("this run", run), ("dense", run.dense)):
-        if name == "this run" or one is not run:
-            of = traffic(one.program)
-            found[name] = (of.intensity, 2 * of.macs / one.cycles)
-    return found
-
-
 def _roofline(run: Run) -> str:
-    drawing = svg.roofline(_roofs(run), _peaks(run), _points(run))
+    drawing = svg.roofline(roofline.roofs(run), roofline.peaks(run), roofline.points(run))
     return (
         '<section id="roofline"><h2>Roofline</h2>\n'
         "<p>Operations of the dense problem (a multiplication and an addition are two), for each "
@@ -320,7 +231,7 @@ def _versus(run: Run, listed: bool) -> str:
             for pipe in isa.PIPES
         ]
         if listed:
-            one, two = traffic(run.program), traffic(twin.program)
+            one, two = roofline.traffic(run.program), roofline.traffic(twin.program)
             rows.append(["bytes in", f"{one.bytes_in:,}", f"{two.bytes_in:,}"])
             rows.append(["bytes out", f"{one.bytes_out:,}", f"{two.bytes_out:,}"])
         parts.append(_table(f"Speed-up {run.speed_up:.2f}", ["", "2:4", "dense"], rows))

@@ -15,11 +15,11 @@ import pytest
 from cube24 import encoder
 from cube24.encoder import Cube24Error
 from cube24.errors import MissingExtraError
-from cube24.simulator import ScheduleError, Unit, chip, report
+from cube24.simulator import Conv2d, Matmul, ScheduleError, Unit, chip, show
 
 UNIT = Unit()
-SMALL = UNIT.matmul((64, 256), (48, 256), values=False, sparse=True)
-CONV = UNIT.conv2d((1, 64, 14, 14), (32, 64, 3, 3), values=False, sparse=True, pads=(1, 1, 1, 1))
+SMALL = UNIT.time(Matmul(64, 48, 256), sparse=True)
+CONV = UNIT.time(Conv2d(1, 64, 14, 14, 32, (3, 3), pads=(1, 1, 1, 1)), sparse=True)
 KINDS = ("work", "head", "slowed", "waiting", "idle")
 
 
@@ -66,7 +66,7 @@ def widths(svg, kind):
 
 @pytest.mark.parametrize("run", [SMALL, CONV], ids=["matmul", "conv"])
 def test_the_table_of_stalls_sums_to_the_cycles_of_the_run(run):
-    tables = Tables(report.html(run)).tables
+    tables = Tables(show.html(run)).tables
     (caption,) = [name for name in tables if name.startswith("Cycles;")]
     head, *rows = tables[caption]
     assert head == ["pipe", *KINDS, "sum"]
@@ -81,7 +81,7 @@ def test_the_table_of_stalls_sums_to_the_cycles_of_the_run(run):
 
 def test_the_timeline_is_to_scale():
     timeline = next(
-        svg for svg in drawings(report.html(SMALL)) if svg.get("aria-label") == "All instructions"
+        svg for svg in drawings(show.html(SMALL)) if svg.get("aria-label") == "All instructions"
     )
     scale = (960 - 56 - 12) / SMALL.cycles
     rows = SMALL.instructions
@@ -93,7 +93,7 @@ def test_the_timeline_is_to_scale():
 
 
 def test_the_overview_shows_how_busy_each_pipe_was():
-    overview = drawings(report.html(SMALL))[0]
+    overview = drawings(show.html(SMALL))[0]
     area = sum(float(r.get("width")) * float(r.get("height")) for r in overview.iter("rect"))
     busy = sum(SMALL.pipes[pipe].busy for pipe in ("MTE2", "MTE1", "M", "FIX"))
     assert area == pytest.approx(24 * (960 - 56 - 12) * busy / SMALL.cycles, rel=0.02)
@@ -101,16 +101,14 @@ def test_the_overview_shows_how_busy_each_pipe_was():
 
 def test_the_bars_of_stalls_fill_their_width():
     (bars,) = [
-        svg
-        for svg in drawings(report.html(SMALL))
-        if svg.get("aria-label") == "Cycles of each pipe"
+        svg for svg in drawings(show.html(SMALL)) if svg.get("aria-label") == "Cycles of each pipe"
     ]
     total = sum(widths(bars, kind) for kind in KINDS)
     assert total == pytest.approx(5 * (960 - 56 - 12), abs=1)
 
 
 def test_dense_against_sparse_and_reasons_are_those_of_the_run():
-    tables = Tables(report.html(SMALL)).tables
+    tables = Tables(show.html(SMALL)).tables
     versus = {row[0]: row[1:] for row in tables[f"Speed-up {SMALL.speed_up:.2f}"][1:]}
     assert versus["cycles"] == [f"{SMALL.cycles:,}", f"{SMALL.dense.cycles:,}"]
     # 64 x 256 activations; half of 48 x 256 weights and an eighth of it as index, or all of them.
@@ -123,86 +121,86 @@ def test_dense_against_sparse_and_reasons_are_those_of_the_run():
 
 
 def test_the_tiles_are_those_of_the_program():
-    run = UNIT.matmul((300, 64), (200, 64), values=False, sparse=True)
-    rows = Tables(report.html(run)).tables["All tiles, in cycles"][1:]
+    run = UNIT.time(Matmul(300, 200, 64), sparse=True)
+    rows = Tables(show.html(run)).tables["All tiles, in cycles"][1:]
     sizes = [(m, n) for m in (128, 128, 44) for n in (128, 72)]
     assert [row[1] for row in rows] == [f"{m} x {n}" for m, n in sizes]
     ends = [row.end for row in run.instructions if row.name == "fixpipe"]
     assert [row[4] for row in rows] == [f"{end:,}" for end in ends]
 
 
-@pytest.mark.parametrize("run", [SMALL, CONV, UNIT.matmul((0, 4), (3, 4), values=False)])
+@pytest.mark.parametrize("run", [SMALL, CONV, UNIT.time(Matmul(0, 3, 4), sparse=False)])
 def test_the_page_needs_nothing_from_elsewhere_and_is_well_formed(run):
-    text = report.html(run)
+    text = show.html(run)
     assert not re.search(r"https?:|src=|@import|url\(|<script|<link", text)
     assert Tables(text).open == []
     drawings(text)
 
 
 def test_a_title_is_escaped():
-    assert "<title>a &lt;b&gt; &amp; c</title>" in report.html(SMALL, "a <b> & c")
+    assert "<title>a &lt;b&gt; &amp; c</title>" in show.html(SMALL, "a <b> & c")
 
 
 def test_a_run_with_values_has_the_report_of_the_same_run_without():
     w = np.zeros((48, 256), np.int8)
     run = UNIT.matmul(np.zeros((64, 256), np.int8), encoder.encode(w))
-    assert report.html(run) == report.html(SMALL)
+    assert show.html(run) == show.html(SMALL)
 
 
 def test_the_bytes_are_the_same_in_another_process():
     code = (
-        "import sys; from cube24.simulator import Unit, report; sys.stdout.write(report.html("
-        "Unit().matmul((64, 256), (48, 256), values=False, sparse=True)))"
+        "import sys; from cube24.simulator import Matmul, Unit, show; "
+        "sys.stdout.write(show.html(Unit().time(Matmul(64, 48, 256))))"
     )
     for seed in ("1", "77"):
         got = subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=True,
             env={**os.environ, "PYTHONHASHSEED": seed, "TZ": "Asia/Tokyo"},
         )  # fmt: skip
-        assert got.stdout == report.html(SMALL)
+        assert got.stdout == show.html(SMALL)
 
 
 def test_large_runs_have_small_reports(monkeypatch):
-    large = UNIT.matmul((1024, 2048), (1024, 2048), values=False, sparse=True)
+    large = UNIT.time(Matmul(1024, 1024, 2048), sparse=True)
     assert len(large.instructions) > 4000
-    assert len(report.html(large)) < 2 << 20
+    assert len(show.html(large)) < 2 << 20
     monkeypatch.setattr(chip.core_program, "__defaults__", (1, 0, 1000))
-    huge = UNIT.matmul((1024, 2048), (1024, 2048), values=False, sparse=True)
-    text = report.html(huge)
+    huge = UNIT.time(Matmul(1024, 1024, 2048), sparse=True)
+    text = show.html(huge)
     assert "too long to list" in text
     assert f"{huge.cycles:,}" in text
     with pytest.raises(ScheduleError, match="more than 1000 instructions"):
-        report.write_roofline_png(huge, "never.png")
+        show.write_roofline_png(huge, "never.png")
 
 
 def test_files_are_written_once_and_whole(tmp_path):
-    report.write_html(SMALL, tmp_path / "r.html")
-    assert (tmp_path / "r.html").read_text() == report.html(SMALL)
+    show.write_html(SMALL, tmp_path / "r.html")
+    assert (tmp_path / "r.html").read_text() == show.html(SMALL)
     with pytest.raises(Cube24Error, match="is there already"):
-        report.write_html(SMALL, tmp_path / "r.html")
-    report.write_html(CONV, tmp_path / "r.html", overwrite=True)
+        show.write_html(SMALL, tmp_path / "r.html")
+    show.write_html(CONV, tmp_path / "r.html", overwrite=True)
     with pytest.raises(Cube24Error, match="does not exist"):
-        report.write_html(SMALL, tmp_path / "none" / "r.html")
+        show.write_html(SMALL, tmp_path / "none" / "r.html")
     assert [path.name for path in tmp_path.iterdir()] == ["r.html"]
 
 
 def test_the_roofline_can_be_had_as_png(tmp_path, monkeypatch):
     for name in ("one.png", "two.png"):
-        report.write_roofline_png(SMALL, tmp_path / name)
+        show.write_roofline_png(SMALL, tmp_path / name)
     one = (tmp_path / "one.png").read_bytes()
     assert one == (tmp_path / "two.png").read_bytes()
     assert one.startswith(b"\x89PNG")
     with pytest.raises(ScheduleError, match="empty"):
-        report.write_roofline_png(UNIT.matmul((0, 4), (3, 4), values=False), tmp_path / "x.png")
+        show.write_roofline_png(UNIT.time(Matmul(0, 3, 4), sparse=False), tmp_path / "x.png")
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(MissingExtraError):
-        report.write_roofline_png(SMALL, tmp_path / "three.png")
+        show.write_roofline_png(SMALL, tmp_path / "three.png")
 
 
 def test_traffic_is_what_the_instructions_move():
     # Two columns of tiles: the activations stay in L1 for the second one.
-    run = UNIT.matmul((16, 64), (200, 64), values=False)
-    moved = report.traffic(run.program)
+    run = UNIT.time(Matmul(16, 200, 64), sparse=False)
+    moved = show.traffic(run.program)
     assert (moved.bytes_in, moved.bytes_out) == (16 * 64 + 208 * 64, 4 * 16 * 200)
     assert moved.macs == 16 * 64 * 200
 
@@ -245,21 +243,21 @@ def pixels(path):
 
 def test_a_browser_shows_it(tmp_path):
     assert shutil.which("chromium"), "this test needs Debian's chromium: apt install chromium"
-    report.write_html(CONV, tmp_path / "report.html")
+    show.write_html(CONV, tmp_path / "show.html")
     chromium = [
         "chromium", "--headless", "--no-sandbox", "--disable-gpu",
         "--disable-background-networking", "--disable-sync",
         f"--user-data-dir={tmp_path / 'profile'}",
         "--force-color-profile=srgb", "--window-size=1000,1400",
     ]  # fmt: skip
-    page = f"file://{tmp_path / 'report.html'}"
+    page = f"file://{tmp_path / 'show.html'}"
     shot = tmp_path / "shot.png"
     subprocess.run(
         [*chromium, f"--screenshot={shot}", page], check=True, capture_output=True, timeout=120
     )
     image = pixels(shot)
     assert image.shape == (1400, 1000, 3)
-    colours = [tuple(int(c[i : i + 2], 16) for i in (1, 3, 5)) for c in report.svg.COLOURS.values()]
+    colours = [tuple(int(c[i : i + 2], 16) for i in (1, 3, 5)) for c in show.svg.COLOURS.values()]
     for colour in colours:
         assert (np.abs(image.astype(int) - colour) < 3).all(axis=2).sum() > 50, colour
     # Text and drawings down to the end of the window, not a blank page with a headline.

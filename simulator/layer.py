@@ -1,0 +1,194 @@
+"""What is computed: a matrix multiplication or a convolution, by its sizes alone.
+
+A layer is validated once, when it is made. On which unit, with which tile and type, and whether the
+weight is 2:4, is said where it is run; values are not here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from operator import index
+from typing import Any
+
+from cube24.encoder import C0
+from cube24.errors import ArgumentError, ShapeError
+from cube24.simulator import isa
+from cube24.sizes import ceil_div, whole
+
+
+@dataclass(frozen=True)
+class Matmul:
+    """Activations (m, k) times the transpose of a weight (n, k): (m, n).
+
+    Raises:
+        ShapeError: a size that is no whole number or below 0, or k = 0 where there are results.
+    """
+
+    m: int
+    n: int
+    k: int
+
+    def __post_init__(self) -> None:
+        """Refuse what is no multiplication."""
+        for spec in fields(self):
+            _set_size(self, spec.name)
+        if self.k == 0 and self.m and self.n:
+            raise ShapeError("K is 0: there is nothing to multiply")
+
+    @property
+    def batch(self) -> int:
+        """How many times m rows there are: once."""
+        return 1
+
+    @property
+    def activations(self) -> tuple[int, ...]:
+        """Shape of the activations."""
+        return (self.m, self.k)
+
+    @property
+    def weight(self) -> tuple[int, ...]:
+        """Shape of the weight."""
+        return (self.n, self.k)
+
+    @property
+    def output(self) -> tuple[int, ...]:
+        """Shape of the result."""
+        return (self.m, self.n)
+
+    @property
+    def macs(self) -> int:
+        """Multiplications of the dense computation, without any padding."""
+        return self.m * self.n * self.k
+
+
+@dataclass(frozen=True)
+class Conv2d:
+    """A convolution, with the arguments of ONNX.
+
+    Activations (batch, cin, h, w) and a weight (cout, cin, *kernel) give (batch, cout, *positions).
+
+    Attributes: kernel, strides and dilations as (h, w); pads as (top, left, bottom, right);
+    offset_x, the value that the padding holds, -128 to 127.
+
+    Raises:
+        ShapeError: a size that is no whole number or cannot be, or a kernel that does not fit.
+        ArgumentError: a kernel, stride, padding, dilation or offset that the unit does not take
+            (isa.LIMITS of Load3D).
+    """
+
+    batch: int
+    cin: int
+    h: int
+    w: int
+    cout: int
+    kernel: tuple[int, int]
+    strides: tuple[int, int] = (1, 1)
+    pads: tuple[int, int, int, int] = (0, 0, 0, 0)
+    dilations: tuple[int, int] = (1, 1)
+    offset_x: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what the unit's img2col cannot do."""
+        for name in ("batch", "cin", "h", "w", "cout"):
+            _set_size(self, name)
+        for name, of in _NUMBERS.items():
+            object.__setattr__(self, name, _numbers(name, getattr(self, name), of))
+        offset = whole(self.offset_x, "offset_x", *isa.LIMITS[isa.Load3D]["pad"])
+        object.__setattr__(self, "offset_x", offset)
+        if self.cin == 0:
+            raise ShapeError(f"weight has shape {self.weight}: there is nothing to multiply")
+        low, high = isa.LIMITS[isa.Load3D]["h"]
+        if not all(low <= size <= high for size in (self.h, self.w)):
+            raise ShapeError(
+                f"an image of {(self.h, self.w)} does not fit: the unit takes {low} to {high} rows "
+                f"and columns"
+            )
+        if min(self.positions) < 1:
+            raise ShapeError(
+                f"a kernel of {self.kernel} does not fit an image of {(self.h, self.w)} with "
+                f"{self.pads}"
+            )
+
+    @property
+    def positions(self) -> tuple[int, int]:
+        """Output height and width; 0 or less where the kernel does not fit."""
+        top, left, bottom, right = self.pads
+        spans = [(size - 1) * d + 1 for size, d in zip(self.kernel, self.dilations, strict=True)]
+        return (
+            (self.h + top + bottom - spans[0]) // self.strides[0] + 1,
+            (self.w + left + right - spans[1]) // self.strides[1] + 1,
+        )
+
+    @property
+    def c1(self) -> int:
+        """Blocks of 32 channels."""
+        return ceil_div(self.cin, C0)
+
+    @property
+    def m(self) -> int:
+        """Rows of results of one image: its output positions."""
+        height, width = self.positions
+        return height * width
+
+    @property
+    def n(self) -> int:
+        """Columns of results."""
+        return self.cout
+
+    @property
+    def k(self) -> int:
+        """Products of each result, in the K order (C1, Kh, Kw, 32)."""
+        return self.c1 * self.kernel[0] * self.kernel[1] * C0
+
+    @property
+    def activations(self) -> tuple[int, ...]:
+        """Shape of the activations, NCHW."""
+        return (self.batch, self.cin, self.h, self.w)
+
+    @property
+    def weight(self) -> tuple[int, ...]:
+        """Shape of the weight."""
+        return (self.cout, self.cin, *self.kernel)
+
+    @property
+    def output(self) -> tuple[int, ...]:
+        """Shape of the result, NCHW."""
+        return (self.batch, self.cout, *self.positions)
+
+    @property
+    def macs(self) -> int:
+        """Multiplications of the dense computation, without any padding."""
+        return self.batch * self.m * self.cout * self.cin * self.kernel[0] * self.kernel[1]
+
+
+Layer = Matmul | Conv2d
+
+#: The numbers of a convolution that the unit limits, with the fields of Load3D that hold them.
+_NUMBERS = {
+    "kernel": ("kernel_h", "kernel_w"),
+    "strides": ("stride_h", "stride_w"),
+    "pads": ("pad_top", "pad_left", "pad_bottom", "pad_right"),
+    "dilations": ("dilation_h", "dilation_w"),
+}
+
+
+def _set_size(layer: Layer, name: str) -> None:
+    """Keep a size as a plain int."""
+    object.__setattr__(layer, name, whole(getattr(layer, name), name, error=ShapeError))
+
+
+def _numbers(name: str, values: Any, of: tuple[str, ...]) -> tuple[int, ...]:
+    """So many whole numbers, each within the limits of its field."""
+    limits = [isa.LIMITS[isa.Load3D][field] for field in of]
+    try:
+        found = tuple(index(value) for value in values)
+    except TypeError:
+        found = ()
+    if len(found) != len(of) or any(
+        not low <= value <= high for value, (low, high) in zip(found, limits, strict=True)
+    ):
+        low, high = limits[0]
+        raise ArgumentError(
+            f"{name} {values}: the unit takes {len(of)} whole numbers from {low} to {high}"
+        )
+    return found

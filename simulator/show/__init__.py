@@ -1,0 +1,26 @@
+"""Where the time of a run went: traces, a report for a browser, a roofline.
+
+Nothing here counts time; it shows what a Run or a schedule holds.
+"""
+
+from cube24.simulator.show.chrome import perfetto, write_perfetto
+from cube24.simulator.show.cores import Scheduled
+from cube24.simulator.show.csv import COLUMNS, write_csv
+from cube24.simulator.show.occupancy import occupied_bytes
+from cube24.simulator.show.page import html, write_html
+from cube24.simulator.show.roofline import traffic, write_roofline_png
+from cube24.simulator.show.vcd import write_vcd
+
+__all__ = [
+    "COLUMNS",
+    "Scheduled",
+    "html",
+    "occupied_bytes",
+    "perfetto",
+    "traffic",
+    "write_csv",
+    "write_html",
+    "write_perfetto",
+    "write_roofline_png",
+    "write_vcd",
+]
