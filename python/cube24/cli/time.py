@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from cube24 import simulator
-from cube24.cli_common import FAILED, GOOD, PATH, bar, overwrite_option
+from cube24.cli.options import FAILED, GOOD, PATH, bar, overwrite_option
 from cube24.errors import ArgumentError
 from cube24.simulator import UnitConfig, hazards, profiles, show, sweep
 from cube24.simulator.config import ConfigError, config_of

@@ -19,8 +19,10 @@ from typing import Any, NoReturn
 import click
 import numpy as np
 
-from cube24 import cli_time, cli_vectors, encoder, simulator
-from cube24.cli_common import (
+from cube24 import encoder, simulator
+from cube24.cli import time as cli_time
+from cube24.cli import vectors as cli_vectors
+from cube24.cli.options import (
     BAD,
     FAILED,
     GOOD,

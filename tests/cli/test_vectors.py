@@ -297,7 +297,7 @@ def test_a_read_only_folder_is_told(case, monkeypatch, capsys):
 
 @pytest.mark.parametrize("terminal", [True, False])
 def test_progress_has_a_rate_and_the_time_left(terminal):
-    script = "from cube24 import cli, cli_common; cli_common.LINES = 0.05; cli.main()"
+    script = "from cube24.cli import main, options; options.LINES = 0.05; main()"
     # The time left is shown after a second.
     order = [sys.executable, "-c", script, "vectors", "generate", "set", "--suite", "random",
              "--level", "1", "--shard", "0/30"]  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from cube24.cli_common import (
+from cube24.cli.options import (
     FAILED,
     GOOD,
     INTERRUPTED,
