@@ -8,7 +8,14 @@ for files that need not fit in memory. The format is docs/format.md.
 from cube24._core import paths, use_path
 from cube24.encoder.bits import pack_index, unpack_index
 from cube24.encoder.codec import decode, decode_conv, encode, encode_conv, int8_array
-from cube24.encoder.container import Style, open_payload, open_stored, style_for
+from cube24.encoder.container import (
+    Style,
+    is_stored,
+    open_payload,
+    open_stored,
+    stored_geometry,
+    style_for,
+)
 from cube24.encoder.layout import C0, DENSE_K0, GROUP, INDEX_K0, N0, ZN_K, Geometry, Kind, Layout
 from cube24.encoder.refusals import Offender, RefusedError, RefusedGroup, ViolationError
 from cube24.encoder.report import PruneCost, Pruned, Report, RowSummary, check, prune
@@ -72,6 +79,7 @@ __all__ = [
     "encode_conv",
     "encode_file",
     "int8_array",
+    "is_stored",
     "open_array",
     "open_payload",
     "open_stored",
@@ -79,6 +87,7 @@ __all__ = [
     "paths",
     "prune",
     "prune_file",
+    "stored_geometry",
     "style_for",
     "unpack_index",
     "use_path",

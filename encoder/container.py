@@ -13,7 +13,7 @@ import os
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -30,6 +30,7 @@ from cube24.files import (
     npy_array,
     npy_header,
     open_array,
+    opened,
     opened_member,
     opened_zip,
     read_bytes,
@@ -257,14 +258,7 @@ def open_stored(path: StrPath) -> Iterator[tuple[Geometry, dict[str, ArrayFile]]
             yield stored
         return
     with opened_zip(path) as archive:
-        if MANIFEST not in archive.namelist():
-            raise FileFormatError(
-                path, f"holds no {MANIFEST}; a weight is a folder or .npz of cube24 encode"
-            )
-        with opened_member(path, archive, MANIFEST) as (label, file, size):
-            if size > _MANIFEST_LIMIT:
-                raise FileFormatError(label, f"{size} bytes are too many for a {MANIFEST}")
-            manifest = _parse(label, read_exactly(label, file, 0, size))
+        manifest = _archived_manifest(path, archive)
         arrays = {}
         for role, entry in manifest.files.items():
             with opened_member(path, archive, entry["name"]) as (label, file, size):
@@ -276,21 +270,81 @@ def open_stored(path: StrPath) -> Iterator[tuple[Geometry, dict[str, ArrayFile]]
     yield manifest.geometry, arrays
 
 
+def is_stored(path: StrPath) -> bool:
+    """Whether a path is that of a stored weight: a folder, or an .npz that has a sparse.json.
+
+    Whether the weight is whole is told by opening it.
+
+    Raises:
+        FileAccessError: the system refuses.
+    """
+    if Path(path).is_dir():
+        return True
+    if Path(path).suffix.lower() != ".npz" or not Path(path).is_file():
+        return False
+    try:
+        with opened_zip(path) as archive:
+            return MANIFEST in archive.namelist()
+    except FileFormatError:  # no archive: what it is will be told by reading it as an array
+        return False
+
+
+def stored_geometry(path: StrPath) -> Geometry:
+    """What a stored weight is, from sparse.json and the headers of its arrays; no array is read.
+
+    Raises:
+        FileFormatError: a member is missing or malformed, or its header or size is another one than
+            sparse.json says. Checksums, and the words of hex files, are not looked at.
+        FileAccessError: the system refuses.
+    """
+    if Path(path).is_dir():
+        manifest = _folder_manifest(Path(path))
+        for role, entry in manifest.files.items():
+            member = Path(path) / entry["name"]
+            with opened(member) if member.suffix == ".hex" else _open_member(member, entry, role):
+                pass
+        return manifest.geometry
+    with opened_zip(path) as archive:
+        manifest = _archived_manifest(path, archive)
+        for role, entry in manifest.files.items():
+            with opened_member(path, archive, entry["name"]) as (label, file, size):
+                _agree(label, npy_array(label, file, size), entry, role)
+    return manifest.geometry
+
+
+def _archived_manifest(path: StrPath, archive: zipfile.ZipFile) -> _Manifest:
+    if MANIFEST not in archive.namelist():
+        raise FileFormatError(
+            path, f"holds no {MANIFEST}; a weight is a folder or .npz of cube24 encode"
+        )
+    with opened_member(path, archive, MANIFEST) as (label, file, size):
+        if size > _MANIFEST_LIMIT:
+            raise FileFormatError(label, f"{size} bytes are too many for a {MANIFEST}")
+        return _parse(label, read_exactly(label, file, 0, size))
+
+
+def _folder_manifest(folder: Path) -> _Manifest:
+    return _parse(folder / MANIFEST, read_bytes(folder / MANIFEST, _MANIFEST_LIMIT))
+
+
 @contextmanager
 def _open_folder(folder: Path) -> Iterator[tuple[Geometry, dict[str, ArrayFile]]]:
-    path = folder / MANIFEST
-    manifest = _parse(path, read_bytes(path, _MANIFEST_LIMIT))
+    manifest = _folder_manifest(folder)
     dense, index = manifest.files["dense"], manifest.files["index"]
-    with _open_member(folder, dense, "dense") as one, _open_member(folder, index, "index") as two:
+    with (
+        _open_member(folder / dense["name"], dense, "dense") as one,
+        _open_member(folder / index["name"], index, "index") as two,
+    ):
+        _check_sum(one.path, one, dense)
+        _check_sum(two.path, two, index)
         yield manifest.geometry, {"dense": one, "index": two}
 
 
-@contextmanager
-def _open_member(folder: Path, entry: Mapping[str, Any], role: str) -> Iterator[ArrayFile]:
+def _open_member(
+    path: Path, entry: Mapping[str, Any], role: str
+) -> AbstractContextManager[ArrayFile]:
     words = {name: entry[name] for name in ("word_bytes", "order") if name in entry}
-    with open_payload(folder / entry["name"], role, tuple(entry["shape"]), **words) as array:
-        _check_sum(array.path, array, entry)
-        yield array
+    return open_payload(path, role, tuple(entry["shape"]), **words)
 
 
 @contextmanager

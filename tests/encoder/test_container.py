@@ -280,3 +280,49 @@ def test_an_archive_that_was_packed_again_is_read(tmp_path, method):
             for name in order:
                 archive.writestr(name, content[name])
         assert_same(SparseWeight.load(tmp_path / "w.npz"), sparse)
+
+
+# --- what a stored weight is ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("layout", ["nd", "zn"])
+def test_the_geometry_is_told_without_reading_the_arrays(tmp_path, form, layout, monkeypatch):
+    path = target(tmp_path, form)
+    sparse = encoder.encode(legal_weight((19, 70), 4), layout=layout)
+    sparse.save(path, format=form)
+    monkeypatch.setattr(encoder.ArrayFile, "read_all", None)
+    monkeypatch.setattr(hashlib, "sha256", None)
+    assert encoder.is_stored(path)
+    assert encoder.stored_geometry(path) == encoder.Geometry((19, 70), "matrix", layout)
+
+
+def test_a_geometry_that_the_files_do_not_have_is_refused(tmp_path):
+    WORKED.save(tmp_path / "w", format="bin")
+    (tmp_path / "w/dense.bin").write_bytes(DENSE[:-1])
+    with pytest.raises(encoder.FileFormatError, match="truncated"):
+        encoder.stored_geometry(tmp_path / "w")
+    WORKED.save(tmp_path / "h", format="hex")
+    (tmp_path / "h/index.hex").unlink()
+    with pytest.raises(encoder.FileAccessError, match="No such file"):
+        encoder.stored_geometry(tmp_path / "h")
+    WORKED.save(tmp_path / "n")
+    np.save(tmp_path / "n/index.npy", np.uint8([[1, 2]]))
+    with pytest.raises(encoder.FileFormatError, match="shape"):
+        encoder.stored_geometry(tmp_path / "n")
+    np.savez(tmp_path / "a.npz", dense=np.int8([1]))
+    with pytest.raises(encoder.FileFormatError, match=r"holds no sparse\.json"):
+        encoder.stored_geometry(tmp_path / "a.npz")
+
+
+def test_what_is_a_stored_weight_is_told_by_its_members(tmp_path):
+    WORKED.save(tmp_path / "w.npz")
+    with zipfile.ZipFile(tmp_path / "m.npz", "w") as archive:
+        archive.writestr("sparse.json", "no JSON")
+    np.savez(tmp_path / "a.npz", a=DENSE)
+    (tmp_path / "t.npz").write_text("no archive")
+    stored = {name: encoder.is_stored(tmp_path / f"{name}.npz") for name in "wmat"}
+    assert stored == {"w": True, "m": True, "a": False, "t": False}
+    assert encoder.is_stored(tmp_path)
+    assert not encoder.is_stored(tmp_path / "gone.npz")
+    assert not encoder.is_stored(tmp_path / "gone")
