@@ -33,7 +33,7 @@ def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         np.save(f"{name}.npy", array)
 
 
-@pytest.mark.parametrize("how", [[], ["--dense"], ["--tile", "16,16,64,64"]])
+@pytest.mark.parametrize("how", [[], ["--sparsity", "0"], ["--tile", "16,16,64,64"]])
 @pytest.mark.parametrize("command", ["matmul", "fc"])
 def test_a_product_is_computed_compared_and_written(command, how, capsys):
     order = ["simulate", command, "a.npy", "w.npy", "--bias", "bias.npy", "-o", "o.npy", *how]
@@ -48,7 +48,7 @@ def test_an_encoded_weight_is_read_as_it_is(capsys):
     encoder.encode(W, layout="zn").save("enc.npz")
     assert run(["simulate", "matmul", "a.npy", "enc.npz", "-o", "o.npy"]) == 0
     assert np.array_equal(np.load("o.npy"), EXACT)
-    assert run(["simulate", "matmul", "a.npy", "enc.npz", "-o", "d.npy", "--dense"]) == 0
+    assert run(["simulate", "matmul", "a.npy", "enc.npz", "-o", "d.npy", "--sparsity", "0"]) == 0
     assert np.array_equal(np.load("d.npy"), EXACT)
 
 
@@ -81,7 +81,7 @@ def convolved(x: np.ndarray) -> np.ndarray:
 def test_a_convolution_takes_its_geometry_from_options(data):
     np.save("x.npy", X if data == "NCHW" else X.transpose(0, 2, 3, 1))
     order = ["simulate", "conv2d", "x.npy", "f.npy", "--pads", "1,1,1,1", "--strides", "2,1",
-             "--offset-x", "7", "--data", data, "-o", "o.npy"]  # fmt: skip
+             "--offset-x", "7", "--data-format", data, "-o", "o.npy"]  # fmt: skip
     assert run(order) == 0
     expected = convolved(X)
     got = np.load("o.npy")

@@ -47,7 +47,7 @@ def test_why_lists_the_reasons_of_the_run(capsys):
 @pytest.mark.parametrize(
     ("options", "run_of"),
     [
-        (["--dense"], {}),
+        (["--sparsity", "0"], {}),
         (["--dtype", "float16", "--cores", "3"], {"dtype": "float16", "cores": 3}),
         (["--cores", "2"], {"sparse": True, "cores": 2}),
     ],

@@ -153,16 +153,16 @@ def test_cycles_inform_unless_they_are_asked_to_fail(case, capsys):
 
 def test_coverage_prints_writes_and_merges(made, capsys):
     order = ["vectors", "coverage", str(made / "patterns")]
-    assert run([*order, "--json", "c.json", "--markdown", "c.md"]) == 1  # there are holes
+    assert run([*order, "--counts", "c.json", "--markdown", "c.md"]) == 1  # there are holes
     assert "written: c.json" in capsys.readouterr().out
     one = json.loads(Path("c.json").read_text())
-    assert run([*order, "--json", "d.json", "--merge", "c.json"]) == 1
+    assert run([*order, "--counts", "d.json", "--merge", "c.json"]) == 1
     two = json.loads(Path("d.json").read_text())
     assert two["cases"] == 2 * one["cases"] == 6
     assert Path("c.md").read_text().startswith("#") or "|" in Path("c.md").read_text()
     Path("bad.json").write_text("{}")
     assert run([*order, "--merge", "bad.json"]) == 2
-    assert run([*order, "--json", "c.json"]) == 2
+    assert run([*order, "--counts", "c.json"]) == 2
 
 
 DUT = """
@@ -297,7 +297,7 @@ def test_a_read_only_folder_is_told(case, monkeypatch, capsys):
 
 @pytest.mark.parametrize("terminal", [True, False])
 def test_progress_has_a_rate_and_the_time_left(terminal):
-    script = "from cube24.cli import main, options; options.LINES = 0.05; main()"
+    script = "from cube24.cli import main, progress; progress.LINES = 0.05; main()"
     # The time left is shown after a second.
     order = [sys.executable, "-c", script, "vectors", "generate", "set", "--suite", "random",
              "--level", "1", "--shard", "0/30"]  # fmt: skip

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from cube24.cli import run
+from cube24.errors import FileAccessError
 from cube24.simulator import demo
 
 
@@ -50,9 +51,9 @@ def test_a_wrong_byte_is_seen(monkeypatch, capsys):
     assert re.search(r"^fc .* [1-9]\d* differ", capsys.readouterr().out, re.MULTILINE)
 
 
-def test_the_vectors_are_what_was_computed(tmp_path, capsys):
+def test_the_vectors_are_what_was_computed(tmp_path):
     target = tmp_path / "out"
-    assert run(["demo", "-o", str(target), "--layout", "zn"]) == 0
+    demo.write(demo.run("zn"), target)
     about = json.loads((target / "demo.json").read_text())
     assert list(about["layers"]) == ["conv1", "conv2", "fc"]
     for name, layer in about["layers"].items():
@@ -66,8 +67,9 @@ def test_the_vectors_are_what_was_computed(tmp_path, capsys):
     product = x.astype(object) @ shipped["fc.weight"].astype(object).T + shipped["fc.bias"]
     assert np.array_equal(product, expected)
     before = (target / "fc.expected.hex").read_bytes()
-    assert run(["demo", "-o", str(target)]) == 2
-    assert run(["demo", "-o", str(target), "--overwrite"]) == 0
+    with pytest.raises(FileAccessError, match="is there already"):
+        demo.write(demo.run(), target)
+    demo.write(demo.run(), target, overwrite=True)
     assert (target / "fc.expected.hex").read_bytes() == before
 
 

@@ -1,35 +1,32 @@
-"""What the modules of the command line share: exit codes, option types, the progress bar."""
+"""Options that several commands have, each declared once: one name, one type, one help text.
+
+Where only the default, the choices or what is written differ, the declaration takes them. The rule
+that an option is obeyed or refused is kept with ``refuse``: it tells an option that was given from
+one that has its default.
+"""
 
 from __future__ import annotations
 
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
-from cube24.encoder import Progress
-
-GOOD, FAILED, BAD, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
-
-
-class Terminated(BaseException):
-    """SIGTERM, as an exception, so that what is half-written is removed."""
-
+from cube24.encoder import Kind
+from cube24.errors import FileAccessError
 
 # Whether a path can be read is found out, and explained, by reading it.
 PATH = click.Path(path_type=Path, readable=False)
 
-_Command = TypeVar("_Command", bound=Callable[..., Any])
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-def options(*several: Callable[[_Command], _Command]) -> Callable[[_Command], _Command]:
+def options(*several: Callable[[Command], Command]) -> Callable[[Command], Command]:
     """Several decorators as one, the first one outermost."""
 
-    def decorate(command: _Command) -> _Command:
+    def decorate(command: Command) -> Command:
         for option in reversed(several):
             command = option(command)
         return command
@@ -37,7 +34,53 @@ def options(*several: Callable[[_Command], _Command]) -> Callable[[_Command], _C
     return decorate
 
 
-overwrite_option = click.option("--overwrite", is_flag=True, help="Replace what stands there.")
+# --- obeyed or refused ----------------------------------------------------------------------------
+
+
+def given(*names: str) -> list[str]:
+    """Those of the options that stand in the command line, as they are spelt there.
+
+    Args:
+        names: of parameters of the running command; those it does not have are passed over.
+    """
+    context = click.get_current_context()
+    found = []
+    for option in context.command.params:
+        name = option.name or ""
+        if name not in names:
+            continue
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            off = option.secondary_opts and context.params[name] is False
+            found.append(max(option.secondary_opts if off else option.opts, key=len))
+    return found
+
+
+def refuse(names: Iterable[str], why: str) -> None:
+    """Refuse options that would be ignored.
+
+    Raises:
+        UsageError: one of them was given; the message names it.
+    """
+    if found := given(*names):
+        raise click.UsageError(f"{', '.join(found)}: {why}")
+
+
+def renamed(old: str, new: str, now: str) -> None:
+    """Say the new spelling of an old option, if that was given.
+
+    Args:
+        old, new: names of the parameters.
+        now: what to write instead.
+
+    Raises:
+        UsageError: both were given.
+    """
+    if found := given(old):
+        refuse([new], f"{found[0]} is the old spelling of it; leave that out")
+        click.echo(f"note: {found[0]} is now {now}", err=True)
+
+
+# --- types ----------------------------------------------------------------------------------------
 
 
 class Numbers(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.3 only
@@ -62,51 +105,173 @@ class Numbers(click.ParamType):  # type: ignore[type-arg]  # generic since click
         return numbers
 
 
-@contextmanager
-def bar(label: str, total: int) -> Iterator[Progress]:
-    """A progress bar on a terminal, nothing elsewhere."""
-    if not sys.stderr.isatty():
-        yield lambda done: None
-        return
-    with click.progressbar(length=total, label=label, file=sys.stderr) as shown:
-        yield shown.update
+class _Shape(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.3 only
+    name = "N,K"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
+        if isinstance(value, tuple):
+            return value
+        try:
+            return tuple(int(size) for size in value.replace("x", ",").split(","))
+        except ValueError:
+            self.fail(f"{value!r} is no shape; write it as 64,128 or 64x128", param, ctx)
 
 
-#: Seconds between two lines of progress where there is no terminal.
-LINES = 10.0
+def dims(shape: Iterable[int]) -> str:
+    """A shape as ``--shape`` takes it."""
+    return "x".join(map(str, shape))
 
 
-@contextmanager
-def rate(label: str, total: int, what: str) -> Iterator[Progress]:
-    """How far long work is, how fast, and the time left: a bar on a terminal, elsewhere lines."""
-    start, done = time.monotonic(), 0
+# --- the weight -----------------------------------------------------------------------------------
 
-    def pace() -> str:
-        return f"{done / max(time.monotonic() - start, 1e-9):.3g} {what} a second"
+name_option = click.option("--name", help="Member of an .npz or tensor of a .safetensors file.")
+shape_option = click.option(
+    "--shape", type=_Shape(), help="Shape of a weight whose file does not say it, such as 64,128."
+)
+conv_option = click.option(
+    "--conv",
+    is_flag=True,
+    help="The weight is a convolution (Cout, Cin, Kh, Kw): groups lie along Cin.",
+)
+weight_source = options(
+    click.argument("source", type=PATH),
+    name_option,
+    shape_option,
+    click.option("--dtype", help="Type of a raw .bin file; only int8 is a weight.  [int8]"),
+    conv_option,
+)
 
-    if sys.stderr.isatty():
-        line: Any = click.progressbar(  # its type has changed from version to version
-            length=total, label=label, file=sys.stderr, show_pos=True,
-            item_show_func=lambda item: pace(),
-        )  # fmt: skip
-        with line as shown:
 
-            def show(more: int) -> None:
-                nonlocal done
-                done += more
-                shown.update(more, done)
+def kind_of(conv: bool) -> Kind:
+    """The kind of weight that ``--conv`` means."""
+    return "conv" if conv else "matrix"
 
-            yield show
-        return
-    told = start
 
-    def tell(more: int) -> None:
-        nonlocal done, told
-        done += more
-        now = time.monotonic()
-        if now - told >= LINES:
-            told = now
-            left = (total - done) * (now - start) / done
-            click.echo(f"{label}: {done} of {total}, {pace()}, {left:.0f} s left", err=True)
+def policy_option(*choices: str) -> Callable[[Command], Command]:
+    """``--policy``; the first choice is the default."""
+    return click.option(
+        "--policy",
+        type=click.Choice(choices),
+        default=choices[0],
+        show_default=True,
+        help="Which two weights of a group of three or four non-zeros stay"
+        + ("; error: none, it is refused." if "error" in choices else "."),
+    )
 
-    yield tell
+
+layout_option = click.option(
+    "--layout",
+    type=click.Choice(["nd", "zn"]),
+    default="nd",
+    show_default=True,
+    help="Of dense and index. nd: rows; zn: fractals of 16 columns.",
+)
+
+
+# --- files ----------------------------------------------------------------------------------------
+
+
+def output_option(what: str, *, required: bool = False) -> Callable[[Command], Command]:
+    """``-o``; what: is written there."""
+    return click.option("-o", "--output", required=required, type=PATH, help=what)
+
+
+overwrite_option = click.option("--overwrite", is_flag=True, help="Replace what stands there.")
+
+
+def demand_free(*paths: Path | None, overwrite: bool) -> None:
+    """Refuse to write what stands there already, before the work that gives it.
+
+    Raises:
+        FileAccessError: one of the paths is there, and ``--overwrite`` was not given.
+    """
+    for path in paths:
+        if path is not None and path.exists() and not overwrite:
+            raise FileAccessError(path, "is there already; name another one, or say --overwrite")
+
+
+def format_option(
+    choices: Iterable[str], what: str, *, multiple: bool = False
+) -> Callable[[Command], Command]:
+    """``--format``; what: it is the format of, and the default."""
+    name = "formats" if multiple else "format_"
+    return click.option(
+        "--format", name, multiple=multiple, type=click.Choice(list(choices)), help=what
+    )
+
+
+def word_options(
+    word_bytes: int | None = 1, order: str | None = "little", *, none: str = ""
+) -> Callable[[Command], Command]:
+    """``--word-bytes`` and ``--order``; none: what a default of None stands for."""
+    return options(
+        click.option(
+            "--word-bytes",
+            type=click.IntRange(1, 4096),
+            default=word_bytes,
+            show_default=word_bytes is not None,
+            help=f"Bytes of a word; npy and bin have no words.{none}",
+        ),
+        click.option(
+            "--order",
+            type=click.Choice(["little", "big"]),
+            default=order,
+            show_default=order is not None,
+            help=f"Where the first byte of a word stands.{none}",
+        ),
+    )
+
+
+header_option = click.option(
+    "--header/--no-header", default=True, help="Comment lines at the top of hex files."
+)
+
+
+# --- what is printed ------------------------------------------------------------------------------
+
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print JSON in place of the text."
+)
+
+
+def limit_option(what: str) -> Callable[[Command], Command]:
+    """``--limit``; what: is listed."""
+    return click.option(
+        "--limit",
+        type=click.IntRange(min=0),
+        default=20,
+        show_default=True,
+        help=f"How many {what} to list.",
+    )
+
+
+# --- the unit -------------------------------------------------------------------------------------
+
+_UNIT = "dav-2201"
+unit_option = click.option("--unit", default=_UNIT, show_default=True, help="Preset, or NAME.toml.")
+units_option = click.option(
+    "--unit",
+    multiple=True,
+    default=(_UNIT,),
+    show_default=True,
+    help="Preset, or NAME.toml; may be given again.",
+)
+dtype_option = click.option(
+    "--dtype",
+    type=click.Choice(["int8", "float16"]),
+    default="int8",
+    show_default=True,
+    help="Of the operands; float16 has a time, and no values.",
+)
+
+# --- drawn numbers --------------------------------------------------------------------------------
+
+seed_option = click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=1,
+    show_default=True,
+    help="Of the campaign; that of each case is made from it.",
+)

@@ -1,9 +1,9 @@
-"""Commands and options about time: validate, sweep, hazards, and what simulate adds to a layer."""
+"""Commands about time and order of a program: validate, hazards and sweep."""
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -11,110 +11,86 @@ from typing import Any
 import click
 
 from cube24 import simulator
-from cube24.cli.options import FAILED, GOOD, PATH, bar, overwrite_option
+from cube24.cli.codes import FAILED, GOOD
+from cube24.cli.options import (
+    PATH,
+    demand_free,
+    dtype_option,
+    given,
+    json_option,
+    limit_option,
+    output_option,
+    overwrite_option,
+    refuse,
+    unit_option,
+    units_option,
+)
+from cube24.cli.progress import bar
 from cube24.errors import ArgumentError
-from cube24.simulator import UnitConfig, hazards, profiles, show, sweep
-from cube24.simulator.config import ConfigError, config_of
+from cube24.simulator import ConfigError, UnitConfig, isa, profiles
 
-#: Files that show where the time went, and what writes them.
-_FILES: dict[str, tuple[str, Callable[..., None]]] = {
-    "trace": ("Write a trace for Perfetto or chrome://tracing, NAME.json.", show.write_perfetto),
-    "vcd": ("Write a waveform, NAME.vcd (extra: trace).", show.write_vcd),
-    "csv": ("Write a table of all instructions, NAME.csv.", show.write_csv),
-    "report": ("Write a report for a browser, NAME.html.", show.write_html),
-    "roofline": ("Write the roofline as NAME.png (extra: plot).", show.write_roofline_png),
-}
-
-#: Options of the commands of ``simulate``.
-layer_options = (
-    click.option("--time-only", is_flag=True, help="Count cycles, compute nothing."),
-    click.option(
-        "--cores", type=click.IntRange(min=1), default=1, show_default=True,
-        help="Cores that share the work, with --time-only.",
-    ),
-    click.option(
-        "--dtype", type=click.Choice(["int8", "float16"]), default="int8", show_default=True,
-        help="Type of the operands; float16 with --time-only.",
-    ),
-    click.option("--why", is_flag=True, help="Say what keeps the run from being faster."),
-    *(
-        click.option(f"--{name}", f"{name}_file", type=PATH, help=text)
-        for name, (text, _) in _FILES.items()
-    ),
-)  # fmt: skip
-
-
-def shape_or(source: Path, read: Callable[[Path], Any]) -> Any:
-    """The shape that a word such as 512x2048 is, or what the file of this name holds."""
-    if re.fullmatch(r"\d+([x,]\d+)*", str(source)):
-        return tuple(int(size) for size in re.split("[x,]", str(source)))
-    return read(source).shape
-
-
-def demand_free(options: dict[str, Any]) -> None:
-    """Refuse early to write what stands there already: a simulation may take long."""
-    for name in _FILES:
-        path = options[f"{name}_file"]
-        if path is not None and path.exists() and not options["overwrite"]:
-            raise ArgumentError(f"{path} exists; remove it, or say --overwrite")
-
-
-def tell(run: simulator.Run, why: bool) -> None:
-    """Print cycles, use and speed-up of a run; why: also what it would save without each cost."""
-    micro = run.seconds * 1e6
-    cores = f" on {run.cores} cores" if run.cores > 1 else ""
-    click.echo(
-        f"time         {run.cycles} cycles{cores}, {micro:.1f} us; the cube is used to "
-        f"{100 * run.utilisation:.1f} %"
-    )
-    if run.plan and run.plan.problem.sparse:
-        click.echo(f"dense twin   {run.dense.cycles} cycles: speed-up {run.speed_up:.2f}")
-    if not why:
-        return
-    for reason in run.reasons:
-        share = 100 * reason.cycles / run.cycles
-        click.echo(
-            f"  without {reason.name:<11} {reason.cycles:>9} cycles less ({share:4.1f} %): "
-            f"{reason.about}"
-        )
-
-
-def write(run: simulator.Run, options: dict[str, Any]) -> None:
-    """Write the files that were asked for."""
-    for name, (_, writer) in _FILES.items():
-        path = options[f"{name}_file"]
-        if path is not None:
-            writer(run, path, overwrite=options["overwrite"])
-            click.echo(f"written: {path}")
+# Rooms of the simulator that have no name on its front.
+from cube24.simulator import hazards as checker
+from cube24.simulator import sweep as sweeps
 
 
 @click.command("validate")
-@click.option("--unit", default="dav-2201", show_default=True, help="Preset, or NAME.toml.")
-def _validate(unit: str) -> int:
+@unit_option
+@json_option
+def validate(unit: str, as_json: bool) -> int:
     """Compare the model of time with published on-board profiles.
 
     Prints measured, modelled and error for each pipe. Exit code 1 if a number is beyond its limit.
     """
-    comparisons = profiles.validate(config_of(unit))
-    click.echo(profiles.table(comparisons))
+    comparisons = simulator.validate(simulator.Unit(unit).config)
+    if as_json:
+        click.echo(json.dumps([_plain_comparison(one) for one in comparisons], indent=2))
+    else:
+        click.echo(profiles.table(comparisons))
     return GOOD if all(one.good for one in comparisons) else FAILED
+
+
+def _plain_comparison(one: profiles.Comparison) -> dict[str, Any]:
+    """A line of the table as plain data; error and limit in %."""
+    return {
+        "profile": one.profile.name,
+        "about": one.profile.about,
+        "cores": one.profile.cores,
+        "pipe": one.name,
+        "unit": one.profile.unit,
+        "measured": one.measured,
+        "modelled": one.modelled,
+        "error": one.error,
+        "limit": one.limit,
+        "good": one.good,
+        "note": one.note,
+    }
 
 
 @click.command("hazards")
 @click.argument("program", type=PATH)
-@click.option("--unit", default="dav-2201", show_default=True, help="Preset, or NAME.toml.")
-@click.option(
-    "--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Races to list."
-)
-def _hazards(program: Path, unit: str, limit: int) -> int:
+@unit_option
+@limit_option("races")
+@json_option
+def hazards(program: Path, unit: str, limit: int, as_json: bool) -> int:
     """Look for races and deadlocks in PROGRAM, a text file of instructions.
 
     A race is two instructions of different pipes that touch the same bytes without a flag between
     them. Exit code 1 if there is one, or if the program stops for ever.
     """
-    found = hazards.check(simulator.Program.load(program), config_of(unit), limit=limit)
-    click.echo(str(found))
+    config = simulator.Unit(unit).config
+    found = checker.check(simulator.Program.load(program), config, limit=limit)
+    if as_json:
+        plain = {"clean": found.clean, **vars(found)}
+        click.echo(json.dumps(plain, indent=2, default=_plain))
+    else:
+        click.echo(str(found))
     return GOOD if found.clean else FAILED
+
+
+def _plain(value: Any) -> Any:
+    """An instruction as its line of text, a hazard by the names of its fields."""
+    return str(value) if isinstance(value, isa.Instruction) else vars(value)
 
 
 class _Values(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.3 only
@@ -155,24 +131,24 @@ _LIST = _Values()
 @click.option("--tile-k", type=_LIST, help="k of one Mmad.")
 @click.option("--tile-k-l1", type=_LIST, help="k of one load to L1.")
 @click.option("--cores", type=_LIST, help="Cores.  [1]")
-@click.option("--unit", multiple=True, help="Preset, or NAME.toml; may be given again.  [dav-2201]")
-@click.option("--dtype", type=click.Choice(["int8", "float16"]), help="Of the operands.  [int8]")
+@units_option
+@dtype_option
 @click.option(
     "--set", "changes", multiple=True, metavar="FIELD=V,V",
     help="Values of a field of the unit (see cube24 units dav-2201); may be given again.",
 )  # fmt: skip
-@click.option("-o", "--output", type=PATH, help="Write CSV here instead of printing it.")
+@output_option("Write CSV here instead of printing it.")
 @click.option("--plot", type=PATH, help="Draw NAME.png or NAME.svg (extra: plot).")
 @click.option("--over", help="The axis to draw over.  [the last one with several values]")
 @overwrite_option
-def _sweep(
+def sweep(
     unit: tuple[str, ...],
     changes: tuple[str, ...],
     output: Path | None,
     plot: Path | None,
     over: str | None,
     overwrite: bool,
-    dtype: str | None,
+    dtype: str,
     **lists: list[int] | None,
 ) -> int:
     """Time matrix multiplications over a grid, sparse and dense, as CSV.
@@ -180,23 +156,24 @@ def _sweep(
     A LIST is 64,128,256 or 64:256:64 (the end counts) or 64:1024:*2. Each combination is a line;
     where one is impossible, the last column says why.
     """
-    axes: dict[str, Any] = {"unit": list(unit)} if unit else {}
-    axes |= {"dtype": [dtype]} if dtype else {}
+    if plot is None:
+        refuse(["over"], "there is no drawing without --plot")
+    # What was not said is no axis, and no column of the table.
+    axes: dict[str, Any] = {"unit": list(unit)} if given("unit") else {}
+    axes |= {"dtype": [dtype]} if given("dtype") else {}
     axes |= dict(_change(text) for text in changes)
-    axes |= {name: lists[name] for name in sweep.AXES if lists.get(name)}
-    for path in (output, plot):
-        if path is not None and path.exists() and not overwrite:
-            raise ArgumentError(f"{path} exists; remove it, or say --overwrite")
-    points = sweep.grid(axes)
+    axes |= {name: lists[name] for name in sweeps.AXES if lists.get(name)}
+    demand_free(output, plot, overwrite=overwrite)
+    points = sweeps.grid(axes)
     with bar("sweep", len(points)) as progress:
-        rows = list(sweep.sweep(points, progress))
+        rows = list(sweeps.sweep(points, progress))
     if output is None:
-        click.echo(sweep.to_csv(rows), nl=False)
+        click.echo(sweeps.to_csv(rows), nl=False)
     else:
-        sweep.write_csv(rows, output, overwrite=overwrite)
+        sweeps.write_csv(rows, output, overwrite=overwrite)
         click.echo(f"written: {output}")
     if plot is not None:
-        sweep.write_plot(rows, plot, axis=over, overwrite=overwrite)
+        sweeps.write_plot(rows, plot, axis=over, overwrite=overwrite)
         click.echo(f"written: {plot}", err=output is None)
     return GOOD
 
@@ -221,4 +198,4 @@ def _value(kind: type, text: str) -> Any:
     return kind(text)
 
 
-COMMANDS = (_validate, _hazards, _sweep)
+COMMANDS = (validate, hazards, sweep)

@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
+from cube24.cli.codes import FAILED, GOOD, INTERRUPTED, TERMINATED, Terminated
 from cube24.cli.options import (
-    FAILED,
-    GOOD,
-    INTERRUPTED,
     PATH,
-    TERMINATED,
-    Terminated,
+    demand_free,
+    format_option,
+    header_option,
+    json_option,
     options,
+    output_option,
     overwrite_option,
-    rate,
+    refuse,
+    seed_option,
+    word_options,
 )
+from cube24.cli.progress import rate
 from cube24.errors import ArgumentError, Cube24Error
 from cube24.files import whole_file
+
+# Rooms of the vectors, of which few names are on the front.
 from cube24.vectors import campaign, coverage_table, network, shrink, suites, verification
 from cube24.vectors.comparison import compare
 from cube24.vectors.files import READABLE, SUFFIXES, Style
@@ -47,46 +53,41 @@ class _Shard(click.ParamType):  # type: ignore[type-arg]  # generic since click 
         return index, count
 
 
-_seed_option = click.option(
-    "--seed", type=click.IntRange(min=0), default=1, show_default=True,
-    help="Of the campaign; that of each case is made from it.",
-)  # fmt: skip
-
-
 _style_options = options(
-    click.option(
-        "--format", "formats", multiple=True, type=click.Choice(list(SUFFIXES)),
-        help="Of the files; may be given again.  [npy, hex]",
-    ),
-    click.option(
-        "--word-bytes", default=1, show_default=True, help="Bytes a word, but of npy and bin."
-    ),
-    click.option(
-        "--order", type=click.Choice(["little", "big"]), default="little", show_default=True,
-        help="Where the first byte of a word stands.",
-    ),
-    click.option(
-        "--header/--no-header", default=True, help="Comment lines at the top of hex files."
-    ),
+    format_option(SUFFIXES, "Of the files; may be given again.  [npy, hex]", multiple=True),
+    word_options(),
+    header_option,
     click.option("--steps", is_flag=True, help="Also the images of the buffers around each Mmad."),
-)  # fmt: skip
+)
 
-_campaign_options = options(
-    click.option(
-        "--suite", "names", multiple=True, type=click.Choice(list(suites.SUITES)),
-        help="May be given again.  [all]",
-    ),
-    click.option(
-        "--level", type=click.IntRange(0, 2), default=1, show_default=True,
-        help="0: the committed set; 1: some minutes; 2: hours.",
-    ),
-    _seed_option,
+
+def _style(
+    formats: tuple[str, ...], word_bytes: int, order: str, header: bool, steps: bool
+) -> Style:
+    """The style of the files; options of words are refused where there are none."""
+    formats = formats or ("npy", "hex")
+    if not set(formats) - {"npy", "bin"}:
+        refuse(["word_bytes", "order"], "npy and bin have no words")
+    if "hex" not in formats:
+        refuse(["header"], "only hex has comments")
+    return Style(formats, word_bytes, order, header, steps)
+
+
+_suites_option = click.option(
+    "--suite", "names", multiple=True, type=click.Choice(list(suites.SUITES)),
+    help="May be given again.  [all]",
+)  # fmt: skip
+_level_option = click.option(
+    "--level", type=click.IntRange(0, 2), default=1, show_default=True,
+    help="0: the committed set; 1: some minutes; 2: hours.",
 )  # fmt: skip
 
 
 @group.command("generate")
 @click.argument("folder", type=PATH)
-@_campaign_options
+@_suites_option
+@_level_option
+@seed_option
 @_style_options
 @click.option(
     "--workers", type=click.IntRange(1, 4096), default=1, show_default=True, help="Processes."
@@ -114,7 +115,9 @@ def _generate(
     Each expected result is computed by the unit from the written bytes and by the dense computation
     from the original weight. Exit code 1 if they ever differ; that case is not written.
     """
-    style = Style(formats or ("npy", "hex"), word_bytes, order, header, steps)
+    if cluster is not None:
+        refuse(["workers"], "a cluster has workers of its own")
+    style = _style(formats, word_bytes, order, header, steps)
     of = campaign.Campaign(names or tuple(suites.SUITES), level, seed, style)
     count = of.count()
     mine = len(range(shard[0], count, shard[1])) if shard[1] > 0 else 0
@@ -141,7 +144,7 @@ def _generate(
     help="Rows and columns of positions of a convolution; their product is the rows of a matmul.",
 )
 @click.option("--prefix", default="onnx", show_default=True, help="Of the names of the cases.")
-@_seed_option
+@seed_option
 @_style_options
 def _onnx(
     model: Path,
@@ -160,7 +163,7 @@ def _onnx(
     Weights become int8 and 2:4 as docs/vectors.md says; activations are drawn. A layer that the
     unit cannot run is named with the reason.
     """
-    style = Style(formats or ("npy", "hex"), word_bytes, order, header, steps)
+    style = _style(formats, word_bytes, order, header, steps)
     of = campaign.Campaign(("network",), 0, seed, style)
     count = 0
     for layer in network.from_onnx(model, prefix=prefix, size=size):
@@ -174,11 +177,12 @@ def _onnx(
 
 
 @group.command("list")
-@_campaign_options
-def _list(names: tuple[str, ...], level: int, seed: int) -> int:
+@_suites_option
+@_level_option
+def _list(names: tuple[str, ...], level: int) -> int:
     """List the cases of the suites."""
     for suite in names or tuple(suites.SUITES):
-        for item in suites.items(suite, level, seed):
+        for item in suites.items(suite, level, 1):  # names depend on no seed
             click.echo(f"{suite}/{item.name}")
     return GOOD
 
@@ -229,14 +233,8 @@ def _bits(text: str | None) -> int | None:
 @group.command("compare")
 @click.argument("case", type=PATH)
 @click.argument("got", type=PATH)
-@click.option(
-    "--format", "format_", type=click.Choice(READABLE), help="Of GOT.  [as its suffix says]"
-)
-@click.option("--word-bytes", type=int, help="Bytes a word of a hex dump.  [as the case]")
-@click.option(
-    "--order", type=click.Choice(["little", "big"]),
-    help="Where the first byte of a word stands.  [as the case]",
-)  # fmt: skip
+@format_option(READABLE, "Of GOT.  [as its suffix says]")
+@word_options(None, None, none="  [as the case]")
 @click.option(
     "--cycles", type=click.IntRange(min=0), help="That the device took: says how far off."
 )
@@ -244,7 +242,7 @@ def _bits(text: str | None) -> int | None:
     "--cycles-within", type=click.FloatRange(min=0), metavar="PERCENT",
     help="Fail if they are further off than this.",
 )  # fmt: skip
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 @click.option("--junit", type=PATH, help="Also write JUnit XML.")
 @overwrite_option
 def _compare(
@@ -266,6 +264,9 @@ def _compare(
     """
     if cycles_within is not None and cycles is None:
         raise ArgumentError("--cycles-within needs --cycles")
+    if (format_ or got.suffix.lower().lstrip(".")) in ("npy", "bin"):
+        refuse(["word_bytes", "order"], "npy and bin have no words")
+    demand_free(junit, overwrite=overwrite)
     found = compare(case, got, format=format_, word_bytes=word_bytes, order=order, cycles=cycles)
     click.echo(json.dumps(found.to_dict(), indent=1) if as_json else str(found))
     if junit is not None:
@@ -277,29 +278,52 @@ def _compare(
     return FAILED if slow or not found.equal else GOOD
 
 
-@group.command("coverage")
+class _Coverage(click.Command):
+    """Its ``--json`` took a file once."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Say so, where the parser would say only that a flag takes no value."""
+        for word in args:
+            if word.startswith("--json="):
+                _explain_json(word.partition("=")[2], ctx)
+        return super().parse_args(ctx, args)
+
+
+def _explain_json(path: str | Path, ctx: click.Context) -> NoReturn:
+    raise click.UsageError(
+        f"--json prints JSON and takes no file; write the counts with --counts {path}", ctx
+    )
+
+
+@group.command("coverage", cls=_Coverage)
 @click.argument("paths", nargs=-1, required=True, type=PATH)
-@click.option("--json", "json_file", type=PATH, help="Write the counts as JSON.")
+@json_option
+@click.option("--counts", type=PATH, help="Write the counts, for --merge.")
 @click.option("--markdown", type=PATH, help="Write the table as Markdown.")
-@click.option("--merge", multiple=True, type=PATH, help="Add counts of an earlier --json.")
+@click.option("--merge", multiple=True, type=PATH, help="Add what --counts wrote before.")
 @overwrite_option
 def _coverage(
     paths: tuple[Path, ...],
-    json_file: Path | None,
+    as_json: bool,
+    counts: Path | None,
     markdown: Path | None,
     merge: tuple[Path, ...],
     overwrite: bool,
 ) -> int:
     """Say which coverage bins the cases below PATHS hit. Exit code 1 if there are holes."""
+    for path in paths:
+        if as_json and not path.is_dir():
+            _explain_json(path, click.get_current_context())
+    demand_free(counts, markdown, overwrite=overwrite)
     table = coverage_table.of_folder(paths)
     for path in merge:
         table = table + coverage_table.Table.load(path)
-    click.echo(str(table))
-    for target, text in ((json_file, table.to_json), (markdown, table.to_markdown)):
+    click.echo(table.to_json() if as_json else str(table), nl=not as_json)
+    for target, text in ((counts, table.to_json), (markdown, table.to_markdown)):
         if target is not None:
             with whole_file(target, overwrite=overwrite) as file:
                 file.write(text().encode())
-            click.echo(f"written: {target}")
+            click.echo(f"written: {target}", err=as_json)
     return FAILED if table.holes else GOOD
 
 
@@ -315,7 +339,7 @@ def _coverage(
 )  # fmt: skip
 @click.option("--limit", type=click.IntRange(min=1), default=500, show_default=True, help="Runs.")
 @click.option("--timeout", type=click.FloatRange(min=0), help="Seconds for one run.")
-@click.option("-o", "--output", required=True, type=PATH, help="Folder for the smaller case.")
+@output_option("Folder for the smaller case.", required=True)
 def _shrink(
     case: Path, dut_cmd: str, suffix: str, limit: int, timeout: float | None, output: Path
 ) -> int:
@@ -331,3 +355,6 @@ def _shrink(
     write(found.case, output)
     click.echo(f"written: {output / MANIFEST} after {found.runs} runs")
     return GOOD
+
+
+COMMANDS = (group,)

@@ -1,0 +1,6 @@
+"""``python -m cube24`` is the command ``cube24``."""
+
+from cube24.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,306 @@
+"""Commands on the files of weights: encode, decode, check, prune and info."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from cube24 import encoder
+from cube24.cli.codes import FAILED, GOOD
+from cube24.cli.options import (
+    PATH,
+    conv_option,
+    dims,
+    format_option,
+    header_option,
+    json_option,
+    kind_of,
+    layout_option,
+    limit_option,
+    name_option,
+    output_option,
+    overwrite_option,
+    policy_option,
+    refuse,
+    shape_option,
+    weight_source,
+    word_options,
+)
+from cube24.cli.progress import bar
+from cube24.encoder import ArrayFile, Geometry, decode_arrays, open_payload, open_stored, style_for
+from cube24.errors import ArgumentError, counted
+from cube24.version import __version__
+
+_Shape = tuple[int, ...] | None
+
+
+@click.command("encode")
+@weight_source
+@output_option("Folder or NAME.npz.", required=True)
+@format_option(
+    ["npy", "hex", "bin", "npz"], "Files in the folder; npz by itself for NAME.npz.  [npy]"
+)
+@layout_option
+@policy_option("error", "first_two", "first_last", "magnitude")
+@word_options()
+@header_option
+@overwrite_option
+def encode(
+    source: Path,
+    name: str | None,
+    shape: _Shape,
+    dtype: str | None,
+    conv: bool,
+    output: Path,
+    format_: Any,
+    layout: Any,
+    policy: str,
+    word_bytes: int,
+    order: str,
+    header: bool,
+    overwrite: bool,
+) -> int:
+    """Encode a weight into dense and index matrices.
+
+    SOURCE is .npy, .npz, .safetensors or raw .bin; it may be larger than memory. The result is a
+    folder of dense, index and sparse.json, or one .npz. A weight that is not 2:4 is refused unless
+    a policy says what to drop.
+    """
+    style = style_for(output, format_, word_bytes=word_bytes, order=order, header=header)
+    if style.format != "hex":
+        refuse(
+            ["word_bytes", "order", "header"],
+            f"{style.format} files have neither words nor comments; say --format hex",
+        )
+    with _open(source, name, shape, dtype) as array:
+        with _progress("encode", array) as progress:
+            geometry, changes = encoder.encode_file(
+                array,
+                output,
+                kind=kind_of(conv),
+                layout=layout,
+                policy=policy,
+                style=style,
+                overwrite=overwrite,
+                progress=progress,
+            )
+        click.echo(_about(array, geometry))
+    if changes.groups:
+        click.echo(
+            f"policy {policy}: {counted(changes.weights, 'weight')} dropped from "
+            f"{counted(changes.groups, 'group')}"
+        )
+    click.echo(f"written: {output}")
+    return GOOD
+
+
+@click.command("decode")
+@click.argument("source", type=PATH, required=False)
+@output_option("NAME.npy or NAME.bin.", required=True)
+@click.option("--strict", is_flag=True, help="Refuse what the encoder would not have written too.")
+@click.option("--dense", type=PATH, help="Dense bytes, without SOURCE.")
+@click.option("--index", type=PATH, help="Index bytes, without SOURCE.")
+@shape_option
+@conv_option
+@layout_option
+@word_options()
+@overwrite_option
+def decode(
+    source: Path | None,
+    output: Path,
+    strict: bool,
+    dense: Path | None,
+    index: Path | None,
+    shape: _Shape,
+    conv: bool,
+    layout: Any,
+    word_bytes: int,
+    order: str,
+    overwrite: bool,
+) -> int:
+    """Decode dense and index bytes back to the weight.
+
+    SOURCE is a folder or .npz of cube24 encode. Bytes of another origin are named with --dense,
+    --index (.npy, .hex or raw .bin), --shape and --layout instead.
+    """
+    if source is not None:
+        refuse(
+            ["dense", "index", "shape", "conv", "layout", "word_bytes", "order"],
+            f"{source} says it all; leave it out",
+        )
+        with open_stored(source) as (geometry, arrays):
+            _decode_into(geometry, arrays, output, strict, overwrite)
+    else:
+        if dense is None or index is None or shape is None:
+            raise click.UsageError("name SOURCE, or all of --dense, --index and --shape")
+        if not {dense.suffix.lower(), index.suffix.lower()} & {".hex"}:
+            refuse(["word_bytes", "order"], "npy and bin have no words")
+        geometry = Geometry(shape, kind_of(conv), layout)
+        words: dict[str, Any] = {"word_bytes": word_bytes, "order": order}
+        with (
+            open_payload(dense, "dense", geometry.dense_shape, **words) as one,
+            open_payload(index, "index", geometry.index_shape, **words) as two,
+        ):
+            _decode_into(geometry, {"dense": one, "index": two}, output, strict, overwrite)
+    click.echo(f"{geometry.kind} {dims(geometry.shape)} from layout {geometry.layout}")
+    click.echo(f"written: {output}")
+    return GOOD
+
+
+def _decode_into(
+    geometry: Geometry, arrays: dict[str, ArrayFile], output: Path, strict: bool, overwrite: bool
+) -> None:
+    with bar("decode", _size(geometry.shape)) as progress:
+        decode_arrays(
+            geometry, arrays, output, strict=strict, overwrite=overwrite, progress=progress
+        )
+
+
+@click.command("check")
+@weight_source
+@limit_option("offending groups")
+@json_option
+def check(
+    source: Path,
+    name: str | None,
+    shape: _Shape,
+    dtype: str | None,
+    conv: bool,
+    limit: int,
+    as_json: bool,
+) -> int:
+    """Say whether a weight is 2:4, and where it is not.
+
+    Prints the patterns of its groups, the groups with more than two non-zeros and the rows that
+    have most of them. Exit code 1 if the weight is not 2:4.
+    """
+    with (
+        _open(source, name, shape, dtype) as array,
+        _progress("check", array) as progress,
+    ):
+        report = encoder.check_file(array, kind=kind_of(conv), limit=limit, progress=progress)
+    click.echo(json.dumps(report.to_dict(), indent=2) if as_json else str(report))
+    return GOOD if report.legal else FAILED
+
+
+@click.command("prune")
+@weight_source
+@output_option("NAME.npy or NAME.bin.", required=True)
+@policy_option("magnitude", "first_two", "first_last")
+@json_option
+@overwrite_option
+def prune(
+    source: Path,
+    name: str | None,
+    shape: _Shape,
+    dtype: str | None,
+    conv: bool,
+    output: Path,
+    policy: str,
+    as_json: bool,
+    overwrite: bool,
+) -> int:
+    """Make a weight 2:4 by dropping weights, and say what that cost."""
+    with (
+        _open(source, name, shape, dtype) as array,
+        _progress("prune", array) as progress,
+    ):
+        cost = encoder.prune_file(
+            array,
+            output,
+            policy=policy,
+            kind=kind_of(conv),
+            overwrite=overwrite,
+            progress=progress,
+        )
+    if as_json:
+        shares = {"l1_share": cost.l1_share, "l2_share": cost.l2_share}
+        click.echo(json.dumps({**vars(cost), **shares}, indent=2))
+    else:
+        click.echo(str(cost))
+        click.echo(f"written: {output}")
+    return GOOD
+
+
+@click.command("info")
+@click.argument("source", type=PATH, required=False)
+@name_option
+@click.option("--verify", is_flag=True, help="Read an encoded weight; verify its checksums.")
+@json_option
+def info(source: Path | None, name: str | None, verify: bool, as_json: bool) -> int:
+    """Say what SOURCE holds: an encoded weight, or an array. Without SOURCE, about cube24.
+
+    Only headers, names of members and sparse.json are read, however large the file is. With
+    --verify the sizes and checksums of an encoded weight are verified.
+    """
+    about: dict[str, Any]
+    if source is None:
+        refuse(["name", "verify"], "there is no SOURCE to look into")
+        about = {
+            "version": __version__,
+            "numpy": np.__version__,
+            "code paths": list(encoder.paths()),
+        }
+    elif encoder.is_stored(source):
+        refuse(["name"], f"{source} holds an encoded weight, which is one whole")
+        geometry = encoder.stored_geometry(source)
+        about = {
+            "encoded": geometry.kind,
+            "shape": list(geometry.shape),
+            "layout": geometry.layout,
+            "dense": list(geometry.dense_shape),
+            "index": list(geometry.index_shape),
+            "bytes": _size(geometry.dense_shape) + _size(geometry.index_shape),
+        }
+        if verify:
+            with open_stored(source):
+                about["checksums"] = "right"
+    else:
+        refuse(["verify"], f"{source} holds no encoded weight, so there are no checksums")
+        with _open(source, name, None, None) as array:
+            about = {"array": array.path, "shape": list(array.shape), "dtype": str(array.dtype)}
+    if as_json:
+        click.echo(json.dumps(about, indent=2))
+    else:
+        for key, value in about.items():
+            shown = ", ".join(map(str, value)) if isinstance(value, list) else value
+            click.echo(f"{key + ':':<12}{shown}")
+    return GOOD
+
+
+COMMANDS = (encode, decode, check, prune, info)
+
+
+# --- helpers --------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _open(source: Path, name: str | None, shape: _Shape, dtype: str | None) -> Iterator[ArrayFile]:
+    if encoder.is_stored(source):
+        raise ArgumentError(
+            f"{source}: holds an encoded weight, not a weight; decode it, or see cube24 info"
+        )
+    with encoder.open_array(source, name=name, shape=shape, dtype=dtype) as array:
+        yield array
+
+
+def _progress(label: str, array: ArrayFile) -> Any:
+    return bar(label, _size(array.shape))
+
+
+def _size(shape: tuple[int, ...]) -> int:
+    return int(np.prod(shape, dtype=object))
+
+
+def _about(array: ArrayFile, geometry: Geometry) -> str:
+    dense, index = _size(geometry.dense_shape), _size(geometry.index_shape)
+    return (
+        f"{geometry.kind} {dims(geometry.shape)} in layout {geometry.layout}: "
+        f"{_size(array.shape)} bytes -> dense {dense} + index {index} = {dense + index} bytes"
+    )
