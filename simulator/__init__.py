@@ -9,7 +9,7 @@ instructions on byte-addressed memories. ``functional`` computes the same withou
 from cube24.simulator import demo, dense, functional
 from cube24.simulator.config import PRESETS, ConfigError, UnitConfig
 from cube24.simulator.isa import Program, ProgramError
-from cube24.simulator.layer import Conv2d, Layer, Matmul
+from cube24.simulator.layer import Conv2d, Layer, Matmul, flattened
 from cube24.simulator.machine import (
     AlignmentError,
     CapacityError,
@@ -55,6 +55,7 @@ __all__ = [
     "UnsupportedError",
     "demo",
     "dense",
+    "flattened",
     "functional",
     "validate",
 ]

@@ -7,6 +7,7 @@ weight is 2:4, is said where it is run; values are not here.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from math import prod
 from operator import index
 from typing import Any
 
@@ -34,6 +35,20 @@ class Matmul:
             _set_size(self, spec.name)
         if self.k == 0 and self.m and self.n:
             raise ShapeError("K is 0: there is nothing to multiply")
+
+    @classmethod
+    def of(cls, activations: tuple[int, ...], weight: tuple[int, ...]) -> Matmul:
+        """The layer of activations (M, K) and a weight (N, K), by their shapes.
+
+        Raises:
+            ShapeError: they do not fit each other.
+        """
+        if len(weight) != 2:
+            raise ShapeError(f"weight has shape {weight}; it takes (N, K)")
+        n, k = weight
+        if len(activations) != 2 or activations[1] != k:
+            raise ShapeError(f"activations have shape {activations}; this weight takes (M, {k})")
+        return cls(activations[0], n, k)
 
     @property
     def batch(self) -> int:
@@ -109,6 +124,45 @@ class Conv2d:
                 f"{self.pads}"
             )
 
+    @classmethod
+    def of(
+        cls,
+        activations: tuple[int, ...],
+        weight: tuple[int, ...],
+        *,
+        strides: tuple[int, int] = (1, 1),
+        pads: tuple[int, int, int, int] = (0, 0, 0, 0),
+        dilations: tuple[int, int] = (1, 1),
+        offset_x: int = 0,
+        data_format: str = "NCHW",
+    ) -> Conv2d:
+        """The layer of activations and a weight (Cout, Cin, Kh, Kw), by their shapes.
+
+        Args:
+            activations: (B, Cin, H, W), or (B, H, W, Cin) for data_format ``NHWC``.
+            weight: (Cout, Cin, Kh, Kw).
+            strides, pads, dilations, offset_x: as for the class.
+            data_format: ``NCHW`` or ``NHWC``.
+
+        Raises:
+            ShapeError: they do not fit each other.
+            ArgumentError: no such data format, or as for the class.
+        """
+        if data_format not in ("NCHW", "NHWC"):
+            raise ArgumentError(f"data_format {data_format!r}: choose 'NCHW' or 'NHWC'")
+        if len(weight) != 4:
+            raise ShapeError(f"weight has shape {weight}; it takes (Cout, Cin, Kh, Kw)")
+        if 0 in weight[1:]:
+            raise ShapeError(f"weight has shape {weight}: there is nothing to multiply")
+        if len(activations) != 4:
+            raise ShapeError(f"activations have shape {activations}; they take {data_format}")
+        order = range(4) if data_format == "NCHW" else (0, 3, 1, 2)
+        batch, cin, h, w = (activations[i] for i in order)
+        cout, channels, kh, kw = weight
+        if cin != channels:
+            raise ShapeError(f"activations have {cin} channels; this weight takes {channels}")
+        return cls(batch, cin, h, w, cout, (kh, kw), strides, pads, dilations, offset_x)
+
     @property
     def positions(self) -> tuple[int, int]:
         """Output height and width; 0 or less where the kernel does not fit."""
@@ -161,7 +215,20 @@ class Conv2d:
         return self.batch * self.m * self.cout * self.cin * self.kernel[0] * self.kernel[1]
 
 
+#: What is computed.
 Layer = Matmul | Conv2d
+
+
+def flattened(shape: tuple[int, ...]) -> tuple[int, int]:
+    """Activations (B, ...) of a fully connected layer as (B, K).
+
+    Raises:
+        ShapeError: fewer than two dimensions.
+    """
+    if len(shape) < 2:
+        raise ShapeError(f"activations have shape {shape}; they take (B, ...)")
+    return shape[0], prod(shape[1:])
+
 
 #: The numbers of a convolution that the unit limits, with the fields of Load3D that hold them.
 _NUMBERS = {

@@ -9,7 +9,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from cube24.encoder import SparseWeight, decode, int8_array
 from cube24.errors import ArgumentError, CheckFailedError, DtypeError, ShapeError, StrPath
 from cube24.simulator import chip, dense, isa, layouts, machine, requant, timing
 from cube24.simulator.config import UnitConfig, config_of
-from cube24.simulator.layer import Conv2d, Layer, Matmul
+from cube24.simulator.layer import Conv2d, Layer, Matmul, flattened
 from cube24.simulator.requant import Requant
 from cube24.simulator.run import PEAK, Run
 from cube24.simulator.tiler import Problem, Tile
@@ -212,11 +211,8 @@ class Unit:
             Cube24Error: as for :meth:`run`.
         """
         _demand_known(old)
-        n, k = _matrix_shape(weight)
-        shape = _shape(activations, "activations")
-        if len(shape) != 2 or shape[1] != k:
-            raise ShapeError(f"activations have shape {shape}; this weight takes (M, {k})")
-        layer = Matmul(shape[0], n, k)
+        _demand_kind(weight, "matrix")
+        layer = Matmul.of(_shape(activations, "activations"), _shape(weight, "weight"))
         if old:
             return self._old_time(layer, weight, bias, requant, tile, weight_rows, old)
         return self.run(
@@ -241,10 +237,7 @@ class Unit:
         Raises:
             Cube24Error: as for :meth:`run`.
         """
-        shape = _shape(activations, "activations")
-        if len(shape) < 2:
-            raise ShapeError(f"activations have shape {shape}; they take (B, ...)")
-        flat: Any = (shape[0], prod(shape[1:]))
+        flat: Any = flattened(_shape(activations, "activations"))
         if not _is_shape(activations):
             flat = int8_array(activations, "activations").reshape(flat)
         return self.matmul(flat, weight, bias, requant, **options)
@@ -277,19 +270,12 @@ class Unit:
             Cube24Error: as for :meth:`run`.
         """
         _demand_known(old)
-        if data_format not in ("NCHW", "NHWC"):
-            raise ArgumentError(f"data_format {data_format!r}: choose 'NCHW' or 'NHWC'")
-        shape = _shape(activations, "activations")
-        if len(shape) != 4:
-            raise ShapeError(f"activations have shape {shape}; they take {data_format}")
+        _demand_kind(weight, "conv")
+        layer = Conv2d.of(
+            _shape(activations, "activations"), _shape(weight, "weight"), strides=strides,
+            pads=pads, dilations=dilations, offset_x=offset_x, data_format=data_format,
+        )  # fmt: skip
         nhwc = data_format == "NHWC"
-        batch, cin, h, w = (shape[i] for i in ((0, 3, 1, 2) if nhwc else range(4)))
-        cout, channels, *kernel = _conv_shape(weight)
-        if cin != channels:
-            raise ShapeError(f"activations have {cin} channels; this weight takes {channels}")
-        layer = Conv2d(
-            batch, cin, h, w, cout, (kernel[0], kernel[1]), strides, pads, dilations, offset_x
-        )
         if old:
             return self._old_time(layer, weight, bias, requant, tile, False, old)
         x = int8_array(activations, "activations")
@@ -340,7 +326,7 @@ class Unit:
             if isinstance(layer, Conv2d):
                 raise ArgumentError("float16 has a time for matrix multiplications only")
             if sparse or bias or requant is not None:
-                raise ArgumentError("float16 takes no sparse weight, no bias and no requant")
+                raise ArgumentError("float16 takes no requant, no bias and no sparse weight")
             return Problem(layer, sparse, fixpipe="fp16", dtype=dtype, weight_rows=weight_rows)
         problem = Problem(layer, sparse, bias, weight_rows=weight_rows)
         if requant is None:
@@ -432,36 +418,19 @@ def _shape(operand: Any, name: str) -> tuple[int, ...]:
     return int8_array(operand, name).shape
 
 
-def _matrix_shape(weight: Any) -> tuple[int, int]:
-    """N and K."""
-    shape = _shape(weight, "weight")
-    if isinstance(weight, SparseWeight) and (weight.kind != "matrix" or len(shape) != 2):
+def _demand_kind(weight: Any, kind: str) -> None:
+    if isinstance(weight, SparseWeight) and weight.kind != kind:
         raise ShapeError(
-            f"the weight is of kind {weight.kind!r} and shape {shape}; a matrix multiplication "
-            f"takes kind 'matrix' and shape (N, K)"
+            f"the weight is of kind {weight.kind!r} and shape {weight.shape}; this layer takes "
+            f"kind {kind!r}: encode it with {'encode' if kind == 'matrix' else 'encode_conv'}"
         )
-    if len(shape) != 2:
-        raise ShapeError(f"weight has shape {shape}; it takes (N, K)")
-    return shape[0], shape[1]
-
-
-def _conv_shape(weight: Any) -> tuple[int, ...]:
-    """(Cout, Cin, Kh, Kw)."""
-    if isinstance(weight, SparseWeight) and weight.kind != "conv":
-        raise ShapeError("the weight is of kind 'matrix'; encode it with encode_conv")
-    shape = _shape(weight, "weight")
-    if len(shape) != 4:
-        raise ShapeError(f"weight has shape {shape}; it takes (Cout, Cin, Kh, Kw)")
-    if 0 in shape[1:]:
-        raise ShapeError(f"weight has shape {shape}: there is nothing to multiply")
-    return shape
 
 
 def _demand_fit(layer: Layer, x: npt.NDArray[np.int8], weight: Weight) -> None:
     """Refuse arrays that are not those of a layer."""
-    shape = _matrix_shape(weight) if isinstance(layer, Matmul) else _conv_shape(weight)
-    if shape != layer.weight:
-        raise ShapeError(f"weight has shape {shape}; this layer takes {layer.weight}")
+    _demand_kind(weight, "matrix" if isinstance(layer, Matmul) else "conv")
+    if weight.shape != layer.weight:
+        raise ShapeError(f"weight has shape {weight.shape}; this layer takes {layer.weight}")
     if x.shape != layer.activations:
         raise ShapeError(f"activations have shape {x.shape}; this layer takes {layer.activations}")
 

@@ -382,7 +382,7 @@ def make_layers() -> None:
         np.save(f"f{name}.npy", legal((20, 4, 2, 2), 1, seed))
     Path("slow.toml").write_text('name = "slow"\nmmad_head_idle = 900\n')
     Path("small.toml").write_text('name = "small"\nl0c_bytes = 1024\n')
-    of = simulator.Unit().matmul((32, 64), (48, 64), values=False, sparse=True).program
+    of = simulator.Unit().time(simulator.Matmul(32, 48, 64)).program
     Path("good.txt").write_text(str(of))
     wait = next(line for line in str(of).splitlines() if line.startswith("wait_flag of=MTE1 to=M "))
     Path("bad.txt").write_text(str(of).replace(f"{wait}\n", "", 1))

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from cube24.cli import run
-from cube24.simulator import Program, Unit, profiles
+from cube24.simulator import Matmul, Program, Unit, profiles
 
 LAYER = ["simulate", "matmul", "64x256", "48x256", "--time-only"]
-RUN = Unit().matmul((64, 256), (48, 256), values=False, sparse=True)
+RUN = Unit().time(Matmul(64, 48, 256), sparse=True)
 
 
 @pytest.fixture(autouse=True)
@@ -47,14 +47,14 @@ def test_why_lists_the_reasons_of_the_run(capsys):
 @pytest.mark.parametrize(
     ("options", "run_of"),
     [
-        (["--sparsity", "0"], {}),
-        (["--dtype", "float16", "--cores", "3"], {"dtype": "float16", "cores": 3}),
+        (["--sparsity", "0"], {"sparse": False}),
+        (["--dtype", "float16", "--cores", "3"], {"sparse": False, "dtype": "float16", "cores": 3}),
         (["--cores", "2"], {"sparse": True, "cores": 2}),
     ],
 )
 def test_dense_types_and_cores_can_be_had(options, run_of, capsys):
     assert run([*LAYER, *options]) == 0
-    expected = Unit().matmul((64, 256), (48, 256), values=False, **run_of)
+    expected = Unit().time(Matmul(64, 48, 256), **run_of)
     assert f"time         {expected.cycles} cycles" in capsys.readouterr().out
 
 

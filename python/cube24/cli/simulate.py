@@ -145,20 +145,23 @@ def _run_layer(
     x: Any
     operand: Any
     if said["time_only"]:
-        x, operand = _shape_or(activations), _shape_or(weight)
+        x, original = _shape_or(activations), _shape_or(weight)
         can = said["dtype"] == "int8" and unit.config.sparsity
         # Sparsity that was asked for on a unit that has none is the unit's to refuse.
         sparse = wanted and (can or bool(given("sparsity")))
-        if operation != "conv2d":
-            geometry["dtype"] = said["dtype"]
-        geometry |= {"values": False, "cores": said["cores"], "sparse": sparse}
-        original = operand
+        operand = None
+        result = unit.time(
+            _layer_of(operation, x, original, geometry), sparse=sparse, dtype=said["dtype"],
+            bias=bias is not None, requant=requant, tile=tile, cores=said["cores"],
+        )  # fmt: skip
     else:
         x = _array(activations)
         operand, original = _operand(weight, operation == "conv2d", wanted)
-        geometry["check"] = original if said["check"] else False
         sparse = isinstance(operand, encoder.SparseWeight)
-    result = getattr(unit, operation)(x, operand, bias, requant, tile=tile, **geometry)
+        result = getattr(unit, operation)(
+            x, operand, bias, requant, tile=tile, check=original if said["check"] else False,
+            **geometry,
+        )  # fmt: skip
     kind = "2:4" if sparse else "dense"
     if isinstance(operand, encoder.SparseWeight):
         kind = f"2:4, {dims(operand.to_fractal().dense.shape)} dense fractals"
@@ -183,6 +186,16 @@ def _run_layer(
             writer(result, path, overwrite=said["overwrite"])
             click.echo(f"written: {path}")
     return GOOD
+
+
+def _layer_of(
+    operation: str, x: tuple[int, ...], weight: tuple[int, ...], geometry: dict[str, Any]
+) -> simulator.Layer:
+    if operation == "conv2d":
+        return simulator.Conv2d.of(x, weight, **geometry)
+    if operation == "fully_connected":
+        x = simulator.flattened(x)
+    return simulator.Matmul.of(x, weight)
 
 
 def _refuse_what_is_not_used(operation: str, said: Any) -> None:
