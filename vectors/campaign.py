@@ -28,7 +28,7 @@ from cube24.extras import need
 from cube24.simulator import MismatchError
 from cube24.vectors import suites
 from cube24.vectors.case import Item, build
-from cube24.vectors.files import Style
+from cube24.vectors.files import CaseStyle
 from cube24.vectors.manifest import check_files, files_of, load
 from cube24.vectors.rng import case_seed
 from cube24.version import __version__
@@ -50,7 +50,7 @@ class Campaign:
     suites: tuple[str, ...]
     level: int = 1
     seed: int = 1
-    style: Style = field(default_factory=Style)
+    style: CaseStyle = field(default_factory=CaseStyle)
 
     def __post_init__(self) -> None:
         """Check it."""

@@ -23,7 +23,7 @@ from cube24.simulator.config import config_of
 from cube24.simulator.run import Run
 from cube24.sizes import ceil_div
 from cube24.vectors import change, coverage, fill
-from cube24.vectors.files import READABLE, SUFFIXES, Style, read, render
+from cube24.vectors.files import READABLE, SUFFIXES, CaseStyle, read, render
 from cube24.vectors.rng import case_seed, stream_seed
 
 Array = npt.NDArray[Any]
@@ -37,7 +37,7 @@ SIZES: Mapping[str, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True, eq=False)
-class Piece:
+class CaseArray:
     """One array of a case, with the layout it stands in."""
 
     array: Array
@@ -63,8 +63,8 @@ class Case:
     spec: Mapping[str, Any]
     tags: tuple[str, ...]
     unit: UnitConfig
-    style: Style
-    pieces: Mapping[str, Piece]
+    style: CaseStyle
+    pieces: Mapping[str, CaseArray]
     run: Run
     outcome: Mapping[str, Any]
     extra: Mapping[str, bytes]
@@ -107,7 +107,7 @@ def requant_of(spec: Mapping[str, Any]) -> Requant | None:
 
 
 def build(
-    suite: str, version: int, item: Item, campaign_seed: int, style: Style | None = None
+    suite: str, version: int, item: Item, campaign_seed: int, style: CaseStyle | None = None
 ) -> Case:
     """Make a case.
 
@@ -119,14 +119,14 @@ def build(
         MismatchError: the unit and the dense computation disagree; there is no such case then.
         Cube24Error: the spec is impossible.
     """
-    style, spec = style or Style(), item.spec
+    style, spec = style or CaseStyle(), item.spec
     seed = case_seed(campaign_seed, suite, item.name)
     config = unit_of(spec)
     pieces = _inputs(spec, seed, config)
     weights = pieces["weights"].array
     run = compute(spec, config, _reread(pieces, style), check=weights)
     assert run.output is not None
-    pieces["expected"] = Piece(run.output, "nhwc" if spec["operation"] == "conv2d" else "nd")
+    pieces["expected"] = CaseArray(run.output, "nhwc" if spec["operation"] == "conv2d" else "nd")
     case = Case(
         suite, version, item.name, campaign_seed, seed, spec, item.tags, config, style, pieces, run,
         {"kind": "result"}, {}, (),
@@ -135,14 +135,14 @@ def build(
     return replace(case, bins=coverage.bins(case))
 
 
-def _inputs(spec: Mapping[str, Any], seed: int, config: UnitConfig) -> dict[str, Piece]:
+def _inputs(spec: Mapping[str, Any], seed: int, config: UnitConfig) -> dict[str, CaseArray]:
     """All arrays but the result."""
     size, rules, layout = spec["sizes"], spec["fill"], spec["layout"]
 
     def stream(role: str) -> int:
         return stream_seed(seed, role)
 
-    pieces: dict[str, Piece] = {}
+    pieces: dict[str, CaseArray] = {}
     crop = rules.get("crop")
     if spec["operation"] == "conv2d":
         kh, kw = size["kernel"]
@@ -165,23 +165,26 @@ def _inputs(spec: Mapping[str, Any], seed: int, config: UnitConfig) -> dict[str,
     weight = np.ascontiguousarray(weight)
     if spec["operation"] == "conv2d":
         sparse = encode_conv(weight)
-        pieces["weights"] = Piece(weight, "oihw")
-        pieces["activations"] = Piece(to_nc1hwc0(x), "nc1hwc0")
+        pieces["weights"] = CaseArray(weight, "oihw")
+        pieces["activations"] = CaseArray(to_nc1hwc0(x), "nc1hwc0")
     else:
         sparse = encode(weight)
-        pieces["weights"] = Piece(weight, "nd")
-        pieces["activations"] = Piece(np.ascontiguousarray(x), "nd")
+        pieces["weights"] = CaseArray(weight, "nd")
+        pieces["activations"] = CaseArray(np.ascontiguousarray(x), "nd")
     stored = sparse.to_fractal() if layout == "zn" else sparse
-    pieces["dense"], pieces["index"] = Piece(stored.dense, layout), Piece(stored.index, layout)
+    pieces["dense"], pieces["index"] = (
+        CaseArray(stored.dense, layout),
+        CaseArray(stored.index, layout),
+    )
     if bias is not None:
-        pieces["bias"] = Piece(bias, "nd")
+        pieces["bias"] = CaseArray(bias, "nd")
     how = requant_of(spec)
     if how is not None:
-        pieces["requant"] = Piece(how.words(config), "nd")
+        pieces["requant"] = CaseArray(how.words(config), "nd")
     return pieces
 
 
-def _reread(pieces: Mapping[str, Piece], style: Style) -> dict[str, Array]:
+def _reread(pieces: Mapping[str, CaseArray], style: CaseStyle) -> dict[str, Array]:
     """The arrays as a reader of the files finds them, where the format is one that is read."""
     name = next((name for name in style.formats if name in READABLE), "bin")
     found, at = {}, Path(tempfile.gettempdir())

@@ -48,7 +48,7 @@ def flipped(array: npt.NDArray[Any], bit: int) -> npt.NDArray[Any]:
 
 
 def _fault(case: Case, change: Mapping[str, Any]) -> Case:
-    from cube24.vectors.case import Piece, compute  # builds on this module
+    from cube24.vectors.case import CaseArray, compute  # builds on this module
 
     if change.keys() != {"kind", "role", "bit"} or change["role"] not in FAULT_ROLES:
         raise ArgumentError(
@@ -71,7 +71,7 @@ def _fault(case: Case, change: Mapping[str, Any]) -> Case:
         )
     assert run.output is not None
     differing = _differing(run.output, expected.array)
-    pieces["expected"] = Piece(run.output, expected.layout)
+    pieces["expected"] = CaseArray(run.output, expected.layout)
     outcome = {"kind": "changed", "differing": differing} if differing else {"kind": "masked"}
     return replace(case, pieces=pieces, run=run, outcome=outcome)
 

@@ -32,7 +32,7 @@ READABLE = ("npy", "hex", "bin")
 
 
 @dataclass(frozen=True)
-class Style:
+class CaseStyle:
     """How files are written: the formats, bytes of a word, byte order, comments at the top of hex.
 
     steps: also the images of the buffers around each Mmad.
@@ -56,7 +56,9 @@ class Style:
             raise ArgumentError("formats: name one or more, each once")
 
 
-def render(array: npt.NDArray[Any], name: str, style: Style, header: Mapping[str, object]) -> bytes:
+def render(
+    array: npt.NDArray[Any], name: str, style: CaseStyle, header: Mapping[str, object]
+) -> bytes:
     """The bytes of a file of one format.
 
     Args:
@@ -102,13 +104,13 @@ def digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def words_of(size: int, style: Style) -> int:
+def words_of(size: int, style: CaseStyle) -> int:
     """Words that so many bytes take."""
     return ceil_div(size, style.word_bytes)
 
 
 def read(
-    path: Path, name: str, dtype: np.dtype[Any], shape: tuple[int, ...], style: Style
+    path: Path, name: str, dtype: np.dtype[Any], shape: tuple[int, ...], style: CaseStyle
 ) -> npt.NDArray[Any]:
     """Read an array back, of exactly this type and shape.
 

@@ -13,8 +13,8 @@ import numpy as np
 from cube24.errors import FileAccessError, FileFormatError, StrPath
 from cube24.files import read_bytes
 from cube24.vectors import schema
-from cube24.vectors.case import Array, Case, Piece
-from cube24.vectors.files import SUFFIXES, Style, digest, payload_of, read, render, words_of
+from cube24.vectors.case import Array, Case, CaseArray
+from cube24.vectors.files import SUFFIXES, CaseStyle, digest, payload_of, read, render, words_of
 from cube24.vectors.rng import PRNG, shown
 from cube24.vectors.steps import steps_of
 from cube24.version import __version__
@@ -37,7 +37,7 @@ def files_of(
     files: dict[str, bytes] = {}
     entries = []
 
-    def add(name: str, role: str, piece: Piece) -> None:
+    def add(name: str, role: str, piece: CaseArray) -> None:
         for format_ in case.style.formats:
             full = name + SUFFIXES[format_]
             payload = payload_of(piece.array)
@@ -71,7 +71,7 @@ def files_of(
     for role, piece in case.pieces.items():
         add(role, role, piece)
     for name, step in (steps_of(case) if case.style.steps else {}).items():
-        if isinstance(step, Piece):
+        if isinstance(step, CaseArray):
             add(name, "step", step)
         else:
             files[name] = step
@@ -187,10 +187,10 @@ class Stored:
         return int(self.manifest["random"]["case_seed"], 16)
 
     @property
-    def style(self) -> Style:
+    def style(self) -> CaseStyle:
         """How its files are written."""
         given = self.manifest["style"]
-        return Style(**{**given, "formats": tuple(given["formats"])})
+        return CaseStyle(**{**given, "formats": tuple(given["formats"])})
 
     def entries(self, role: str) -> list[Mapping[str, Any]]:
         """The files of a role, as the manifest lists them."""

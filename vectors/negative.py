@@ -37,7 +37,7 @@ from cube24.errors import ArgumentError, FileAccessError, FileFormatError, Shape
 from cube24.files import npy_header
 from cube24.simulator import IllegalIndexError
 from cube24.vectors.case import Array, Case, Item, compute, unit_of
-from cube24.vectors.files import READABLE, Style, digest, payload_of, render
+from cube24.vectors.files import READABLE, CaseStyle, digest, payload_of, render
 from cube24.vectors.manifest import MANIFEST, _sealed, _text, check_files, files_of, load
 from cube24.vectors.rng import shown
 
@@ -350,14 +350,14 @@ def damage(case: Case) -> Case:
     return replace(case, extra={**case.extra, **extra}, outcome=outcome)
 
 
-def _style(case: Case, what: str, role: str, format_: str) -> Style:
+def _style(case: Case, what: str, role: str, format_: str) -> CaseStyle:
     """The style of the case in one format; where the last word is to be filled, with such words."""
     width = case.style.word_bytes
     if what == "filling":
         width = max(width, 2)
         while case.pieces[role].array.nbytes % width == 0:
             width += 1
-    return Style((format_,), width, case.style.order, case.style.header)
+    return CaseStyle((format_,), width, case.style.order, case.style.header)
 
 
 # --- reading it -----------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ from cube24.simulator import isa, machine
 from cube24.simulator.writer import Piece as TilePiece
 from cube24.simulator.writer import deal
 from cube24.sizes import ceil_div
-from cube24.vectors.case import Array, Case, Piece
+from cube24.vectors.case import Array, Case, CaseArray
 
 FOLDER = "steps"
 
@@ -75,7 +75,7 @@ def mmads_of(case: Case) -> Iterator[Mmad]:
         number, k_start = number + 1, k_start + i.k
 
 
-def steps_of(case: Case, limit: int = LIMIT) -> dict[str, Piece | bytes]:
+def steps_of(case: Case, limit: int = LIMIT) -> dict[str, CaseArray | bytes]:
     """The steps of a case by name: arrays, for any format, and steps.json as it is.
 
     A case whose outcome is an error has none.
@@ -99,7 +99,7 @@ def steps_of(case: Case, limit: int = LIMIT) -> dict[str, Piece | bytes]:
             f"{case.suite}/{case.name}: its steps take {total} bytes, more than {limit}; ask for "
             f"those of a smaller case"
         )
-    pieces: dict[str, Piece | bytes] = {}
+    pieces: dict[str, CaseArray | bytes] = {}
     matrix = np.zeros((rows, plan.problem.k), np.int8)
     for mmad, images in _run(case, mmads):
         for what, piece in images.items():
@@ -107,12 +107,12 @@ def steps_of(case: Case, limit: int = LIMIT) -> dict[str, Piece | bytes]:
         if image:
             _collect(matrix, mmad, images["l0a"].array, plan.problem.m)
     if image:
-        pieces[f"{FOLDER}/img2col"] = Piece(matrix, "nd")
+        pieces[f"{FOLDER}/img2col"] = CaseArray(matrix, "nd")
     pieces[f"{FOLDER}/steps.json"] = _text(mmads)
     return pieces
 
 
-def _run(case: Case, mmads: list[Mmad]) -> Iterator[tuple[Mmad, dict[str, Piece]]]:
+def _run(case: Case, mmads: list[Mmad]) -> Iterator[tuple[Mmad, dict[str, CaseArray]]]:
     """Run the program, and stop at each Mmad."""
     program, run = case.run.program, case.run
     inputs = {name: data for name, data in run.buffers.items() if name != "output"}
@@ -122,13 +122,13 @@ def _run(case: Case, mmads: list[Mmad]) -> Iterator[tuple[Mmad, dict[str, Piece]
         unit.run(program.instructions[done : mmad.at])
         i, (m1, n1, k1) = mmad.instruction, mmad.sizes
         images = {
-            "l0a": Piece(_image(unit, "L0A", i.a, np.int8, (m1, 2 * k1, N0, 32)), "zz"),
-            "l0b": Piece(_image(unit, "L0B", i.b, np.int8, (k1, n1, N0, 32)), "zn"),
-            "index": Piece(_image(unit, "INDEX", i.b // 4, np.uint8, (k1, n1, N0, 8)), "zn"),
+            "l0a": CaseArray(_image(unit, "L0A", i.a, np.int8, (m1, 2 * k1, N0, 32)), "zz"),
+            "l0b": CaseArray(_image(unit, "L0B", i.b, np.int8, (k1, n1, N0, 32)), "zn"),
+            "index": CaseArray(_image(unit, "INDEX", i.b // 4, np.uint8, (k1, n1, N0, 8)), "zn"),
         }
         done = mmad.at + 1
         unit.run((i,))
-        images["l0c"] = Piece(_image(unit, "L0C", i.c, np.int32, (n1, m1, N0, N0)), "nz")
+        images["l0c"] = CaseArray(_image(unit, "L0C", i.c, np.int32, (n1, m1, N0, N0)), "nz")
         yield mmad, images
 
 

@@ -15,11 +15,11 @@ from cube24.cli import run
 from cube24.encoder import ArgumentError, Cube24Error
 from cube24.vectors import campaign, case, suites
 from cube24.vectors.campaign import Campaign, Summary, generate
-from cube24.vectors.files import Style
+from cube24.vectors.files import CaseStyle
 from cube24.vectors.manifest import write
 from cube24.vectors.verification import folders, verify
 
-SMALL = Campaign(("requant",), 0, 7, Style(("hex", "bin")))
+SMALL = Campaign(("requant",), 0, 7, CaseStyle(("hex", "bin")))
 COUNT = len(list(suites.items("requant", 0, 7)))
 
 
@@ -116,7 +116,7 @@ def test_a_whole_case_that_is_another_one_is_made_again(tmp_path, plain, other):
     one, two = list(suites.items("requant", 0, 7))[:2]
     suite = "shapes" if other == "suite" else "requant"
     seed = 8 if other == "seed" else 7
-    style = Style(("hex",)) if other == "style" else SMALL.style
+    style = CaseStyle(("hex",)) if other == "style" else SMALL.style
     if other == "spec":
         two = case.Item(one.name, {**one.spec, "layout": "nd"}, one.tags)
     item = two if other in ("spec", "case") else one
@@ -137,8 +137,9 @@ def test_what_a_killed_run_left_of_the_description_is_cleared(tmp_path, plain):
 SCRIPT = """
 import sys
 from cube24.vectors.campaign import Campaign, generate
-from cube24.vectors.files import Style
-generate(sys.argv[1], Campaign(("requant",), 0, 7, Style(("hex", "bin"))), workers=int(sys.argv[2]))
+from cube24.vectors.files import CaseStyle
+style = CaseStyle(("hex", "bin"))
+generate(sys.argv[1], Campaign(("requant",), 0, 7, style), workers=int(sys.argv[2]))
 """
 
 
@@ -219,7 +220,7 @@ def test_a_folder_that_refuses_is_told(tmp_path, monkeypatch):
 
 def test_another_campaign_in_the_same_folder_is_refused(tmp_path):
     generate(tmp_path, SMALL, shard=(0, COUNT))
-    other = Campaign(("requant",), 0, 8, Style(("hex", "bin")))
+    other = Campaign(("requant",), 0, 8, CaseStyle(("hex", "bin")))
     with pytest.raises(ArgumentError, match="another campaign"):
         generate(tmp_path, other)
     (tmp_path / "own").mkdir()

@@ -23,13 +23,13 @@ import pytest
 from cube24.encoder import ArgumentError, Cube24Error
 from cube24.vectors import change, manifest, negative, suites, verification
 from cube24.vectors.case import Case, Item, build
-from cube24.vectors.files import Style
+from cube24.vectors.files import CaseStyle
 
 FORMATS = ("npy", "hex", "bin")
 ROLES = ("dense", "index", "activations")
 
 
-def made(item: Item, style: Style | None = None) -> Case:
+def made(item: Item, style: CaseStyle | None = None) -> Case:
     return build("test", 1, item, 1, style)
 
 
@@ -253,8 +253,10 @@ def test_minus_zero_is_another_result_than_zero() -> None:
 
 
 @pytest.mark.parametrize("name", [*list(LEVEL0)[::5], *list(LEVEL1)[100::90]])
-@pytest.mark.parametrize("style", [Style(), Style(("hex",), 4, "big", False), Style(("coe",), 2)])
-def test_a_written_fault_is_verified(tmp_path: Path, name: str, style: Style) -> None:
+@pytest.mark.parametrize(
+    "style", [CaseStyle(), CaseStyle(("hex",), 4, "big", False), CaseStyle(("coe",), 2)]
+)
+def test_a_written_fault_is_verified(tmp_path: Path, name: str, style: CaseStyle) -> None:
     case = made(LEVEL1[name], style)
     manifest.write(case, tmp_path / "case")
     stored = verification.verify(tmp_path / "case")
@@ -361,10 +363,10 @@ def test_level_0_has_all_damage_in_each_format_of_a_file() -> None:
         assert formats == set(FORMATS)
 
 
-@pytest.mark.parametrize("style", [Style(), Style(("bin", "mem"), 4, "big", False)])
+@pytest.mark.parametrize("style", [CaseStyle(), CaseStyle(("bin", "mem"), 4, "big", False)])
 @pytest.mark.parametrize("what", ERRORS)
 def test_each_negative_case_gives_its_error_at_its_place(
-    tmp_path: Path, what: str, style: Style
+    tmp_path: Path, what: str, style: CaseStyle
 ) -> None:
     for item in NEGATIVE.values():
         of = item.spec["change"]
@@ -417,7 +419,7 @@ def test_only_one_thing_is_wrong(what: str) -> None:
             last = case.extra[name].split()[-1]
             width = len(last) // 2
             assert width > 1
-        style = Style((of["format"],), width)
+        style = CaseStyle((of["format"],), width)
         clean = manifest.files_of(made(Item(item.name, {**item.spec, "change": None}), style))
         bad = {name.removeprefix("bad/"): data for name, data in case.extra.items()}
         damaged = {f"{of['role']}.{of['format']}"}
@@ -475,7 +477,7 @@ def test_the_copy_does_not_depend_on_the_version() -> None:
 def test_a_copy_that_is_not_damaged_provokes_nothing(tmp_path: Path) -> None:
     for what in ERRORS:
         item = Item("case", {**BASE, "change": {"kind": "negative", "what": what}})
-        case, folder = made(item, Style(("hex",))), tmp_path / what
+        case, folder = made(item, CaseStyle(("hex",))), tmp_path / what
         manifest.write(case, folder)
         for file in (folder / "bad").iterdir():
             file.unlink()
@@ -493,6 +495,6 @@ def test_only_a_negative_case_can_be_provoked(tmp_path: Path) -> None:
 def test_wide_words_leave_room_for_another_width(tmp_path: Path) -> None:
     of = {"kind": "negative", "what": "wrong-width", "format": "hex"}
     for width in (1, 2048, 4096):
-        case = made(Item("case", {**BASE, "change": of}), Style(("hex",), width))
+        case = made(Item("case", {**BASE, "change": of}), CaseStyle(("hex",), width))
         manifest.write(case, tmp_path / str(width))
         assert negative.provoke(tmp_path / str(width)) == "FileFormatError"

@@ -21,7 +21,7 @@ from cube24.simulator import requant as package_requant
 from cube24.vectors import suites
 from cube24.vectors.case import Item, build
 from cube24.vectors.comparison import compare
-from cube24.vectors.files import Style
+from cube24.vectors.files import CaseStyle
 from cube24.vectors.hypotheses import HYPOTHESES
 from cube24.vectors.manifest import Stored, files_of, load
 from cube24.vectors.suites import conv2d, matmul
@@ -30,7 +30,7 @@ Made = tuple[Stored, dict[str, Any]]
 EDGE = 2**31
 
 
-def make(folder: Path, spec: Mapping[str, Any], style: Style | None = None) -> Made:
+def make(folder: Path, spec: Mapping[str, Any], style: CaseStyle | None = None) -> Made:
     """A case on disk, and its arrays as NumPy's own reader finds them."""
     case = build("test", 1, Item("case", spec), 1, style)
     folder.mkdir(exist_ok=True)
@@ -270,7 +270,7 @@ def test_the_good_device_is_equal_on_the_cases_of_the_faults(
 def test_the_first_mismatch_by_index_and_word(
     tmp_path: Path, name: str, word_bytes: int, order: str
 ) -> None:
-    style = Style(word_bytes=word_bytes, order=order)
+    style = CaseStyle(word_bytes=word_bytes, order=order)
     stored, arrays = make(tmp_path / "case", SPECS[name], style)
     got = arrays["expected"].copy()
     places = list(np.ndindex(got.shape))

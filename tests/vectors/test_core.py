@@ -12,8 +12,8 @@ import pytest
 from cube24 import __version__
 from cube24.encoder import ArgumentError, Cube24Error, FileFormatError
 from cube24.vectors import case, fill, manifest, rng, schema, suites
-from cube24.vectors.case import Piece
-from cube24.vectors.files import SUFFIXES, Style, read, render
+from cube24.vectors.case import CaseArray
+from cube24.vectors.files import SUFFIXES, CaseStyle, read, render
 from cube24.vectors.manifest import check_files, files_of, load, write
 from cube24.vectors.verification import VerifyError, folders, mutate, verify
 
@@ -138,7 +138,7 @@ BYTES = ARRAY.astype("<i4").tobytes()
 
 
 def test_each_format_is_what_its_readers_expect(tmp_path):
-    style = Style(("hex",), 4, "little", True)
+    style = CaseStyle(("hex",), 4, "little", True)
     words = ["00000001", "fffffffe", "0000012c", "7fffffff", "80000000", "00000000"]
     header = {"name": "x", "words": 6}
     assert render(ARRAY, "hex", style, header).decode() == "// name: x\n// words: 6\n" + "".join(
@@ -158,7 +158,7 @@ def test_each_format_is_what_its_readers_expect(tmp_path):
     )
     (tmp_path / "x.npy").write_bytes(render(ARRAY, "npy", style, {}))
     assert np.array_equal(np.load(tmp_path / "x.npy"), ARRAY)
-    big = Style(("hex",), 3, "big", False)  # 24 bytes are 8 words of three
+    big = CaseStyle(("hex",), 3, "big", False)  # 24 bytes are 8 words of three
     assert render(ARRAY, "hex", big, header).decode().split() == [
         BYTES[i : i + 3].hex() for i in range(0, 24, 3)
     ]
@@ -170,7 +170,7 @@ def test_each_format_is_what_its_readers_expect(tmp_path):
 )
 @pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int32, np.uint64, np.float16])
 def test_what_was_written_is_read_back(tmp_path, name, word_bytes, order, dtype):
-    style = Style((name,), word_bytes, order)
+    style = CaseStyle((name,), word_bytes, order)
     array = np.arange(21).reshape(3, 7).astype(dtype)
     path = tmp_path / f"x{SUFFIXES[name]}"
     path.write_bytes(render(array, name, style, {"a": 1}))
@@ -197,12 +197,12 @@ def test_what_was_written_is_read_back(tmp_path, name, word_bytes, order, dtype)
 )
 def test_a_style_that_cannot_be_is_refused(style):
     with pytest.raises(ArgumentError):
-        Style(**style)
+        CaseStyle(**style)
 
 
 def test_formats_that_are_not_read_back_say_so(tmp_path):
     with pytest.raises(ArgumentError, match="coe is not read back"):
-        read(tmp_path / "x.coe", "coe", np.dtype(np.int8), (1,), Style(("coe",)))
+        read(tmp_path / "x.coe", "coe", np.dtype(np.int8), (1,), CaseStyle(("coe",)))
 
 
 # --- manifests ------------------------------------------------------------------------------------
@@ -212,7 +212,7 @@ def test_formats_that_are_not_read_back_say_so(tmp_path):
 def made():
     items = list(suites.items("requant", 0, 2))
     item = next(item for item in items if item.name == "ties-columns")
-    return case.build("requant", 1, item, 2, Style(tuple(SUFFIXES), 2, "big"))
+    return case.build("requant", 1, item, 2, CaseStyle(tuple(SUFFIXES), 2, "big"))
 
 
 @pytest.fixture
@@ -339,7 +339,7 @@ def test_time_and_bins_of_another_version_are_taken_over_and_nothing_else(made, 
     verify(folder)
     array = made.pieces["expected"].array.copy()
     array.reshape(-1)[0] ^= 1
-    wrong = replace(made, pieces={**made.pieces, "expected": Piece(array, "nd")})
+    wrong = replace(made, pieces={**made.pieces, "expected": CaseArray(array, "nd")})
     for name, data in files_of(wrong, package, cycles).items():
         (folder / name).write_bytes(data)
     with pytest.raises(VerifyError, match="expected"):
@@ -348,7 +348,7 @@ def test_time_and_bins_of_another_version_are_taken_over_and_nothing_else(made, 
 
 def test_every_flipped_bit_of_a_whole_case_is_noticed(tmp_path):
     items = {item.name: item for item in suites.items("shapes", 0, 2)}
-    style = Style(("bin",), header=False)
+    style = CaseStyle(("bin",), header=False)
     write(case.build("shapes", 1, items["matmul-1x1x8"], 2, style), tmp_path / "case")
     bits = sum(8 * path.stat().st_size for path in (tmp_path / "case").iterdir())
     found = mutate(tmp_path / "case", None)

@@ -25,7 +25,7 @@ from cube24.encoder import ArgumentError, FileFormatError, encode
 from cube24.simulator import Requant, UnitConfig, isa, requant
 from cube24.vectors import campaign, coverage, schema, suites
 from cube24.vectors import manifest as manifests
-from cube24.vectors.case import Case, Item, Piece, build
+from cube24.vectors.case import Case, CaseArray, Item, build
 from cube24.vectors.coverage import BINS, POINTS, UNREACHABLE, Table, bins
 
 Level = Mapping[str, tuple[Case, ...]]
@@ -472,9 +472,9 @@ def test_bins_are_read_off_the_bytes_and_not_off_the_rules() -> None:
     # By hand: e1 = -128 and e3 = 127, so the pair (1, 2) and the hex digit 9.
     pieces = {
         **case.pieces,
-        "dense": Piece(np.array([[-128, 127, 0, 0]], np.int8), "nd"),
-        "index": Piece(np.array([[0x09]], np.uint8), "nd"),
-        "activations": Piece(np.array([[1, 0, 3, -1]], np.int8), "nd"),
+        "dense": CaseArray(np.array([[-128, 127, 0, 0]], np.int8), "nd"),
+        "index": CaseArray(np.array([[0x09]], np.uint8), "nd"),
+        "activations": CaseArray(np.array([[1, 0, 3, -1]], np.int8), "nd"),
     }
     found = bins(replace(case, pieces=pieces))
     wanted = {"value/0X0Y.0.-128", "value/0X0Y.1.127", "pair/12", "pos/0X0Y.0", "col/0X0Y.0",
@@ -499,8 +499,8 @@ def test_bytes_that_the_encoder_never_writes_are_counted_as_unexpected(
     case = made(suites.matmul(1, 1, 4, weights="zero", layout="nd"))
     pieces = {
         **case.pieces,
-        "dense": Piece(np.array([[*dense, 0, 0]], np.int8), "nd"),
-        "index": Piece(np.array([[index]], np.uint8), "nd"),
+        "dense": CaseArray(np.array([[*dense, 0, 0]], np.int8), "nd"),
+        "index": CaseArray(np.array([[index]], np.uint8), "nd"),
     }
     found = bins(replace(case, pieces=pieces))
     assert {pair, pattern} <= set(found)
@@ -518,8 +518,8 @@ def test_slot_1_of_the_pair_20_is_read_as_the_unit_does(reading: str, found: str
     case = made(suites.matmul(1, 1, 4, weights="zero", layout="nd", pair20=reading))
     pieces = {
         **case.pieces,
-        "dense": Piece(np.array([[0, 7, 0, 0]], np.int8), "nd"),
-        "index": Piece(np.array([[0x2]], np.uint8), "nd"),
+        "dense": CaseArray(np.array([[0, 7, 0, 0]], np.int8), "nd"),
+        "index": CaseArray(np.array([[0x2]], np.uint8), "nd"),
     }
     assert found in bins(replace(case, pieces=pieces))
 

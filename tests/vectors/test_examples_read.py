@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cube24.vectors import case, manifest, suites
-from cube24.vectors.files import Style
+from cube24.vectors.files import CaseStyle
 from cube24.vectors.manifest import write
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -34,7 +34,7 @@ def test_there_are_cases_to_read():
 
 @pytest.mark.parametrize("item", ITEMS[::3], ids=lambda item: item.name)
 def test_c_and_numpy_reproduce_the_result(tmp_path, programs, item):
-    made = case.build("shapes", 1, item, 3, Style(("npy", "hex")))
+    made = case.build("shapes", 1, item, 3, CaseStyle(("npy", "hex")))
     write(made, tmp_path / "case")
     size = made.pieces["expected"].array.size
     for program in programs:
@@ -72,14 +72,14 @@ def test_the_generator_in_c_gives_the_numbers_of_a_case(tmp_path):
 
 
 def test_c_and_numpy_notice_a_changed_result(tmp_path, programs):
-    made = case.build("shapes", 1, ITEMS[0], 3, Style(("npy", "hex")))
+    made = case.build("shapes", 1, ITEMS[0], 3, CaseStyle(("npy", "hex")))
     write(made, tmp_path / "case")
     expected = made.pieces["expected"].array.copy()
     expected.flat[0] ^= 1 << 20
     changed = manifest.files_of(made)
     files = manifest.files_of(
         type(made)(
-            **{**vars(made), "pieces": {**made.pieces, "expected": case.Piece(expected, "nd")}}
+            **{**vars(made), "pieces": {**made.pieces, "expected": case.CaseArray(expected, "nd")}}
         )
     )
     assert files["expected.hex"] != changed["expected.hex"]

@@ -13,7 +13,7 @@ import pytest
 
 from cube24.vectors import coverage, suites
 from cube24.vectors.campaign import Campaign, generate
-from cube24.vectors.files import Style
+from cube24.vectors.files import CaseStyle
 from cube24.vectors.verification import verify
 
 GOLDEN = Path(__file__).parents[2] / "vectors" / "golden"
@@ -52,7 +52,7 @@ def test_it_is_level_0_of_every_suite_and_small() -> None:
 
 
 def test_its_command_makes_the_same_numbers(tmp_path: Path) -> None:
-    style = Style(("hex",), 4, "little", False)
+    style = CaseStyle(("hex",), 4, "little", False)
     generate(tmp_path, Campaign(tuple(suites.SUITES), 0, 1, style))
     # These three name the version of the package, or depend on its model of time.
     own = ("manifest.json", "cycles.json", "campaign.json")

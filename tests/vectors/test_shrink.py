@@ -14,7 +14,7 @@ import pytest
 
 from cube24.encoder import ArgumentError, Cube24Error
 from cube24.vectors.case import Item, build
-from cube24.vectors.files import Style
+from cube24.vectors.files import CaseStyle
 from cube24.vectors.manifest import load, write
 from cube24.vectors.shrink import AXES, DeviceError, cropped, device, shrink
 from cube24.vectors.suites import conv2d, items, matmul
@@ -221,6 +221,6 @@ def test_other_braces_of_a_command_are_left_alone(tmp_path: Path) -> None:
 
 
 def test_files_stay_in_the_style_of_the_case(tmp_path: Path) -> None:
-    style = Style(("bin", "npy"), 4, "big")
+    style = CaseStyle(("bin", "npy"), 4, "big")
     write(build("test", 1, Item("case", SPECS["tail"]), 1, style), tmp_path / "case")
     assert shrink(tmp_path / "case", with_fault("weights-unsigned")).case.style == style

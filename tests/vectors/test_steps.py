@@ -14,8 +14,8 @@ import pytest
 
 from cube24.encoder import ArgumentError
 from cube24.vectors import manifest, steps, suites, verification
-from cube24.vectors.case import Case, Item, Piece, build
-from cube24.vectors.files import Style
+from cube24.vectors.case import Case, CaseArray, Item, build
+from cube24.vectors.files import CaseStyle
 
 SMALL = {"l1_bytes": 8192, "l0a_bytes": 2048, "l0b_bytes": 1024, "l0c_bytes": 4096}
 
@@ -76,7 +76,7 @@ def columns_of(case: Case) -> list[list[int]]:
 
 def image_of(pieces: Mapping[str, Any], name: str) -> np.ndarray:
     piece = pieces[name]
-    assert isinstance(piece, Piece)
+    assert isinstance(piece, CaseArray)
     return piece.array
 
 
@@ -208,13 +208,13 @@ def test_a_case_that_must_be_refused_has_no_steps() -> None:
 def test_too_many_bytes_are_refused_with_their_number() -> None:
     case = build("test", 1, Item("case", SPECS["matmul"]), 1)
     pieces = steps.steps_of(case)
-    total = sum(piece.array.nbytes for piece in pieces.values() if isinstance(piece, Piece))
+    total = sum(piece.array.nbytes for piece in pieces.values() if isinstance(piece, CaseArray))
     assert steps.steps_of(case, total).keys() == pieces.keys()
     with pytest.raises(ArgumentError, match=rf"take {total} bytes, more than {total - 1}"):
         steps.steps_of(case, total - 1)
     conv = build("test", 1, Item("case", SPECS["conv"]), 1)
     pieces = steps.steps_of(conv)
-    total = sum(piece.array.nbytes for piece in pieces.values() if isinstance(piece, Piece))
+    total = sum(piece.array.nbytes for piece in pieces.values() if isinstance(piece, CaseArray))
     with pytest.raises(ArgumentError, match=f"take {total} bytes"):
         steps.steps_of(conv, total - 1)
 
@@ -223,7 +223,7 @@ def test_too_many_bytes_are_refused_with_their_number() -> None:
 def test_a_folder_with_steps_is_verified_and_read_back(
     tmp_path: Path, formats: tuple[str, ...]
 ) -> None:
-    case = build("test", 1, Item("case", SPECS["conv-1x1"]), 1, Style(formats, 4, steps=True))
+    case = build("test", 1, Item("case", SPECS["conv-1x1"]), 1, CaseStyle(formats, 4, steps=True))
     manifest.write(case, tmp_path / "case")
     stored = verification.verify(tmp_path / "case")
     assert stored.style.steps
@@ -231,7 +231,7 @@ def test_a_folder_with_steps_is_verified_and_read_back(
     assert len(entries) == 5 * len(formats) + 1
     assert all(re.fullmatch(r"steps/(\d{4}-[a-z0-9]+|img2col|steps)\.\w+", n) for n in entries)
     piece = steps.steps_of(case)["steps/0000-l0c"]
-    assert isinstance(piece, Piece)
+    assert isinstance(piece, CaseArray)
     if "npy" in formats:
         entry = entries["steps/0000-l0c.npy"]
         assert (entry["dtype"], entry["shape"], entry["layout"]) == ("int32", [1, 1, 16, 16], "nz")
