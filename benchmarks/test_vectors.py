@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 
 from cube24.vectors import Campaign, compare, generate, load, verify
-from cube24.vectors.case import Item, build
+from cube24.vectors.case import build
 from cube24.vectors.manifest import write
-from cube24.vectors.suites import SUITES, matmul
+from cube24.vectors.spec import Item, matmul
+from cube24.vectors.suites import SUITES
 from cube24.vectors.verification import folders
 
 LEVEL_1 = Campaign(tuple(SUITES), 1, 1)

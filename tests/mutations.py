@@ -19,10 +19,11 @@ import numpy as np
 import plain_device as device
 
 from cube24.encoder import Cube24Error
-from cube24.vectors.case import compute, unit_of
+from cube24.vectors.case import compute
 from cube24.vectors.comparison import compare
 from cube24.vectors.hypotheses import finished, problem_of
 from cube24.vectors.manifest import Stored, load
+from cube24.vectors.spec import unit_of
 
 GOLDEN = Path(__file__).parents[1] / "vectors" / "golden"
 

@@ -27,10 +27,11 @@ from cube24.errors import (
 from cube24.extras import need
 from cube24.simulator import MismatchError
 from cube24.vectors import suites
-from cube24.vectors.case import Item, build
+from cube24.vectors.case import build
 from cube24.vectors.files import CaseStyle
 from cube24.vectors.manifest import check_files, files_of, load
 from cube24.vectors.rng import case_seed
+from cube24.vectors.spec import Item
 from cube24.version import __version__
 
 #: What was done is told to this: 1 for each case that was written, 0 for one that was kept.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,23 +17,16 @@ import numpy as np
 import numpy.typing as npt
 
 from cube24.encoder import C0, SparseWeight, encode, encode_conv
-from cube24.errors import ArgumentError, Cube24Error, FileAccessError
-from cube24.simulator import Requant, Unit, UnitConfig
-from cube24.simulator.config import config_of
+from cube24.errors import Cube24Error, FileAccessError
+from cube24.simulator import Unit, UnitConfig
 from cube24.simulator.run import Run
 from cube24.sizes import ceil_div
 from cube24.vectors import change, coverage, fill
 from cube24.vectors.files import READABLE, SUFFIXES, CaseStyle, read, render
 from cube24.vectors.rng import case_seed, stream_seed
+from cube24.vectors.spec import Item, Spec, is_conv, kind_of, requant_of, unit_of, weight_shape
 
 Array = npt.NDArray[Any]
-
-#: Operations of a spec, with the sizes that each has.
-SIZES: Mapping[str, tuple[str, ...]] = {
-    "matmul": ("m", "n", "k"),
-    "fully_connected": ("m", "n", "k"),
-    "conv2d": ("batch", "cin", "h", "w", "cout", "kernel", "strides", "pads", "dilations"),
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +53,7 @@ class Case:
     name: str
     campaign_seed: int
     seed: int
-    spec: Mapping[str, Any]
+    spec: Spec
     tags: tuple[str, ...]
     unit: UnitConfig
     style: CaseStyle
@@ -69,41 +62,6 @@ class Case:
     outcome: Mapping[str, Any]
     extra: Mapping[str, bytes]
     bins: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Item:
-    """A case before it is built: its name in the suite, its spec and tags."""
-
-    name: str
-    spec: Mapping[str, Any]
-    tags: tuple[str, ...] = ()
-
-
-def unit_of(spec: Mapping[str, Any]) -> UnitConfig:
-    """The unit of a spec: a preset with some fields changed.
-
-    Raises:
-        ArgumentError, ConfigError: no such preset or field.
-    """
-    of = spec["unit"]
-    config = config_of(of["name"])
-    known = {field.name for field in fields(UnitConfig)}
-    if unknown := sorted(of["overrides"].keys() - known):
-        raise ArgumentError(f"unit: unknown field {', '.join(unknown)}")
-    return replace(config, **of["overrides"])
-
-
-def requant_of(spec: Mapping[str, Any]) -> Requant | None:
-    """The requantisation of a spec: the fields of Requant; a list is one number a column."""
-    if spec["requant"] is None:
-        return None
-    given, crop = dict(spec["requant"]), spec["fill"].get("crop")
-    for name in ("scale", "offset"):
-        if isinstance(given.get(name), list):
-            values = np.array(given[name])
-            given[name] = values[crop["columns"]] if crop else values
-    return Requant(**given)
 
 
 def build(
@@ -126,7 +84,7 @@ def build(
     weights = pieces["weights"].array
     run = compute(spec, config, _reread(pieces, style), check=weights)
     assert run.output is not None
-    pieces["expected"] = CaseArray(run.output, "nhwc" if spec["operation"] == "conv2d" else "nd")
+    pieces["expected"] = CaseArray(run.output, "nhwc" if is_conv(spec) else "nd")
     case = Case(
         suite, version, item.name, campaign_seed, seed, spec, item.tags, config, style, pieces, run,
         {"kind": "result"}, {}, (),
@@ -135,7 +93,7 @@ def build(
     return replace(case, bins=coverage.bins(case))
 
 
-def _inputs(spec: Mapping[str, Any], seed: int, config: UnitConfig) -> dict[str, CaseArray]:
+def _inputs(spec: Spec, seed: int, config: UnitConfig) -> dict[str, CaseArray]:
     """All arrays but the result."""
     size, rules, layout = spec["sizes"], spec["fill"], spec["layout"]
 
@@ -144,7 +102,7 @@ def _inputs(spec: Mapping[str, Any], seed: int, config: UnitConfig) -> dict[str,
 
     pieces: dict[str, CaseArray] = {}
     crop = rules.get("crop")
-    if spec["operation"] == "conv2d":
+    if is_conv(spec):
         kh, kw = size["kernel"]
         batch, cout, cin = crop["of"] if crop else (size["batch"], size["cout"], size["cin"])
         rows = fill.weights(rules["weights"], stream("weights"), cout * kh * kw, cin)
@@ -163,7 +121,7 @@ def _inputs(spec: Mapping[str, Any], seed: int, config: UnitConfig) -> dict[str,
         weight, x = weight[crop["columns"]][:, kept], x[crop["rows"]][:, kept]
         bias = None if bias is None else bias[crop["columns"]]
     weight = np.ascontiguousarray(weight)
-    if spec["operation"] == "conv2d":
+    if is_conv(spec):
         sparse = encode_conv(weight)
         pieces["weights"] = CaseArray(weight, "oihw")
         pieces["activations"] = CaseArray(to_nc1hwc0(x), "nc1hwc0")
@@ -202,7 +160,7 @@ def _reread(pieces: Mapping[str, CaseArray], style: CaseStyle) -> dict[str, Arra
 
 
 def compute(
-    spec: Mapping[str, Any],
+    spec: Spec,
     config: UnitConfig,
     arrays: Mapping[str, Array],
     check: Array | bool = False,
@@ -219,14 +177,13 @@ def compute(
         MismatchError: it differs from the dense computation.
         ExecutionError: the unit refuses the bytes.
     """
-    size, conv = spec["sizes"], spec["operation"] == "conv2d"
-    shape = (size["cout"], size["cin"], *size["kernel"]) if conv else (size["n"], size["k"])
     sparse = SparseWeight(
-        arrays["dense"], arrays["index"], shape, spec["layout"], "conv" if conv else "matrix"
+        arrays["dense"], arrays["index"], weight_shape(spec), spec["layout"], kind_of(spec)
     )
     x: Array = arrays["activations"]
     options: dict[str, Any] = {"check": check}
-    if conv:
+    if is_conv(spec):
+        size = spec["sizes"]
         options |= {name: tuple(size[name]) for name in ("strides", "pads", "dilations")}
         options |= {"offset_x": size["offset_x"], "layout": "NHWC"}
         x = from_nc1hwc0(x, size["cin"])

@@ -30,7 +30,7 @@ def apply(case: Case) -> Case:
     Raises:
         ArgumentError: no such change, or it cannot be made in this case.
     """
-    change = case.spec["change"]
+    change = case.spec["change"] or {}
     if change.get("kind") == "fault":
         return _fault(case, change)
     if change.get("kind") == "negative":

@@ -336,8 +336,8 @@ def _of_sums(
     ends = [GROUP * weight.values.shape[1]] if most <= _HIGH else _ends(case, weight)
     total, high, low = accumulate(rows, weight.matrix, start, ends, config.overflow)
     yield from (f"sum/{name}.{how}" for name in _signs(high, low))
-    if words is not None:
-        rule = case.spec["requant"]
+    rule = case.spec["requant"]
+    if words is not None and rule is not None:
         yield from _of_requant(total, words, rule, config)
 
 

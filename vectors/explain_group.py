@@ -19,7 +19,7 @@ from cube24.encoder import C0, GROUP, ZN_K
 from cube24.simulator import UnitConfig
 from cube24.simulator.requant import Requant
 from cube24.sizes import ceil_div
-from cube24.vectors.case import Array, requant_of
+from cube24.vectors.case import Array
 from cube24.vectors.hypotheses import (
     Device,
     Explained,
@@ -31,6 +31,7 @@ from cube24.vectors.hypotheses import (
     selected,
     spread,
 )
+from cube24.vectors.spec import requant_of
 
 _LOW, _HIGH = -(1 << 31), (1 << 31) - 1
 #: How many changes of a single group are tried on a whole column or row.

@@ -23,7 +23,8 @@ import numpy.typing as npt
 from cube24.encoder import C0, GROUP, N0, ZN_K
 from cube24.simulator import UnitConfig, isa, requant
 from cube24.sizes import ceil_div
-from cube24.vectors.case import Array, compute, requant_of, unit_of
+from cube24.vectors.case import Array, compute
+from cube24.vectors.spec import Spec, requant_of, unit_of
 
 Int = npt.NDArray[np.int64]
 
@@ -46,7 +47,7 @@ class Problem:
     accumulator; shape and dtype of the result.
     """
 
-    spec: Mapping[str, Any]
+    spec: Spec
     config: UnitConfig
     arrays: Mapping[str, Array]
     rows: npt.NDArray[np.int16]
@@ -77,7 +78,7 @@ class Problem:
         return self.k_steps // ZN_K
 
 
-def problem_of(spec: Mapping[str, Any], arrays: Mapping[str, Array]) -> Problem:
+def problem_of(spec: Spec, arrays: Mapping[str, Array]) -> Problem:
     """Make it.
 
     Args:
@@ -148,9 +149,7 @@ def _groups(dense: Array, index: Array, n: int, k_steps: int) -> tuple[Int, Int]
     return slots, pairs.reshape(n, -1, 2)
 
 
-def _ends(
-    spec: Mapping[str, Any], config: UnitConfig, arrays: Mapping[str, Array], k: int
-) -> tuple[int, ...]:
+def _ends(spec: Spec, config: UnitConfig, arrays: Mapping[str, Array], k: int) -> tuple[int, ...]:
     """The k after which the unit adds to its accumulator, the last one filled up to a step."""
     last = ceil_div(k, ZN_K) * ZN_K
     if config.grain == "step":

@@ -16,6 +16,7 @@ from cube24.vectors import schema
 from cube24.vectors.case import Array, Case, CaseArray
 from cube24.vectors.files import SUFFIXES, CaseStyle, digest, payload_of, read, render, words_of
 from cube24.vectors.rng import PRNG, shown
+from cube24.vectors.spec import Spec
 from cube24.vectors.steps import steps_of
 from cube24.version import __version__
 
@@ -171,9 +172,9 @@ class Stored:
     manifest: Mapping[str, Any]
 
     @property
-    def spec(self) -> Mapping[str, Any]:
+    def spec(self) -> Spec:
         """What the case is made from."""
-        found: Mapping[str, Any] = self.manifest["spec"]
+        found: Spec = self.manifest["spec"]
         return found
 
     @property

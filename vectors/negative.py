@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +25,6 @@ from cube24.encoder import (
     GROUP,
     INDEX_K0,
     Geometry,
-    Kind,
     RefusedError,
     SparseWeight,
     ViolationError,
@@ -36,10 +35,11 @@ from cube24.encoder import (
 from cube24.errors import ArgumentError, FileAccessError, FileFormatError, ShapeError, StrPath
 from cube24.files import npy_header
 from cube24.simulator import IllegalIndexError
-from cube24.vectors.case import Array, Case, Item, compute, unit_of
+from cube24.vectors.case import Array, Case, compute
 from cube24.vectors.files import READABLE, CaseStyle, digest, payload_of, render
 from cube24.vectors.manifest import MANIFEST, _sealed, _text, check_files, files_of, load
 from cube24.vectors.rng import shown
+from cube24.vectors.spec import Item, Spec, conv2d, is_conv, kind_of, matmul, unit_of
 
 #: The folder of the damaged copy, in that of the case.
 FOLDER = "bad"
@@ -97,9 +97,8 @@ class Damage:
 
 
 def _geometry(case: Case) -> Geometry:
-    conv = case.spec["operation"] == "conv2d"
-    weight = case.pieces["weights"].array
-    return Geometry(weight.shape, "conv" if conv else "matrix", case.spec["layout"])
+    shape = case.pieces["weights"].array.shape
+    return Geometry(shape, kind_of(case.spec), case.spec["layout"])
 
 
 def _set_pair(geometry: Geometry, index: Array, row: int, group: int, pair: int) -> Array:
@@ -312,10 +311,10 @@ def damage(case: Case) -> Case:
     Raises:
         ArgumentError: there is no such damage, or the case has no place for it.
     """
-    change = case.spec["change"]
+    change = case.spec["change"] or {}
     what = change.get("what")
     of = DAMAGES.get(what) if isinstance(what, str) else None
-    if of is None:
+    if not isinstance(what, str) or of is None:
         raise ArgumentError(f"change {change!r}: choose what of {', '.join(DAMAGES)}")
     role, format_ = change.get("role", of.roles[0]), change.get("format", of.formats[0])
     if not change.keys() <= {"kind", "what", "role", "format"} or (
@@ -400,13 +399,12 @@ def read(folder: StrPath, by: str) -> None:
     check_files(stored)
     arrays = {role: stored.array(role) for role in ARRAYS if stored.entries(role)}
     spec = stored.spec
-    conv = spec["operation"] == "conv2d"
     if by == "encode":
-        (encode_conv if conv else encode)(arrays["weights"])
+        (encode_conv if is_conv(spec) else encode)(arrays["weights"])
     elif by == "decode":
-        shape, kind = arrays["weights"].shape, "conv" if conv else "matrix"
+        shape = arrays["weights"].shape
         sparse = SparseWeight(
-            arrays["dense"], arrays["index"], shape, spec["layout"], cast(Kind, kind)
+            arrays["dense"], arrays["index"], shape, spec["layout"], kind_of(spec)
         )
         decode(sparse, strict=True)
     elif by == "unit":
@@ -416,10 +414,8 @@ def read(folder: StrPath, by: str) -> None:
 # --- suites ---------------------------------------------------------------------------------------
 
 
-def _bases() -> Mapping[str, dict[str, Any]]:
+def _bases() -> Mapping[str, Spec]:
     """Small cases with padding of every kind, in which whatever can be damaged is there."""
-    from cube24.vectors.suites import conv2d, matmul  # it lists this suite
-
     return {
         "zn": matmul(3, 5, 12, weights="full", bias=[1, -1], layout="zn"),
         "nd": matmul(2, 3, 12, weights="full", layout="nd"),
@@ -447,7 +443,7 @@ class _Flips:
     """Bits to flip in a case: every step-th one of each role, by level; None: none."""
 
     name: str
-    spec: dict[str, Any]
+    spec: Spec
     bytes: Mapping[str, int]  # of each role
     steps: tuple[int | None, int, int]
     chosen: Mapping[str, range] | None = None  # at level 0
@@ -462,8 +458,6 @@ class _Flips:
 
 
 def _flips() -> Iterator[_Flips]:
-    from cube24.vectors.suites import conv2d, matmul  # it lists this suite
-
     # No rule here draws, so the outcomes are the same for every seed.
     known: dict[str, Any] = {"weights": {"legal": 40}, "activations": "ramp"}
     yield _Flips(

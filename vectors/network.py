@@ -34,7 +34,7 @@ from cube24.errors import ArgumentError, Cube24Error, FileFormatError, StrPath
 from cube24.extras import need
 from cube24.files import read_bytes
 from cube24.simulator import Unit, demo
-from cube24.vectors.case import Item
+from cube24.vectors.spec import Item, Spec, conv2d, fully_connected, matmul
 
 #: Weights of one case, at most; 16 columns stay together.
 LIMIT = 1 << 20
@@ -87,17 +87,14 @@ def _scale(layer: demo.LayerResult) -> float:
 
 def _digits_spec(
     layer: demo.LayerResult, first: int, end: int, rule: Mapping[str, Any] | None
-) -> dict[str, Any]:
-    from cube24.vectors.suites import conv2d, matmul  # it lists this suite
-
+) -> Spec:
     x, weight = layer.activations[first:end], layer.weight
     fill: dict[str, Any] = {
         "weights": inline_weights(weight), "activations": inline(x), "bias": layer.bias.tolist(),
         "requant": rule,
     }  # fmt: skip
     if layer.name not in _STRIDES:
-        spec = matmul(end - first, *weight.shape, **fill)
-        return {**spec, "operation": "fully_connected"}
+        return fully_connected(end - first, *weight.shape, **fill)
     cout, cin, kh, kw = weight.shape
     return conv2d(
         cin, cout, (x.shape[2], x.shape[3]), (kh, kw), batch=end - first,
@@ -389,8 +386,6 @@ def _items(
     unit: str,
 ) -> Iterator[Item]:
     """The cases of a layer: one, or several with some of the columns each."""
-    from cube24.vectors.suites import conv2d, matmul  # it lists the suite of this module
-
     per_column = weight[0].size
     columns = max(N0, LIMIT // per_column // N0 * N0)
     for first in range(0, len(weight), columns):
@@ -410,7 +405,7 @@ def _items(
         yield Item(name, spec, ("network", "onnx", layer.op))
 
 
-def _demand_plan(unit: str, spec: Mapping[str, Any], weight: tuple[int, ...]) -> None:
+def _demand_plan(unit: str, spec: Spec, weight: tuple[int, ...]) -> None:
     """Refuse a layer that the unit cannot run, without running it."""
     at, of = spec["sizes"], Unit(unit)
     try:

@@ -12,17 +12,14 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from cube24.encoder import GROUP
 from cube24.errors import ArgumentError, Cube24Error, StrPath
 from cube24.sizes import ceil_div
-from cube24.vectors.case import Case, Item, build
+from cube24.vectors.case import Case, build
 from cube24.vectors.comparison import compare
 from cube24.vectors.manifest import Stored, load, write
-
-#: What is dropped, in this order, again and again until nothing more can go.
-AXES = ("rows", "columns", "groups")
+from cube24.vectors.spec import AXES, Axis, Crop, Item, Spec, is_conv
 
 
 class DeviceError(Cube24Error, RuntimeError):
@@ -72,7 +69,7 @@ def shrink(
     return Shrunk(search.build(left), search.runs)
 
 
-def _sizes(spec: Mapping[str, Any]) -> dict[str, int]:
+def _sizes(spec: Spec) -> dict[Axis, int]:
     """How many rows, columns and groups a case has."""
     if crop := spec["fill"].get("crop"):
         return {axis: len(crop[axis]) for axis in AXES}
@@ -81,29 +78,29 @@ def _sizes(spec: Mapping[str, Any]) -> dict[str, int]:
     return {"rows": rows, "columns": columns, "groups": ceil_div(k, GROUP)}
 
 
-def _names(spec: Mapping[str, Any]) -> tuple[str, str, str]:
+def _names(spec: Spec) -> tuple[str, str, str]:
     """The sizes that rows, columns and groups are counted by."""
-    return ("batch", "cout", "cin") if spec["operation"] == "conv2d" else ("m", "n", "k")
+    return ("batch", "cout", "cin") if is_conv(spec) else ("m", "n", "k")
 
 
 class _Search:
     def __init__(self, stored: Stored, fails: Callable[[Path], bool], limit: int) -> None:
         self.stored, self._fails, self._limit, self.runs = stored, fails, limit, 0
 
-    def build(self, left: Mapping[str, list[int]]) -> Case:
+    def build(self, left: Mapping[Axis, list[int]]) -> Case:
         """The case with these rows, columns and groups."""
         of = self.stored.manifest
         item = Item(of["case"], cropped(self.stored.spec, left), (*of["tags"], "shrunk"))
         seed = of["random"]["campaign_seed"]
         return build(of["suite"], of["suite_version"], item, seed, self.stored.style)
 
-    def fails(self, left: Mapping[str, list[int]]) -> bool:
+    def fails(self, left: Mapping[Axis, list[int]]) -> bool:
         self.runs += 1
         with tempfile.TemporaryDirectory() as scratch:
             write(self.build(left), Path(scratch) / "case")
             return self._fails(Path(scratch) / "case")
 
-    def reduce(self, left: dict[str, list[int]], axis: str) -> dict[str, list[int]]:
+    def reduce(self, left: dict[Axis, list[int]], axis: Axis) -> dict[Axis, list[int]]:
         """Drop pieces of one axis: halves first, then quarters, down to single ones."""
         size = ceil_div(len(left[axis]), 2)
         while size >= 1 and len(left[axis]) > 1:
@@ -118,15 +115,17 @@ class _Search:
         return left
 
 
-def cropped(spec: Mapping[str, Any], left: Mapping[str, list[int]]) -> dict[str, Any]:
+def cropped(spec: Spec, left: Mapping[Axis, list[int]]) -> Spec:
     """The spec of a case with some rows, columns and groups of another one."""
-    size, old = dict(spec["sizes"]), spec["fill"].get("crop")
-    names = _names(spec)
-    crop: dict[str, Any] = (
-        {"of": [size[name] for name in names]} if old is None else {"of": old["of"]}
-    )
-    for axis in AXES:
-        crop[axis] = [old[axis][i] for i in left[axis]] if old else list(left[axis])
+    size, old, names = dict(spec["sizes"]), spec["fill"].get("crop"), _names(spec)
+
+    def kept(axis: Axis) -> list[int]:
+        return [old[axis][i] for i in left[axis]] if old else list(left[axis])
+
+    crop: Crop = {
+        "of": old["of"] if old else [size[name] for name in names],
+        "rows": kept("rows"), "columns": kept("columns"), "groups": kept("groups"),
+    }  # fmt: skip
     size[names[0]], size[names[1]] = len(crop["rows"]), len(crop["columns"])
     size[names[2]] = sum(min(GROUP, crop["of"][2] - GROUP * group) for group in crop["groups"])
     return {**spec, "sizes": size, "fill": {**spec["fill"], "crop": crop}}

@@ -12,61 +12,10 @@ from itertools import product
 from typing import Any
 
 from cube24.errors import ArgumentError
-from cube24.vectors.case import Item
 from cube24.vectors.rng import SplitMix64, case_seed
+from cube24.vectors.spec import INT32_MAX, INT32_MIN, Item, conv2d, fully_connected, matmul
 
 LEVELS = (0, 1, 2)
-
-
-def matmul(m: int, n: int, k: int, **rest: Any) -> dict[str, Any]:
-    """The spec of a matrix multiplication; see :func:`_spec` for the rest."""
-    return _spec("matmul", {"m": m, "n": n, "k": k}, **rest)
-
-
-def conv2d(
-    cin: int,
-    cout: int,
-    size: tuple[int, int],
-    kernel: tuple[int, int],
-    *,
-    batch: int = 1,
-    strides: tuple[int, int] = (1, 1),
-    pads: tuple[int, int, int, int] = (0, 0, 0, 0),
-    dilations: tuple[int, int] = (1, 1),
-    offset_x: int = 0,
-    **rest: Any,
-) -> dict[str, Any]:
-    """The spec of a convolution; see :func:`_spec` for the rest."""
-    sizes = {
-        "batch": batch, "cin": cin, "h": size[0], "w": size[1], "cout": cout,
-        "kernel": list(kernel), "strides": list(strides), "pads": list(pads),
-        "dilations": list(dilations), "offset_x": offset_x,
-    }  # fmt: skip
-    return _spec("conv2d", sizes, **rest)
-
-
-def _spec(
-    operation: str,
-    sizes: Mapping[str, Any],
-    *,
-    weights: Any = "uniform",
-    activations: str = "uniform",
-    bias: Any = None,
-    requant: Mapping[str, Any] | None = None,
-    layout: str = "zn",
-    change: Mapping[str, Any] | None = None,
-    unit: str = "dav-2201",
-    **overrides: Any,
-) -> dict[str, Any]:
-    return {
-        "operation": operation,
-        "sizes": dict(sizes),
-        "fill": {"weights": weights, "activations": activations, "bias": bias},
-        "requant": requant,
-        "unit": {"name": unit, "overrides": overrides},
-        "layout": layout,
-        "change": change,
-    }
 
 
 # --- patterns -------------------------------------------------------------------------------------
@@ -127,9 +76,9 @@ def shapes(level: int, seed: int) -> Iterator[Item]:
         # Fractals of a single column are mostly padding: rows where k is long.
         layout = "nd" if (m + k // 4) % 2 or (n == 1 and k > 128) else "zn"
         yield Item(f"matmul-{m}x{n}x{k}", matmul(m, n, k, layout=layout), ("shape",))
-    spec = {**matmul(5, 10, 36), "operation": "fully_connected"}
+    spec = fully_connected(5, 10, 36)
     yield Item("fully-connected-5x10x36", spec, ("shape",))
-    spec = {**matmul(4, 3, 20, layout="nd"), "operation": "fully_connected"}
+    spec = fully_connected(4, 3, 20, layout="nd")
     yield Item("fully-connected-4x3x20", spec, ("shape",))
     # More than one tile of rows and of columns, and more than one load of a small L1, with queues
     # that are full.
@@ -154,12 +103,12 @@ def shapes(level: int, seed: int) -> Iterator[Item]:
 
 # --- accumulate -----------------------------------------------------------------------------------
 
-_EDGE = 2**31
-
 
 def accumulate(level: int, seed: int) -> Iterator[Item]:
     """Sums at the edges of int32, saturating and wrapping, in both grains."""
-    edges = [-_EDGE, -_EDGE + 1, -(2**30), -1, 0, 1, 2**30, _EDGE - 2, _EDGE - 1]
+    edges = [
+        INT32_MIN, INT32_MIN + 1, -(2**30), -1, 0, 1, 2**30, INT32_MAX - 1, INT32_MAX,
+    ]  # fmt: skip
     for overflow, grain in product(("saturate", "wrap"), ("step", "instruction")):
         spec = matmul(2, 3, 68, layout="nd", overflow=overflow, grain=grain)
         yield Item(f"{overflow}-{grain}-none", spec, ("accumulate",))
@@ -180,7 +129,7 @@ def accumulate(level: int, seed: int) -> Iterator[Item]:
 def requant(level: int, seed: int) -> Iterator[Item]:
     """Every mode, ties, saturation, the edges of the shift, ReLUs, one word and one a column."""
     near = [value + step for value in (0, 1, 127, 128, 255, 256, 511) for step in (-1, 0, 1)]
-    wide = [-_EDGE, _EDGE - 1, -32769, -32768, 32767, 32768, -65536, 65536]
+    wide = [INT32_MIN, INT32_MAX, -32769, -32768, 32767, 32768, -65536, 65536]
     ties = [*near, *(-value for value in near), *wide]
     modes: dict[str, Mapping[str, Any]] = {
         "half": {"scale": 0.5},
@@ -256,7 +205,7 @@ def random(level: int, seed: int) -> Iterator[Item]:
             "weights": pick("uniform", "uniform", "edges", "full"),
             "activations": pick("uniform", "uniform", "edges", "ramp"),
             "layout": pick("nd", "zn"),
-            "bias": pick(None, "uniform", [-_EDGE, _EDGE - 1, 0], [1, -1, 77]),
+            "bias": pick(None, "uniform", [INT32_MIN, INT32_MAX, 0], [1, -1, 77]),
             "overflow": pick("saturate", "saturate", "wrap"),
             "requant": pick(
                 None, None, {"scale": pick(0.5, 0.0009765625, 0.0003), "offset": pick(0, 3, -8)},

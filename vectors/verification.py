@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cube24.errors import CheckFailedError, Cube24Error, FileAccessError, FileFormatError, StrPath
-from cube24.vectors.case import Item, build
+from cube24.vectors.case import build
 from cube24.vectors.manifest import CYCLES, MANIFEST, Stored, check_files, files_of, load
 from cube24.vectors.rng import SplitMix64, stream_seed
+from cube24.vectors.spec import Item
 from cube24.version import __version__
 
 

@@ -22,8 +22,9 @@ import pytest
 
 from cube24.encoder import ArgumentError, Cube24Error
 from cube24.vectors import change, manifest, negative, suites, verification
-from cube24.vectors.case import Case, Item, build
+from cube24.vectors.case import Case, build
 from cube24.vectors.files import CaseStyle
+from cube24.vectors.spec import Item, conv2d, matmul
 
 FORMATS = ("npy", "hex", "bin")
 ROLES = ("dense", "index", "activations")
@@ -240,7 +241,7 @@ def test_an_index_of_3_selects_nothing_where_the_unit_says_so() -> None:
 def test_minus_zero_is_another_result_than_zero() -> None:
     """Of fp16, a dump is compared bit by bit."""
     weights, rule = {"legal": 3}, {"scale": 2.0**-40, "mode": "DEQF16"}
-    spec = suites.matmul(1, 1, 4, weights=weights, activations="one", layout="nd", requant=rule)
+    spec = matmul(1, 1, 4, weights=weights, activations="one", layout="nd", requant=rule)
     seen = set()
     for bit in range(16):
         fault = {"kind": "fault", "role": "dense", "bit": bit}
@@ -264,7 +265,7 @@ def test_a_written_fault_is_verified(tmp_path: Path, name: str, style: CaseStyle
     assert not (tmp_path / "case" / "bad").exists()
 
 
-BASE = suites.matmul(2, 3, 12, weights="full", layout="nd")  # without padding of N
+BASE = matmul(2, 3, 12, weights="full", layout="nd")  # without padding of N
 
 
 @pytest.mark.parametrize(
@@ -298,11 +299,11 @@ def test_a_change_that_there_is_not_is_refused(of: dict[str, Any], message: str)
 @pytest.mark.parametrize(
     ("what", "spec", "message"),
     [
-        ("padding", suites.matmul(2, 3, 16, layout="nd"), "has no padding"),
-        ("padding-index", suites.matmul(2, 16, 64, layout="zn"), "has no padding"),
-        ("three-nonzeros", suites.matmul(2, 3, 3), "no whole group"),
-        ("shape", suites.matmul(2, 8, 16, layout="nd"), "nothing tells this shape"),
-        ("shape-unit", suites.conv2d(4, 1, (2, 2), (1, 1)), "nothing tells this shape"),
+        ("padding", matmul(2, 3, 16, layout="nd"), "has no padding"),
+        ("padding-index", matmul(2, 16, 64, layout="zn"), "has no padding"),
+        ("three-nonzeros", matmul(2, 3, 3), "no whole group"),
+        ("shape", matmul(2, 8, 16, layout="nd"), "nothing tells this shape"),
+        ("shape-unit", conv2d(4, 1, (2, 2), (1, 1)), "nothing tells this shape"),
     ],
 )
 def test_damage_that_has_no_place_is_refused(what: str, spec: dict[str, Any], message: str) -> None:

@@ -19,12 +19,12 @@ import pytest
 from cube24.encoder import ArgumentError, DtypeError, FileFormatError, ShapeError
 from cube24.simulator import requant as package_requant
 from cube24.vectors import suites
-from cube24.vectors.case import Item, build
+from cube24.vectors.case import build
 from cube24.vectors.comparison import compare
 from cube24.vectors.files import CaseStyle
 from cube24.vectors.hypotheses import HYPOTHESES
 from cube24.vectors.manifest import Stored, files_of, load
-from cube24.vectors.suites import conv2d, matmul
+from cube24.vectors.spec import Item, conv2d, matmul
 
 Made = tuple[Stored, dict[str, Any]]
 EDGE = 2**31

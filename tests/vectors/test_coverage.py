@@ -25,8 +25,9 @@ from cube24.encoder import ArgumentError, FileFormatError, encode
 from cube24.simulator import Requant, UnitConfig, isa, requant
 from cube24.vectors import campaign, coverage, schema, suites
 from cube24.vectors import manifest as manifests
-from cube24.vectors.case import Case, CaseArray, Item, build
+from cube24.vectors.case import Case, CaseArray, build
 from cube24.vectors.coverage import BINS, POINTS, UNREACHABLE, Table, bins
+from cube24.vectors.spec import Item, conv2d, matmul
 
 Level = Mapping[str, tuple[Case, ...]]
 
@@ -385,29 +386,29 @@ _SMALL = {"l1_bytes": 4096, "l0a_bytes": 2048, "l0b_bytes": 2048}
     ("spec", "some"),
     [
         # -2^31 + 1 and 64 products of 2^14 back and forth: below, then above, in one k.
-        (suites.matmul(1, 2, 260, bias=[INT_MIN, INT_MAX], activations="edges", weights="edges",
+        (matmul(1, 2, 260, bias=[INT_MIN, INT_MAX], activations="edges", weights="edges",
                        grain="instruction", **_SMALL), "sum/neg.saturate.instruction"),
-        (suites.matmul(2, 2, 260, bias=[INT_MAX], grain="instruction", overflow="wrap", layout="nd",
+        (matmul(2, 2, 260, bias=[INT_MAX], grain="instruction", overflow="wrap", layout="nd",
                        queue_depth=1, **_SMALL), "stall/queue-MTE2"),
-        (suites.matmul(130, 2, 5), "m/tiles"),
-        (suites.matmul(2, 130, 3, layout="nd"), "n/tiles"),
-        (suites.conv2d(33, 2, (3, 3), (3, 2), pads=(1, 1, 0, 2), offset_x=-128, batch=2,
+        (matmul(130, 2, 5), "m/tiles"),
+        (matmul(2, 130, 3, layout="nd"), "n/tiles"),
+        (conv2d(33, 2, (3, 3), (3, 2), pads=(1, 1, 0, 2), offset_x=-128, batch=2,
                        dilations=(1, 2), activations="edges"), "mul/-128.0"),
-        (suites.matmul(3, 5, 8, bias=[2**24 + 1, 2**24 + 3, -(2**24) - 1, -(2**24) - 3, 2**30 + 33],
+        (matmul(3, 5, 8, bias=[2**24 + 1, 2**24 + 3, -(2**24) - 1, -(2**24) - 3, 2**30 + 33],
                        weights="zero", requant={"scale": 2.0**-20}), "cvt/tie-up"),
-        (suites.matmul(1, 4, 4, weights="zero", bias=[2049, 2051, -2049, -2051],
+        (matmul(1, 4, 4, weights="zero", bias=[2049, 2051, -2049, -2051],
                        requant={"scale": 1.0, "mode": "DEQF16"}), "round/f16.tie-down"),
-        (suites.matmul(1, 3, 4, weights="zero", bias=[-1, 1, 0],
+        (matmul(1, 3, 4, weights="zero", bias=[-1, 1, 0],
                        requant={"scale": 2.0**-130, "mode": "DEQF16", "relu": True}),
          "round/f16.-0"),
-        (suites.matmul(4, 4, 8, bias=[INT_MIN, INT_MAX, -9, 9], requant={"scale": 3e38}),
+        (matmul(4, 4, 8, bias=[INT_MIN, INT_MAX, -9, 9], requant={"scale": 3e38}),
          "round/s8.clamp-high"),
-        (suites.matmul(4, 4, 8, bias=[-700, 700, -9, 9], requant_offset="unsigned",
+        (matmul(4, 4, 8, bias=[-700, 700, -9, 9], requant_offset="unsigned",
                        requant={"scale": 0.3, "offset": 511, "signed": False}), "offset/max"),
-        (suites.matmul(4, 4, 8, bias=[-70000, 70000, -9, 9], requant_shift="n",
+        (matmul(4, 4, 8, bias=[-70000, 70000, -9, 9], requant_shift="n",
                        requant={"scale": 0.3, "shift": 1}), "reading/shift.n"),
         # A sum that wraps goes on from the other end, and is negative when it is scaled.
-        (suites.matmul(1, 1, 4, weights="max", activations="max", bias=[INT_MAX], overflow="wrap",
+        (matmul(1, 1, 4, weights="max", activations="max", bias=[INT_MAX], overflow="wrap",
                        requant={"scale": 1e-9}), "relu/REQ8.none.neg"),
     ],
 )  # fmt: skip
@@ -449,7 +450,7 @@ def test_bins_of_corners_agree_with_the_oracle(spec: Mapping[str, Any], some: st
     ],
 )
 def test_rounding_of_one_value(bias: int, rule: Mapping[str, Any], rounding: str) -> None:
-    case = made(suites.matmul(1, 1, 4, weights="zero", bias=[bias], requant=rule))
+    case = made(matmul(1, 1, 4, weights="zero", bias=[bias], requant=rule))
     found = [name.removeprefix("round/") for name in case.bins if name.startswith("round/")]
     assert found == sorted(rounding.split())
 
@@ -467,7 +468,7 @@ def test_each_hit_bin_is_in_the_table_and_reachable(level0: Level) -> None:
 
 
 def test_bins_are_read_off_the_bytes_and_not_off_the_rules() -> None:
-    case = made(suites.matmul(1, 1, 4, weights="zero", activations="one", layout="nd"))
+    case = made(matmul(1, 1, 4, weights="zero", activations="one", layout="nd"))
     assert "value/0000.0.0" in case.bins
     # By hand: e1 = -128 and e3 = 127, so the pair (1, 2) and the hex digit 9.
     pieces = {
@@ -496,7 +497,7 @@ def test_bins_are_read_off_the_bytes_and_not_off_the_rules() -> None:
 def test_bytes_that_the_encoder_never_writes_are_counted_as_unexpected(
     dense: tuple[int, int], index: int, pair: str, pattern: str
 ) -> None:
-    case = made(suites.matmul(1, 1, 4, weights="zero", layout="nd"))
+    case = made(matmul(1, 1, 4, weights="zero", layout="nd"))
     pieces = {
         **case.pieces,
         "dense": CaseArray(np.array([[*dense, 0, 0]], np.int8), "nd"),
@@ -515,7 +516,7 @@ def test_bytes_that_the_encoder_never_writes_are_counted_as_unexpected(
     ("reading", "found"), [("rule", "value/0X00.1.pos"), ("table", "value/00X0.1.pos")]
 )
 def test_slot_1_of_the_pair_20_is_read_as_the_unit_does(reading: str, found: str) -> None:
-    case = made(suites.matmul(1, 1, 4, weights="zero", layout="nd", pair20=reading))
+    case = made(matmul(1, 1, 4, weights="zero", layout="nd", pair20=reading))
     pieces = {
         **case.pieces,
         "dense": CaseArray(np.array([[0, 7, 0, 0]], np.int8), "nd"),
@@ -535,7 +536,7 @@ def test_slot_1_of_the_pair_20_is_read_as_the_unit_does(reading: str, found: str
 def test_a_changed_case_counts_by_change_and_outcome_only(
     change: Mapping[str, Any], names: set[str]
 ) -> None:
-    case = made(suites.matmul(1, 1, 4))
+    case = made(matmul(1, 1, 4))
     changed = replace(case, spec={**case.spec, "change": change}, outcome={"kind": "masked"})
     assert set(bins(changed)) == names | {"outcome/masked"}
     Table().add(bins(changed))

@@ -27,8 +27,9 @@ from cube24.encoder import ArgumentError, FileAccessError, FileFormatError
 from cube24.errors import MissingExtraError
 from cube24.simulator import UnitConfig
 from cube24.vectors import manifest, network, shrink, suites, verification
-from cube24.vectors.case import Case, Item, build
+from cube24.vectors.case import Case, build
 from cube24.vectors.network import Layer, from_onnx
+from cube24.vectors.spec import Item, conv2d, matmul
 
 RNG = np.random.default_rng(24)
 
@@ -147,9 +148,7 @@ def test_the_suite_is_listed_and_its_cases_are_verified(
 def test_inline_numbers_are_those_of_the_arrays() -> None:
     weight = np.int8([[1, 0, 0, -2, 3], [0, 0, 127, -128, 0]])
     x = np.int8([[1, 2, 3, 4, 5]])
-    spec = suites.matmul(
-        1, 2, 5, weights=network.inline_weights(weight), activations=network.inline(x)
-    )
+    spec = matmul(1, 2, 5, weights=network.inline_weights(weight), activations=network.inline(x))
     case = made(Item("case", spec))
     assert case.pieces["weights"].array.tolist() == weight.tolist()
     assert case.pieces["expected"].array.tolist() == [[1 - 8 + 15, 381 - 512]]
@@ -158,7 +157,7 @@ def test_inline_numbers_are_those_of_the_arrays() -> None:
     assert again.pieces["expected"].array.tolist() == case.pieces["expected"].array.tolist()
     kernel = np.zeros((2, 3, 2, 2), np.int8)
     kernel[1, 2, 0, 1] = 9
-    spec = suites.conv2d(3, 2, (2, 2), (2, 2), weights=network.inline_weights(kernel))
+    spec = conv2d(3, 2, (2, 2), (2, 2), weights=network.inline_weights(kernel))
     assert made(Item("case", spec)).pieces["weights"].array.tolist() == kernel.tolist()
 
 
@@ -175,7 +174,7 @@ def test_inline_numbers_are_those_of_the_arrays() -> None:
 def test_numbers_that_do_not_fit_are_refused(rule: Any, message: str) -> None:
     for role in ("weights", "activations"):
         with pytest.raises(ArgumentError, match=message):
-            made(Item("case", suites.matmul(1, 1, 4, **{role: rule})))
+            made(Item("case", matmul(1, 1, 4, **{role: rule})))
 
 
 def test_a_layer_can_be_cropped(level0: Mapping[str, Case]) -> None:

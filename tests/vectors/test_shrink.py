@@ -13,11 +13,12 @@ import plain_device as plain
 import pytest
 
 from cube24.encoder import ArgumentError, Cube24Error
-from cube24.vectors.case import Item, build
+from cube24.vectors.case import build
 from cube24.vectors.files import CaseStyle
 from cube24.vectors.manifest import load, write
-from cube24.vectors.shrink import AXES, DeviceError, cropped, device, shrink
-from cube24.vectors.suites import conv2d, items, matmul
+from cube24.vectors.shrink import DeviceError, cropped, device, shrink
+from cube24.vectors.spec import AXES, Item, conv2d, matmul
+from cube24.vectors.suites import items
 from cube24.vectors.verification import verify
 
 SPECS: dict[str, dict[str, Any]] = {

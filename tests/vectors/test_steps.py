@@ -13,22 +13,23 @@ import numpy as np
 import pytest
 
 from cube24.encoder import ArgumentError
-from cube24.vectors import manifest, steps, suites, verification
-from cube24.vectors.case import Case, CaseArray, Item, build
+from cube24.vectors import manifest, steps, verification
+from cube24.vectors.case import Case, CaseArray, build
 from cube24.vectors.files import CaseStyle
+from cube24.vectors.spec import Item, conv2d, matmul
 
 SMALL = {"l1_bytes": 8192, "l0a_bytes": 2048, "l0b_bytes": 1024, "l0c_bytes": 4096}
 
 SPECS: Mapping[str, dict[str, Any]] = {
-    "matmul": suites.matmul(5, 7, 24),
-    "tiles": suites.matmul(37, 35, 268, weights="full", bias="uniform", layout="nd", **SMALL),
-    "requant": suites.matmul(3, 17, 132, requant={"scale": 0.01}, bias=[5, -9]),
-    "wrap": suites.matmul(2, 3, 200, bias=[2**31 - 9], overflow="wrap", **SMALL),
-    "conv": suites.conv2d(
+    "matmul": matmul(5, 7, 24),
+    "tiles": matmul(37, 35, 268, weights="full", bias="uniform", layout="nd", **SMALL),
+    "requant": matmul(3, 17, 132, requant={"scale": 0.01}, bias=[5, -9]),
+    "wrap": matmul(2, 3, 200, bias=[2**31 - 9], overflow="wrap", **SMALL),
+    "conv": conv2d(
         33, 18, (5, 4), (3, 2), batch=2, strides=(2, 1), pads=(1, 0, 2, 1), dilations=(1, 2),
         offset_x=-7, bias="uniform", layout="nd", **{**SMALL, "l1_bytes": 16384},
     ),
-    "conv-1x1": suites.conv2d(4, 3, (3, 3), (1, 1)),
+    "conv-1x1": conv2d(4, 3, (3, 3), (1, 1)),
 }  # fmt: skip
 
 
@@ -182,7 +183,7 @@ def test_some_case_has_many_tiles_and_many_steps() -> None:
 
 
 def test_steps_of_a_fault_are_those_of_the_flipped_bytes() -> None:
-    spec = suites.matmul(2, 3, 8, weights="full", activations="one", layout="nd")
+    spec = matmul(2, 3, 8, weights="full", activations="one", layout="nd")
     for bit in (0, 9):
         fault = {"kind": "fault", "role": "dense", "bit": bit}
         case = build("test", 1, Item("case", {**spec, "change": fault}), 1)
@@ -193,7 +194,7 @@ def test_steps_of_a_fault_are_those_of_the_flipped_bytes() -> None:
 
 
 def test_a_case_that_must_be_refused_has_no_steps() -> None:
-    spec = suites.matmul(1, 1, 460, weights={"legal": 0}, layout="nd")
+    spec = matmul(1, 1, 460, weights={"legal": 0}, layout="nd")
     index = build("test", 1, Item("case", spec), 1).pieces["index"].array.ravel().tolist()
     bit = 8 * next(at for at, byte in enumerate(index) if byte & 3 == 2)  # an i0 of 2 becomes 3
     for change in (

@@ -1,0 +1,202 @@
+"""What a case is made from: its spec, plain data as it stands in the manifest.
+
+The builders make specs of the three operations; the other functions read one: which unit, which
+requantisation, which sizes. Nothing is computed here and no array is made: fill.py has the rules
+for those, build.py makes the case.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, NotRequired, TypedDict
+
+import numpy as np
+
+from cube24.encoder import Kind, Layout
+from cube24.errors import ArgumentError
+from cube24.simulator import Requant, UnitConfig
+from cube24.simulator.config import config_of
+
+#: What an accumulator of int32 holds.
+INT32_MIN, INT32_MAX = -(1 << 31), (1 << 31) - 1
+
+Operation = Literal["matmul", "fully_connected", "conv2d"]
+
+
+Axis = Literal["rows", "columns", "groups"]
+
+#: What a case can be made smaller by, in the order in which it is tried.
+AXES: tuple[Axis, ...] = ("rows", "columns", "groups")
+
+
+class Crop(TypedDict):
+    """Of a case that was made smaller: the sizes of the first one, and what is left of it.
+
+    of: its (m, n, k), or (batch, cout, cin); rows, columns and groups: the numbers of those left.
+    """
+
+    of: list[int]
+    rows: list[int]
+    columns: list[int]
+    groups: list[int]
+
+
+class Fill(TypedDict):
+    """The rules that fill the arrays; fill.py has them."""
+
+    weights: Any
+    activations: Any
+    bias: Any
+    crop: NotRequired[Crop]
+
+
+class UnitSpec(TypedDict):
+    """A preset by its name, and the fields of it that are others."""
+
+    name: str
+    overrides: Mapping[str, Any]
+
+
+class Spec(TypedDict):
+    """A spec, as the schema of the manifest describes it.
+
+    sizes: m, n and k; or batch, cin, h, w, cout, kernel, strides, pads, dilations and offset_x.
+    requant: fields of Requant; a list is one number a column. change: what was changed in a good
+    case; change.py has the kinds.
+    """
+
+    operation: Operation
+    sizes: Mapping[str, Any]
+    fill: Fill
+    requant: Mapping[str, Any] | None
+    unit: UnitSpec
+    layout: Layout
+    change: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True)
+class Item:
+    """A case before it is built: its name in the suite, its spec and tags."""
+
+    name: str
+    spec: Spec
+    tags: tuple[str, ...] = ()
+
+
+# --- making one -----------------------------------------------------------------------------------
+
+
+def matmul(m: int, n: int, k: int, **rest: Any) -> Spec:
+    """The spec of a matrix multiplication; see :func:`_spec` for the rest."""
+    return _spec("matmul", {"m": m, "n": n, "k": k}, **rest)
+
+
+def fully_connected(m: int, n: int, k: int, **rest: Any) -> Spec:
+    """The spec of a fully connected layer; see :func:`_spec` for the rest."""
+    return _spec("fully_connected", {"m": m, "n": n, "k": k}, **rest)
+
+
+def conv2d(
+    cin: int,
+    cout: int,
+    size: tuple[int, int],
+    kernel: tuple[int, int],
+    *,
+    batch: int = 1,
+    strides: tuple[int, int] = (1, 1),
+    pads: tuple[int, int, int, int] = (0, 0, 0, 0),
+    dilations: tuple[int, int] = (1, 1),
+    offset_x: int = 0,
+    **rest: Any,
+) -> Spec:
+    """The spec of a convolution; see :func:`_spec` for the rest."""
+    sizes = {
+        "batch": batch, "cin": cin, "h": size[0], "w": size[1], "cout": cout,
+        "kernel": list(kernel), "strides": list(strides), "pads": list(pads),
+        "dilations": list(dilations), "offset_x": offset_x,
+    }  # fmt: skip
+    return _spec("conv2d", sizes, **rest)
+
+
+def _spec(
+    operation: Operation,
+    sizes: Mapping[str, Any],
+    *,
+    weights: Any = "uniform",
+    activations: Any = "uniform",
+    bias: Any = None,
+    requant: Mapping[str, Any] | None = None,
+    layout: Layout = "zn",
+    change: Mapping[str, Any] | None = None,
+    unit: str = "dav-2201",
+    **overrides: Any,
+) -> Spec:
+    return {
+        "operation": operation,
+        "sizes": dict(sizes),
+        "fill": {"weights": weights, "activations": activations, "bias": bias},
+        "requant": requant,
+        "unit": {"name": unit, "overrides": overrides},
+        "layout": layout,
+        "change": change,
+    }
+
+
+# --- reading one ----------------------------------------------------------------------------------
+
+
+def is_conv(spec: Spec) -> bool:
+    """Whether it is a convolution."""
+    return spec["operation"] == "conv2d"
+
+
+def kind_of(spec: Spec) -> Kind:
+    """The kind of its weight, as the encoder names it."""
+    return "conv" if is_conv(spec) else "matrix"
+
+
+def weight_shape(spec: Spec) -> tuple[int, ...]:
+    """The shape of the weight: (N, K) or (Cout, Cin, Kh, Kw)."""
+    size = spec["sizes"]
+    if is_conv(spec):
+        return (size["cout"], size["cin"], *size["kernel"])
+    return (size["n"], size["k"])
+
+
+def positions(sizes: Mapping[str, Any]) -> tuple[int, int]:
+    """Height and width of the result of a convolution, from its sizes."""
+    top, left, bottom, right = sizes["pads"]
+    padded = (sizes["h"] + top + bottom, sizes["w"] + left + right)
+    height, width = (
+        (padded[i] - (sizes["kernel"][i] - 1) * sizes["dilations"][i] - 1) // sizes["strides"][i]
+        + 1
+        for i in (0, 1)
+    )
+    return height, width
+
+
+def unit_of(spec: Spec) -> UnitConfig:
+    """The unit of a spec: a preset with some fields changed.
+
+    Raises:
+        ArgumentError, ConfigError: no such preset or field.
+    """
+    of = spec["unit"]
+    config = config_of(of["name"])
+    known = {field.name for field in fields(UnitConfig)}
+    if unknown := sorted(of["overrides"].keys() - known):
+        raise ArgumentError(f"unit: unknown field {', '.join(unknown)}")
+    return replace(config, **of["overrides"])
+
+
+def requant_of(spec: Spec) -> Requant | None:
+    """The requantisation of a spec: the fields of Requant; a list is one number a column."""
+    if spec["requant"] is None:
+        return None
+    given, crop = dict(spec["requant"]), spec["fill"].get("crop")
+    for name in ("scale", "offset"):
+        if isinstance(given.get(name), list):
+            values = np.array(given[name])
+            given[name] = values[crop["columns"]] if crop else values
+    return Requant(**given)
