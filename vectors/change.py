@@ -2,7 +2,7 @@
 
 A fault is one flipped bit in what the unit reads: the files hold the flipped bytes, and what the
 unit makes of them is what must come out. A negative case has a damaged copy of the case beside the
-good files, and names the error that reading it must give; negative.py makes those.
+good files, and names the error that reading it must give; damage.py makes those.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ def apply(case: Case) -> Case:
     if change.get("kind") == "fault":
         return _fault(case, change)
     if change.get("kind") == "negative":
-        from cube24.vectors import negative  # builds on cases, which build on this module
+        from cube24.vectors import damage  # builds on cases, which build on this module
 
-        return negative.damage(case)
+        return damage.damage(case)
     raise ArgumentError(f"change {change!r}: its kind is fault or negative")
 
 

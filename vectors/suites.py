@@ -234,15 +234,15 @@ def random(level: int, seed: int) -> Iterator[Item]:
 
 
 def negative(level: int, seed: int) -> Iterator[Item]:
-    """Everything that must be refused, with the error that it must give: see negative.py."""
-    from cube24.vectors.negative import negative as cases
+    """Everything that must be refused, with the error that it must give: see damage.py."""
+    from cube24.vectors.damage import negative as cases
 
     return cases(level, seed)
 
 
 def faults(level: int, seed: int) -> Iterator[Item]:
-    """One flipped bit: changed, masked or refused: see negative.py."""
-    from cube24.vectors.negative import faults as cases
+    """One flipped bit: changed, masked or refused: see damage.py."""
+    from cube24.vectors.damage import faults as cases
 
     return cases(level, seed)
 

@@ -102,9 +102,9 @@ def verify(folder: StrPath) -> Stored:
         raise VerifyError(f"{stored.folder}: {sorted(extra)[0]} does not belong to this case")
     outcome = stored.manifest["outcome"]
     if (stored.folder / "bad").is_dir():
-        from cube24.vectors import negative
+        from cube24.vectors import damage
 
-        error_name = negative.provoke(stored.folder)
+        error_name = damage.provoke(stored.folder)
         if error_name != outcome.get("error"):
             raise VerifyError(
                 f"{stored.folder}: gives {error_name or 'no error'}, not {outcome.get('error')}"

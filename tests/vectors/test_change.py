@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 
 from cube24.encoder import ArgumentError, Cube24Error
-from cube24.vectors import change, manifest, negative, suites, verification
+from cube24.vectors import change, damage, manifest, suites, verification
 from cube24.vectors.case import Case, build
 from cube24.vectors.files import CaseStyle
 from cube24.vectors.spec import Item, conv2d, matmul
@@ -351,7 +351,7 @@ NEGATIVE = {item.name: item for item in suites.items("negative", 1, 1)}
 
 
 def test_the_table_has_all_damage() -> None:
-    assert ERRORS.keys() == negative.DAMAGES.keys()
+    assert ERRORS.keys() == damage.DAMAGES.keys()
     assert {item.spec["change"]["what"] for item in NEGATIVE.values()} == ERRORS.keys()
 
 
@@ -377,15 +377,15 @@ def test_each_negative_case_gives_its_error_at_its_place(
         wanted, message = ERRORS[what]
         assert case.outcome == {"kind": "error", "error": wanted}
         manifest.write(case, folder)
-        assert negative.provoke(folder) == wanted, item.name
+        assert damage.provoke(folder) == wanted, item.name
         message = message.replace("ROLE", of["role"]).replace("FORMAT", of["format"])
         with pytest.raises(Cube24Error) as error:
-            negative.read(folder / "bad", negative.DAMAGES[what].by)
+            damage.read(folder / "bad", damage.DAMAGES[what].by)
         assert re.search(message, str(error.value), re.DOTALL), item.name
         # The good files beside it are good.
         manifest.write(good_of(case), folder / "good")
         for by in ("encode", "decode", "unit"):
-            negative.read(folder / "good", by)
+            damage.read(folder / "good", by)
 
 
 def test_all_of_level_0_from_a_fresh_process(tmp_path: Path) -> None:
@@ -397,9 +397,9 @@ def test_all_of_level_0_from_a_fresh_process(tmp_path: Path) -> None:
     program = (
         "import json, sys\n"
         "from pathlib import Path\n"
-        "from cube24.vectors import negative\n"
+        "from cube24.vectors import damage\n"
         "root = Path(sys.argv[1])\n"
-        "print(json.dumps({p.name: negative.provoke(p) for p in root.iterdir()}))\n"
+        "print(json.dumps({p.name: damage.provoke(p) for p in root.iterdir()}))\n"
     )
     command = [sys.executable, "-c", program, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -461,7 +461,7 @@ def test_a_negative_case_that_gives_another_error_is_bad(
 ) -> None:
     case = made(next(item for name, item in NEGATIVE.items() if name.startswith("truncated")))
     manifest.write(case, tmp_path / "case")
-    monkeypatch.setattr(negative, "provoke", lambda folder: given)
+    monkeypatch.setattr(damage, "provoke", lambda folder: given)
     said = f"gives {given or 'no error'}, not FileFormatError"
     with pytest.raises(verification.VerifyError, match=said):
         verification.verify(tmp_path / "case")
@@ -484,13 +484,13 @@ def test_a_copy_that_is_not_damaged_provokes_nothing(tmp_path: Path) -> None:
             file.unlink()
         (folder / "bad").rmdir()
         manifest.write(good_of(case), folder / "bad")
-        assert negative.provoke(folder) == ""
+        assert damage.provoke(folder) == ""
 
 
 def test_only_a_negative_case_can_be_provoked(tmp_path: Path) -> None:
     manifest.write(made(Item("case", BASE)), tmp_path / "case")
     with pytest.raises(ArgumentError, match=r"is no negative case; its change is \{\}"):
-        negative.provoke(tmp_path / "case")
+        damage.provoke(tmp_path / "case")
 
 
 def test_wide_words_leave_room_for_another_width(tmp_path: Path) -> None:
@@ -498,4 +498,4 @@ def test_wide_words_leave_room_for_another_width(tmp_path: Path) -> None:
     for width in (1, 2048, 4096):
         case = made(Item("case", {**BASE, "change": of}), CaseStyle(("hex",), width))
         manifest.write(case, tmp_path / str(width))
-        assert negative.provoke(tmp_path / str(width)) == "FileFormatError"
+        assert damage.provoke(tmp_path / str(width)) == "FileFormatError"
