@@ -14,11 +14,10 @@ import numpy as np
 import pytest
 
 from cube24.vectors import Campaign, compare, generate, load, verify
-from cube24.vectors.case import build
-from cube24.vectors.manifest import write
+from cube24.vectors.build import build
+from cube24.vectors.manifest import folders, write
 from cube24.vectors.spec import Item, matmul
 from cube24.vectors.suites import SUITES
-from cube24.vectors.verification import folders
 
 LEVEL_1 = Campaign(tuple(SUITES), 1, 1)
 #: One case in so many of level 1: of every suite, as they follow each other.

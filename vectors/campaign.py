@@ -27,7 +27,7 @@ from cube24.errors import (
 from cube24.extras import need
 from cube24.simulator import MismatchError
 from cube24.vectors import suites
-from cube24.vectors.case import build
+from cube24.vectors.build import build
 from cube24.vectors.files import CaseStyle
 from cube24.vectors.manifest import check_files, files_of, load
 from cube24.vectors.rng import case_seed

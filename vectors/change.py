@@ -9,16 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from cube24.errors import ArgumentError
 from cube24.simulator import IllegalIndexError
-
-if TYPE_CHECKING:
-    from cube24.vectors.case import Case
+from cube24.vectors import damage
+from cube24.vectors.case import Case, CaseArray, bits, compute
 
 #: What a bit can be flipped in: the arrays that stand for data on a bus of the unit.
 FAULT_ROLES = ("dense", "index", "activations")
@@ -34,9 +33,7 @@ def apply(case: Case) -> Case:
     if change.get("kind") == "fault":
         return _fault(case, change)
     if change.get("kind") == "negative":
-        from cube24.vectors import damage  # builds on cases, which build on this module
-
-        return damage.damage(case)
+        return damage.damaged(case)
     raise ArgumentError(f"change {change!r}: its kind is fault or negative")
 
 
@@ -48,8 +45,6 @@ def flipped(array: npt.NDArray[Any], bit: int) -> npt.NDArray[Any]:
 
 
 def _fault(case: Case, change: Mapping[str, Any]) -> Case:
-    from cube24.vectors.case import CaseArray, compute  # builds on this module
-
     if change.keys() != {"kind", "role", "bit"} or change["role"] not in FAULT_ROLES:
         raise ArgumentError(
             f"change {change!r}: a fault has a bit, and a role of {', '.join(FAULT_ROLES)}"
@@ -70,13 +65,8 @@ def _fault(case: Case, change: Mapping[str, Any]) -> Case:
             case, pieces=pieces, outcome={"kind": "error", "error": type(error).__name__}
         )
     assert run.output is not None
-    differing = _differing(run.output, expected.array)
+    # Of fp16, 0 and -0 are two results.
+    differing = int(np.count_nonzero(bits(run.output) != bits(expected.array)))
     pieces["expected"] = CaseArray(run.output, expected.layout)
     outcome = {"kind": "changed", "differing": differing} if differing else {"kind": "masked"}
     return replace(case, pieces=pieces, run=run, outcome=outcome)
-
-
-def _differing(got: npt.NDArray[Any], expected: npt.NDArray[Any]) -> int:
-    """How many results differ in their bits: of fp16, 0 and -0 are two."""
-    bits = np.dtype(f"u{got.dtype.itemsize}")
-    return int(np.count_nonzero(got.view(bits) != expected.view(bits)))

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ import numpy.typing as npt
 from cube24.encoder import C0, GROUP, N0, ZN_K
 from cube24.simulator import UnitConfig, isa
 from cube24.sizes import ceil_div
+from cube24.vectors.case import Case
 from cube24.vectors.coverage_table import (
     BINS,
     CLASSES,
@@ -31,9 +32,6 @@ from cube24.vectors.coverage_table import (
     is_bin,
     of_folder,
 )
-
-if TYPE_CHECKING:
-    from cube24.vectors.case import Case
 
 __all__ = ["BINS", "POINTS", "UNREACHABLE", "Point", "Table", "bins", "is_bin", "of_folder"]
 

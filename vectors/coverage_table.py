@@ -16,6 +16,7 @@ from typing import Any
 
 from cube24.errors import ArgumentError, FileFormatError, StrPath
 from cube24.files import read_text
+from cube24.vectors.manifest import MANIFEST, folders, load
 
 SCHEMA = "cube24-coverage-1"
 
@@ -382,10 +383,6 @@ def of_folder(paths: StrPath | Sequence[StrPath]) -> Table:
         FileFormatError: a folder without cases, a bad manifest, or a bin that there is not.
         FileAccessError: the system refuses.
     """
-    # Not at the top: these import case.py, which needs the bins.
-    from cube24.vectors.manifest import MANIFEST, load
-    from cube24.vectors.verification import folders
-
     given: Sequence[StrPath] = (
         paths if isinstance(paths, Sequence) and not isinstance(paths, str) else [paths]
     )

@@ -37,7 +37,7 @@ from cube24.files import npy_header
 from cube24.simulator import IllegalIndexError
 from cube24.vectors.case import Array, Case, compute
 from cube24.vectors.files import READABLE, CaseStyle, digest, payload_of, render
-from cube24.vectors.manifest import MANIFEST, _sealed, _text, check_files, files_of, load
+from cube24.vectors.manifest import MANIFEST, check_files, files_of, json_text, load, sealed
 from cube24.vectors.rng import shown
 from cube24.vectors.spec import Item, Spec, conv2d, is_conv, kind_of, matmul, unit_of
 
@@ -305,7 +305,7 @@ DAMAGES: Mapping[str, Damage] = {
 }
 
 
-def damage(case: Case) -> Case:
+def damaged(case: Case) -> Case:
     """Add the damaged copy that the change of a case names, and the error that it must give.
 
     Raises:
@@ -342,9 +342,9 @@ def damage(case: Case) -> Case:
             entry["sha256"] = digest(files[entry["name"]])
     seal = copy.manifest.pop("sha256")
     if what == "unsealed":
-        files[MANIFEST] = _text({**copy.manifest, "sha256": seal})
+        files[MANIFEST] = json_text({**copy.manifest, "sha256": seal})
     else:
-        files[MANIFEST] = _sealed(copy.manifest)
+        files[MANIFEST] = sealed(copy.manifest)
     extra = {f"{FOLDER}/{name}": data for name, data in files.items()}
     return replace(case, extra={**case.extra, **extra}, outcome=outcome)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -77,13 +78,13 @@ def files_of(
         else:
             files[name] = step
             entries.append(_plain(name, "step", "json", step))
-    cycles = _text(cycles_of(case)) if cycles is None else cycles
+    cycles = json_text(cycles_of(case)) if cycles is None else cycles
     files[CYCLES] = cycles
     entries.append(_plain(CYCLES, "cycles", "json", cycles))
     for name, data in case.extra.items():
         files[name] = data
         entries.append(_plain(name, "bad", "bin", data))
-    files[MANIFEST] = _sealed(
+    files[MANIFEST] = sealed(
         {
             "schema": SCHEMA,
             "package": package,
@@ -107,9 +108,12 @@ def files_of(
     return files
 
 
-def _sealed(of: Mapping[str, Any]) -> bytes:
+def sealed(of: Mapping[str, Any]) -> bytes:
     """A manifest with the SHA-256 of itself without this line, so that no field can change."""
-    return _text({**of, "sha256": digest(_text(of))})
+    return json_text({**of, "sha256": digest(json_text(of))})
+
+
+_sealed = sealed  # its name in scripts of before it was public
 
 
 def write(case: Case, folder: StrPath) -> None:
@@ -153,7 +157,7 @@ def cycles_of(case: Case) -> dict[str, Any]:
     return {"unit": case.unit.name, "cycles": case.run.cycles, "pipes": pipes}
 
 
-def _text(value: Mapping[str, Any]) -> bytes:
+def json_text(value: Mapping[str, Any]) -> bytes:
     """JSON with a line for each name, and for each object of a list: short, and good to compare."""
     lines = []
     for name, item in value.items():
@@ -232,7 +236,7 @@ def load(folder: StrPath) -> Stored:
     if found := schema.problem(manifest, schema.load("case-1")):
         raise FileFormatError(path, found)
     seal = {name: value for name, value in manifest.items() if name != "sha256"}
-    if digest(_text(seal)) != manifest["sha256"]:
+    if digest(json_text(seal)) != manifest["sha256"]:
         raise FileFormatError(path, "its SHA-256 is not that of its other fields: it was changed")
     names = [entry["name"] for entry in manifest["files"]]
     if len(set(names)) != len(names):
@@ -257,3 +261,35 @@ def check_files(stored: Stored) -> None:
     }
     if unknown := sorted(there - known):
         raise FileFormatError(stored.folder / unknown[0], "is not in the manifest")
+
+
+def folders(path: StrPath) -> Iterator[Path]:
+    """The cases below a folder, or the folder itself, one by one, sorted by name.
+
+    What a killed campaign left, in folders with a dot before their names, is passed over.
+
+    Raises:
+        FileFormatError: there is none.
+        FileAccessError: the system refuses.
+    """
+    root, found = Path(path), False
+    if root.is_dir():
+        for folder in _walk(root):
+            found = True
+            yield folder
+    if not found:
+        raise FileFormatError(root, f"holds no case: there is no {MANIFEST} below it")
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    try:
+        if (folder / MANIFEST).is_file():
+            yield folder  # and nothing in it: the damaged copy of a negative case is none
+            return
+        with os.scandir(folder) as entries:
+            names = sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+    except OSError as error:
+        raise FileAccessError.from_os(folder, "read", error) from error
+    for name in names:
+        if not name.startswith("."):
+            yield from _walk(folder / name)

@@ -33,8 +33,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     # Imported late: the plugin is loaded by every pytest, and most do not ask for it.
     from cube24.errors import Cube24Error
-    from cube24.vectors.manifest import load
-    from cube24.vectors.verification import folders
+    from cube24.vectors.manifest import folders, load
 
     try:
         cases = [load(folder) for path in paths for folder in folders(path)]

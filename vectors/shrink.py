@@ -16,7 +16,8 @@ from pathlib import Path
 from cube24.encoder import GROUP
 from cube24.errors import ArgumentError, Cube24Error, StrPath
 from cube24.sizes import ceil_div
-from cube24.vectors.case import Case, build
+from cube24.vectors.build import build
+from cube24.vectors.case import Case
 from cube24.vectors.comparison import compare
 from cube24.vectors.manifest import Stored, load, write
 from cube24.vectors.spec import AXES, Axis, Crop, Item, Spec, is_conv

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cube24.errors import CheckFailedError, Cube24Error, FileAccessError, FileFormatError, StrPath
-from cube24.vectors.case import build
+from cube24.errors import CheckFailedError, Cube24Error, StrPath
+from cube24.vectors import damage
+from cube24.vectors.build import build
 from cube24.vectors.manifest import CYCLES, MANIFEST, Stored, check_files, files_of, load
 from cube24.vectors.rng import SplitMix64, stream_seed
 from cube24.vectors.spec import Item
@@ -19,38 +18,6 @@ from cube24.version import __version__
 
 class VerifyError(CheckFailedError):
     """A case that is not what its manifest gives; the message names the file and the byte."""
-
-
-def folders(path: StrPath) -> Iterator[Path]:
-    """The cases below a folder, or the folder itself, one by one, sorted by name.
-
-    What a killed campaign left, in folders with a dot before their names, is passed over.
-
-    Raises:
-        FileFormatError: there is none.
-        FileAccessError: the system refuses.
-    """
-    root, found = Path(path), False
-    if root.is_dir():
-        for folder in _walk(root):
-            found = True
-            yield folder
-    if not found:
-        raise FileFormatError(root, f"holds no case: there is no {MANIFEST} below it")
-
-
-def _walk(folder: Path) -> Iterator[Path]:
-    try:
-        if (folder / MANIFEST).is_file():
-            yield folder  # and nothing in it: the damaged copy of a negative case is none
-            return
-        with os.scandir(folder) as entries:
-            names = sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
-    except OSError as error:
-        raise FileAccessError.from_os(folder, "read", error) from error
-    for name in names:
-        if not name.startswith("."):
-            yield from _walk(folder / name)
 
 
 def again(stored: Stored) -> dict[str, bytes]:
@@ -102,8 +69,6 @@ def verify(folder: StrPath) -> Stored:
         raise VerifyError(f"{stored.folder}: {sorted(extra)[0]} does not belong to this case")
     outcome = stored.manifest["outcome"]
     if (stored.folder / "bad").is_dir():
-        from cube24.vectors import damage
-
         error_name = damage.provoke(stored.folder)
         if error_name != outcome.get("error"):
             raise VerifyError(

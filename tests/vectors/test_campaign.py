@@ -13,11 +13,13 @@ import pytest
 
 from cube24.cli import run
 from cube24.encoder import ArgumentError, Cube24Error
-from cube24.vectors import campaign, case, suites
+from cube24.vectors import campaign, suites
+from cube24.vectors.build import build
 from cube24.vectors.campaign import Campaign, Summary, generate
 from cube24.vectors.files import CaseStyle
-from cube24.vectors.manifest import write
-from cube24.vectors.verification import folders, verify
+from cube24.vectors.manifest import folders, write
+from cube24.vectors.spec import Item
+from cube24.vectors.verification import verify
 
 SMALL = Campaign(("requant",), 0, 7, CaseStyle(("hex", "bin")))
 COUNT = len(list(suites.items("requant", 0, 7)))
@@ -118,10 +120,10 @@ def test_a_whole_case_that_is_another_one_is_made_again(tmp_path, plain, other):
     seed = 8 if other == "seed" else 7
     style = CaseStyle(("hex",)) if other == "style" else SMALL.style
     if other == "spec":
-        two = case.Item(one.name, {**one.spec, "layout": "nd"}, one.tags)
+        two = Item(one.name, {**one.spec, "layout": "nd"}, one.tags)
     item = two if other in ("spec", "case") else one
     shutil.rmtree(tmp_path / "requant" / one.name)
-    write(case.build(suite, 1, item, seed, style), tmp_path / "requant" / one.name)
+    write(build(suite, 1, item, seed, style), tmp_path / "requant" / one.name)
     assert generate(tmp_path, SMALL) == Summary(1, COUNT - 1)
     assert tree(tmp_path) == plain
 
@@ -307,6 +309,6 @@ def test_cases_are_listed_one_by_one():
 
 
 def test_the_seed_of_a_case_does_not_depend_on_the_other_cases():
-    one = {i.name: case.build("random", 1, i, 5).seed for i in suites.items("random", 0, 5)}
+    one = {i.name: build("random", 1, i, 5).seed for i in suites.items("random", 0, 5)}
     item = next(i for i in suites.items("random", 1, 5) if i.name == "r000007")
-    assert case.build("random", 1, item, 5).seed == one["r000007"]
+    assert build("random", 1, item, 5).seed == one["r000007"]

@@ -22,7 +22,8 @@ import pytest
 
 from cube24.encoder import ArgumentError, Cube24Error
 from cube24.vectors import change, damage, manifest, suites, verification
-from cube24.vectors.case import Case, build
+from cube24.vectors.build import build
+from cube24.vectors.case import Case
 from cube24.vectors.files import CaseStyle
 from cube24.vectors.spec import Item, conv2d, matmul
 
@@ -449,7 +450,7 @@ def test_a_written_negative_case_is_verified(tmp_path: Path, name: str) -> None:
     manifest.write(case, tmp_path / "case")
     stored = verification.verify(tmp_path / "case")
     assert stored.manifest["outcome"]["error"] == case.outcome["error"]
-    assert list(verification.folders(tmp_path)) == [tmp_path / "case"]
+    assert list(manifest.folders(tmp_path)) == [tmp_path / "case"]
     bad = [entry["name"] for entry in stored.entries("bad")]
     assert all(name.startswith("bad/") for name in bad)
     assert "bad/manifest.json" in bad

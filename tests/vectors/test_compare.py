@@ -19,7 +19,7 @@ import pytest
 from cube24.encoder import ArgumentError, DtypeError, FileFormatError, ShapeError
 from cube24.simulator import requant as package_requant
 from cube24.vectors import suites
-from cube24.vectors.case import build
+from cube24.vectors.build import build
 from cube24.vectors.comparison import compare
 from cube24.vectors.files import CaseStyle
 from cube24.vectors.hypotheses import HYPOTHESES

@@ -11,11 +11,12 @@ import pytest
 
 from cube24 import __version__
 from cube24.encoder import ArgumentError, Cube24Error, FileFormatError
-from cube24.vectors import case, fill, manifest, rng, schema, suites
+from cube24.vectors import fill, manifest, rng, schema, suites
+from cube24.vectors.build import build
 from cube24.vectors.case import CaseArray
 from cube24.vectors.files import SUFFIXES, CaseStyle, read, render
-from cube24.vectors.manifest import check_files, files_of, load, write
-from cube24.vectors.verification import VerifyError, folders, mutate, verify
+from cube24.vectors.manifest import check_files, files_of, folders, load, write
+from cube24.vectors.verification import VerifyError, mutate, verify
 
 M64 = (1 << 64) - 1
 
@@ -212,7 +213,7 @@ def test_formats_that_are_not_read_back_say_so(tmp_path):
 def made():
     items = list(suites.items("requant", 0, 2))
     item = next(item for item in items if item.name == "ties-columns")
-    return case.build("requant", 1, item, 2, CaseStyle(tuple(SUFFIXES), 2, "big"))
+    return build("requant", 1, item, 2, CaseStyle(tuple(SUFFIXES), 2, "big"))
 
 
 @pytest.fixture
@@ -227,7 +228,7 @@ def test_the_schema_is_a_schema_and_every_manifest_of_level_0_follows_it():
     validator = jsonschema.Draft202012Validator(of)
     for suite, (version, _) in suites.SUITES.items():
         for item in list(suites.items(suite, 0, 1))[::5]:
-            text = files_of(case.build(suite, version, item, 1))["manifest.json"]
+            text = files_of(build(suite, version, item, 1))["manifest.json"]
             validator.validate(json.loads(text))
             assert schema.problem(json.loads(text), of) is None
 
@@ -308,7 +309,7 @@ def test_a_case_that_agrees_with_its_checksums_but_not_with_its_spec_is_found(fo
         if entry["name"] == "expected.bin":
             entry["sha256"] = hashlib.sha256(data).hexdigest()
     del of["sha256"]
-    (folder / "manifest.json").write_bytes(manifest._sealed(of))
+    (folder / "manifest.json").write_bytes(manifest.sealed(of))
     with pytest.raises(VerifyError, match=r"expected\.bin: byte 3 is"):
         verify(folder)
 
@@ -349,7 +350,7 @@ def test_time_and_bins_of_another_version_are_taken_over_and_nothing_else(made, 
 def test_every_flipped_bit_of_a_whole_case_is_noticed(tmp_path):
     items = {item.name: item for item in suites.items("shapes", 0, 2)}
     style = CaseStyle(("bin",), header=False)
-    write(case.build("shapes", 1, items["matmul-1x1x8"], 2, style), tmp_path / "case")
+    write(build("shapes", 1, items["matmul-1x1x8"], 2, style), tmp_path / "case")
     bits = sum(8 * path.stat().st_size for path in (tmp_path / "case").iterdir())
     found = mutate(tmp_path / "case", None)
     assert found.missed == ()

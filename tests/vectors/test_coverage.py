@@ -25,7 +25,8 @@ from cube24.encoder import ArgumentError, FileFormatError, encode
 from cube24.simulator import Requant, UnitConfig, isa, requant
 from cube24.vectors import campaign, coverage, schema, suites
 from cube24.vectors import manifest as manifests
-from cube24.vectors.case import Case, CaseArray, build
+from cube24.vectors.build import build
+from cube24.vectors.case import Case, CaseArray
 from cube24.vectors.coverage import BINS, POINTS, UNREACHABLE, Table, bins
 from cube24.vectors.spec import Item, conv2d, matmul
 
@@ -843,7 +844,7 @@ def test_a_manifest_with_an_unknown_bin_is_refused(tmp_path: Path) -> None:
     manifest = json.loads(path.read_text())
     manifest["coverage"] = ["pair/77"]
     del manifest["sha256"]
-    path.write_bytes(manifests._sealed(manifest))
+    path.write_bytes(manifests.sealed(manifest))
     with pytest.raises(FileFormatError, match="pair/77") as error:
         coverage.of_folder(root)
     assert Path(error.value.path) == path.resolve()

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from cube24.vectors import case, manifest, suites
+from cube24.vectors import manifest, suites
+from cube24.vectors.build import build
+from cube24.vectors.case import CaseArray
 from cube24.vectors.files import CaseStyle
 from cube24.vectors.manifest import write
 
@@ -34,7 +36,7 @@ def test_there_are_cases_to_read():
 
 @pytest.mark.parametrize("item", ITEMS[::3], ids=lambda item: item.name)
 def test_c_and_numpy_reproduce_the_result(tmp_path, programs, item):
-    made = case.build("shapes", 1, item, 3, CaseStyle(("npy", "hex")))
+    made = build("shapes", 1, item, 3, CaseStyle(("npy", "hex")))
     write(made, tmp_path / "case")
     size = made.pieces["expected"].array.size
     for program in programs:
@@ -61,7 +63,7 @@ def test_the_generator_in_c_gives_the_numbers_of_a_case(tmp_path):
     def seed(of):
         return int.from_bytes(hashlib.sha256(of.encode()).digest()[:8], "big")
 
-    made = case.build("shapes", 1, ITEMS[0], 3)
+    made = build("shapes", 1, ITEMS[0], 3)
     x = made.pieces["activations"].array
     assert ITEMS[0].spec["fill"]["activations"] == "uniform"
     stream = seed(f"{seed(f'3/shapes/{ITEMS[0].name}')}/activations")
@@ -72,14 +74,14 @@ def test_the_generator_in_c_gives_the_numbers_of_a_case(tmp_path):
 
 
 def test_c_and_numpy_notice_a_changed_result(tmp_path, programs):
-    made = case.build("shapes", 1, ITEMS[0], 3, CaseStyle(("npy", "hex")))
+    made = build("shapes", 1, ITEMS[0], 3, CaseStyle(("npy", "hex")))
     write(made, tmp_path / "case")
     expected = made.pieces["expected"].array.copy()
     expected.flat[0] ^= 1 << 20
     changed = manifest.files_of(made)
     files = manifest.files_of(
         type(made)(
-            **{**vars(made), "pieces": {**made.pieces, "expected": case.CaseArray(expected, "nd")}}
+            **{**vars(made), "pieces": {**made.pieces, "expected": CaseArray(expected, "nd")}}
         )
     )
     assert files["expected.hex"] != changed["expected.hex"]

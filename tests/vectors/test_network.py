@@ -27,7 +27,8 @@ from cube24.encoder import ArgumentError, FileAccessError, FileFormatError
 from cube24.errors import MissingExtraError
 from cube24.simulator import UnitConfig
 from cube24.vectors import manifest, network, shrink, suites, verification
-from cube24.vectors.case import Case, build
+from cube24.vectors.build import build
+from cube24.vectors.case import Case
 from cube24.vectors.network import Layer, from_onnx
 from cube24.vectors.spec import Item, conv2d, matmul
 
@@ -490,8 +491,8 @@ def test_a_case_is_verified_from_its_folder_without_the_model_and_onnx(tmp_path:
     program = (
         "import sys\n"
         "sys.modules['onnx'] = None\n"
-        "from cube24.vectors import verification\n"
-        "for folder in verification.folders(sys.argv[1]):\n"
+        "from cube24.vectors import manifest, verification\n"
+        "for folder in manifest.folders(sys.argv[1]):\n"
         "    print(verification.verify(folder).name)\n"
     )
     command = [sys.executable, "-c", program, str(tmp_path / "cases")]

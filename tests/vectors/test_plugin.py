@@ -7,8 +7,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from cube24.vectors.campaign import Campaign, generate
-from cube24.vectors.manifest import load
-from cube24.vectors.verification import folders
+from cube24.vectors.manifest import folders, load
 
 USER = """
 import numpy as np

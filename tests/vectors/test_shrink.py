@@ -13,7 +13,7 @@ import plain_device as plain
 import pytest
 
 from cube24.encoder import ArgumentError, Cube24Error
-from cube24.vectors.case import build
+from cube24.vectors.build import build
 from cube24.vectors.files import CaseStyle
 from cube24.vectors.manifest import load, write
 from cube24.vectors.shrink import DeviceError, cropped, device, shrink

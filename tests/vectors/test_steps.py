@@ -14,7 +14,8 @@ import pytest
 
 from cube24.encoder import ArgumentError
 from cube24.vectors import manifest, steps, verification
-from cube24.vectors.case import Case, CaseArray, build
+from cube24.vectors.build import build
+from cube24.vectors.case import Case, CaseArray
 from cube24.vectors.files import CaseStyle
 from cube24.vectors.spec import Item, conv2d, matmul
 

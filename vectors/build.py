@@ -1,0 +1,119 @@
+"""Make a case: from its spec to its arrays, the result that must come out, and its bins.
+
+The weight is encoded and rendered into files, and what the files say is what the unit computes
+with. The result is compared with the dense computation from the original weight; where they differ,
+there is no case.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from cube24.encoder import encode, encode_conv
+from cube24.errors import Cube24Error, FileAccessError
+from cube24.simulator import UnitConfig
+from cube24.vectors import change, coverage, fill
+from cube24.vectors.case import Array, Case, CaseArray, compute, to_nc1hwc0
+from cube24.vectors.files import READABLE, SUFFIXES, CaseStyle, read, render
+from cube24.vectors.rng import case_seed, stream_seed
+from cube24.vectors.spec import Item, Spec, is_conv, requant_of, unit_of
+
+
+def build(
+    suite: str, version: int, item: Item, campaign_seed: int, style: CaseStyle | None = None
+) -> Case:
+    """Make a case.
+
+    Args:
+        suite: its suite. version: of the suite.
+        item: the case. campaign_seed: of all cases. style: of the files; None: npy and hex.
+
+    Raises:
+        MismatchError: the unit and the dense computation disagree; there is no such case then.
+        Cube24Error: the spec is impossible.
+    """
+    style, spec = style or CaseStyle(), item.spec
+    seed = case_seed(campaign_seed, suite, item.name)
+    config = unit_of(spec)
+    pieces = _inputs(spec, seed, config)
+    weights = pieces["weights"].array
+    run = compute(spec, config, _reread(pieces, style), check=weights)
+    assert run.output is not None
+    pieces["expected"] = CaseArray(run.output, "nhwc" if is_conv(spec) else "nd")
+    case = Case(
+        suite, version, item.name, campaign_seed, seed, spec, item.tags, config, style, pieces, run,
+        {"kind": "result"}, {}, (),
+    )  # fmt: skip
+    case = change.apply(case) if spec["change"] else case
+    return replace(case, bins=coverage.bins(case))
+
+
+def _inputs(spec: Spec, seed: int, config: UnitConfig) -> dict[str, CaseArray]:
+    """All arrays but the result."""
+    size, rules, layout = spec["sizes"], spec["fill"], spec["layout"]
+
+    def stream(role: str) -> int:
+        return stream_seed(seed, role)
+
+    pieces: dict[str, CaseArray] = {}
+    crop = rules.get("crop")
+    if is_conv(spec):
+        kh, kw = size["kernel"]
+        batch, cout, cin = crop["of"] if crop else (size["batch"], size["cout"], size["cin"])
+        rows = fill.weights(rules["weights"], stream("weights"), cout * kh * kw, cin)
+        weight = rows.reshape(cout, kh, kw, cin).transpose(0, 3, 1, 2)
+        shape = (batch, cin, size["h"], size["w"])
+        x = fill.activations(rules["activations"], stream("activations"), int(np.prod(shape)))
+        x = x.reshape(shape)
+    else:
+        batch, cout, cin = crop["of"] if crop else (size["m"], size["n"], size["k"])
+        weight = fill.weights(rules["weights"], stream("weights"), cout, cin)
+        x = fill.activations(rules["activations"], stream("activations"), batch * cin)
+        x = x.reshape(batch, cin)
+    bias = fill.bias(rules["bias"], stream("bias"), cout)
+    if crop:
+        kept = [i for group in crop["groups"] for i in range(4 * group, min(4 * group + 4, cin))]
+        weight, x = weight[crop["columns"]][:, kept], x[crop["rows"]][:, kept]
+        bias = None if bias is None else bias[crop["columns"]]
+    weight = np.ascontiguousarray(weight)
+    if is_conv(spec):
+        sparse = encode_conv(weight)
+        pieces["weights"] = CaseArray(weight, "oihw")
+        pieces["activations"] = CaseArray(to_nc1hwc0(x), "nc1hwc0")
+    else:
+        sparse = encode(weight)
+        pieces["weights"] = CaseArray(weight, "nd")
+        pieces["activations"] = CaseArray(np.ascontiguousarray(x), "nd")
+    stored = sparse.to_fractal() if layout == "zn" else sparse
+    pieces["dense"], pieces["index"] = (
+        CaseArray(stored.dense, layout),
+        CaseArray(stored.index, layout),
+    )
+    if bias is not None:
+        pieces["bias"] = CaseArray(bias, "nd")
+    how = requant_of(spec)
+    if how is not None:
+        pieces["requant"] = CaseArray(how.words(config), "nd")
+    return pieces
+
+
+def _reread(pieces: Mapping[str, CaseArray], style: CaseStyle) -> dict[str, Array]:
+    """The arrays as a reader of the files finds them, where the format is one that is read."""
+    name = next((name for name in style.formats if name in READABLE), "bin")
+    found, at = {}, Path(tempfile.gettempdir())
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            for role, piece in pieces.items():
+                at = Path(folder) / f"{role}{SUFFIXES[name]}"
+                at.write_bytes(render(piece.array, name, style, {}))
+                found[role] = read(at, name, piece.array.dtype, piece.array.shape, style)
+    except OSError as error:
+        if isinstance(error, Cube24Error):
+            raise
+        raise FileAccessError.from_os(at, "write", error) from error
+    return found
