@@ -26,10 +26,10 @@ from onnx import TensorProto, helper, numpy_helper
 from cube24.encoder import ArgumentError, FileAccessError, FileFormatError
 from cube24.errors import MissingExtraError
 from cube24.simulator import UnitConfig
-from cube24.vectors import manifest, network, shrink, suites, verification
+from cube24.vectors import manifest, onnx_layers, shrink, suites, verification
 from cube24.vectors.build import build
 from cube24.vectors.case import Case
-from cube24.vectors.network import Layer, from_onnx
+from cube24.vectors.onnx_layers import Layer, from_onnx
 from cube24.vectors.spec import Item, conv2d, matmul
 
 RNG = np.random.default_rng(24)
@@ -79,7 +79,7 @@ def digits() -> Mapping[str, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def level0() -> Mapping[str, Case]:
-    return {item.name: made(item) for item in network.network(0, 1)}
+    return {item.name: made(item) for item in onnx_layers.network(0, 1)}
 
 
 def test_the_layers_hold_the_trained_numbers(level0: Mapping[str, Case]) -> None:
@@ -125,7 +125,9 @@ def test_each_layer_takes_what_the_one_before_gives(level0: Mapping[str, Case]) 
 
 
 def test_each_level_has_those_below_and_level_2_all_images() -> None:
-    levels = [{item.name: item.spec for item in network.network(level, 1)} for level in (0, 1, 2)]
+    levels = [
+        {item.name: item.spec for item in onnx_layers.network(level, 1)} for level in (0, 1, 2)
+    ]
     assert levels[0].items() <= levels[1].items() <= levels[2].items()
     fc = [
         spec for name, spec in levels[2].items() if "-fc-" in name and name != "digits-fc-000-001"
@@ -149,7 +151,9 @@ def test_the_suite_is_listed_and_its_cases_are_verified(
 def test_inline_numbers_are_those_of_the_arrays() -> None:
     weight = np.int8([[1, 0, 0, -2, 3], [0, 0, 127, -128, 0]])
     x = np.int8([[1, 2, 3, 4, 5]])
-    spec = matmul(1, 2, 5, weights=network.inline_weights(weight), activations=network.inline(x))
+    spec = matmul(
+        1, 2, 5, weights=onnx_layers.inline_weights(weight), activations=onnx_layers.inline(x)
+    )
     case = made(Item("case", spec))
     assert case.pieces["weights"].array.tolist() == weight.tolist()
     assert case.pieces["expected"].array.tolist() == [[1 - 8 + 15, 381 - 512]]
@@ -158,7 +162,7 @@ def test_inline_numbers_are_those_of_the_arrays() -> None:
     assert again.pieces["expected"].array.tolist() == case.pieces["expected"].array.tolist()
     kernel = np.zeros((2, 3, 2, 2), np.int8)
     kernel[1, 2, 0, 1] = 9
-    spec = conv2d(3, 2, (2, 2), (2, 2), weights=network.inline_weights(kernel))
+    spec = conv2d(3, 2, (2, 2), (2, 2), weights=onnx_layers.inline_weights(kernel))
     assert made(Item("case", spec)).pieces["weights"].array.tolist() == kernel.tolist()
 
 
@@ -442,7 +446,7 @@ def test_an_input_with_a_default_is_no_constant(tmp_path: Path) -> None:
 
 
 def test_a_large_layer_is_several_cases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(network, "LIMIT", 20 * 40)
+    monkeypatch.setattr(onnx_layers, "LIMIT", 20 * 40)
     weight, bias = floats(20, 50), floats(50)
     node = helper.make_node("Gemm", ["x", "m", "b"], ["y"])
     layer = only(layers_of(tmp_path, [node], {"m": weight, "b": bias}))

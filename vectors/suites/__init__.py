@@ -248,8 +248,8 @@ def faults(level: int, seed: int) -> Iterator[Item]:
 
 
 def network(level: int, seed: int) -> Iterator[Item]:
-    """The layers of a small network on real images: see network.py."""
-    from cube24.vectors.network import network as cases
+    """The layers of a small network on real images: see onnx_layers.py."""
+    from cube24.vectors.onnx_layers import network as cases
 
     return cases(level, seed)
 
