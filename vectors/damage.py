@@ -1,4 +1,4 @@
-"""Negative cases: what must be refused, and with which error; and the suite of flipped bits.
+"""Damage: what a negative case has in its copy, and how the error that it must give is provoked.
 
 A negative case is a good case with a damaged copy of itself in ``bad/``: a whole folder with its
 own manifest, in one format. All but one thing in it is right; checksums are those of the damaged
@@ -10,10 +10,9 @@ the unit, as the case says.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +38,7 @@ from cube24.vectors.case import Array, Case, compute
 from cube24.vectors.files import READABLE, CaseStyle, digest, payload_of, render
 from cube24.vectors.manifest import MANIFEST, check_files, files_of, json_text, load, sealed
 from cube24.vectors.rng import shown
-from cube24.vectors.spec import Item, Spec, conv2d, is_conv, kind_of, matmul, unit_of
+from cube24.vectors.spec import is_conv, kind_of, unit_of
 
 #: The folder of the damaged copy, in that of the case.
 FOLDER = "bad"
@@ -409,84 +408,3 @@ def read(folder: StrPath, by: str) -> None:
         decode(sparse, strict=True)
     elif by == "unit":
         compute(spec, unit_of(spec), arrays)
-
-
-# --- suites ---------------------------------------------------------------------------------------
-
-
-def _bases() -> Mapping[str, Spec]:
-    """Small cases with padding of every kind, in which whatever can be damaged is there."""
-    return {
-        "zn": matmul(3, 5, 12, weights="full", bias=[1, -1], layout="zn"),
-        "nd": matmul(2, 3, 12, weights="full", layout="nd"),
-        "conv": conv2d(5, 3, (3, 4), (2, 2), weights="full", requant={"scale": 0.5}, layout="nd"),
-    }
-
-
-def negative(level: int, seed: int) -> Iterator[Item]:
-    """Everything that must be refused, in each format; from level 1 on in each role and layout."""
-    for base, spec in _bases().items():
-        for what, of in DAMAGES.items():
-            for format_, role in product(of.formats, of.roles):
-                usual = role == of.roles[0] and (of.of_array is None or format_ == "hex")
-                if not (usual and base == "zn") and level == 0:
-                    continue
-                if what == "shape-unit" and base == "conv":
-                    continue  # NC1HWC0 has no two sizes to exchange
-                change = {"kind": "negative", "what": what, "role": role, "format": format_}
-                name = f"{what}-{role}-{format_}-{base}"
-                yield Item(name, {**spec, "change": change}, ("negative", what))
-
-
-@dataclass(frozen=True)
-class _Flips:
-    """Bits to flip in a case: every step-th one of each role, by level; None: none."""
-
-    name: str
-    spec: Spec
-    bytes: Mapping[str, int]  # of each role
-    steps: tuple[int | None, int, int]
-    chosen: Mapping[str, range] | None = None  # at level 0
-
-    def bits(self, role: str, level: int) -> list[int]:
-        """The bits of a role, ascending."""
-        found: set[int] = set((self.chosen or {}).get(role, ()))
-        step = self.steps[level]
-        if step is not None:
-            found.update(range(0, 8 * self.bytes[role], step))
-        return sorted(found)
-
-
-def _flips() -> Iterator[_Flips]:
-    # No rule here draws, so the outcomes are the same for every seed.
-    known: dict[str, Any] = {"weights": {"legal": 40}, "activations": "ramp"}
-    yield _Flips(
-        "nd", matmul(2, 3, 8, layout="nd", **known), {"dense": 12, "index": 3, "activations": 16},
-        (None, 1, 1), {"dense": range(8), "index": range(8), "activations": range(24, 32)},
-    )  # fmt: skip
-    yield _Flips(
-        "requant", matmul(3, 2, 12, layout="nd", bias=[100, -100], requant={"scale": 0.03125},
-                          **known),
-        {"dense": 16, "index": 4, "activations": 36}, (None, 7, 1),
-    )  # fmt: skip
-    yield _Flips(
-        "zn", matmul(2, 3, 12, layout="zn", **known),
-        {"dense": 512, "index": 128, "activations": 24}, (None, 61, 1),
-    )  # fmt: skip
-    yield _Flips(
-        "conv", conv2d(5, 3, (3, 3), (2, 2), layout="nd", pads=(1, 0, 0, 1), offset_x=-3, **known),
-        {"dense": 192, "index": 48, "activations": 288}, (None, 61, 1),
-    )  # fmt: skip
-
-
-def faults(level: int, seed: int) -> Iterator[Item]:
-    """One flipped bit: changed, masked or refused.
-
-    Level 0 has a byte of each role; level 1 every bit of a tiny case and some of others; level 2
-    every bit of those.
-    """
-    for of in _flips():
-        for role in of.bytes:
-            for bit in of.bits(role, level):
-                change = {"kind": "fault", "role": role, "bit": bit}
-                yield Item(f"{of.name}-{role}-{bit:05d}", {**of.spec, "change": change}, ("fault",))

@@ -103,6 +103,16 @@ def _inline(text: str, count: int) -> npt.NDArray[np.int8]:
     return np.frombuffer(data, np.int8)
 
 
+def inline(array: npt.NDArray[np.int8]) -> dict[str, str]:
+    """The fill rule of an array that stands in the spec: its bytes in C order, as base64."""
+    return {"base64": base64.b64encode(np.ascontiguousarray(array, np.int8).tobytes()).decode()}
+
+
+def inline_weights(weight: npt.NDArray[np.int8]) -> dict[str, str]:
+    """The fill rule of a weight (N, K) or (Cout, Cin, Kh, Kw): with groups along the last axis."""
+    return inline(weight if weight.ndim == 2 else weight.transpose(0, 2, 3, 1))
+
+
 def activations(rule: Any, seed: int, count: int) -> npt.NDArray[np.int8]:
     """Activations, flat.
 

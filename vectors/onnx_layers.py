@@ -1,11 +1,11 @@
-"""Layers of networks as cases: the digits network of the demo, and any ONNX model.
+"""Layers of ONNX models as cases.
 
 The numbers of a layer stand in the spec itself, as base64, so a case can be made again and shrunk
-from its manifest alone, wherever it came from.
+from its manifest alone, without the model and without onnx.
 
-Of an ONNX model, each Conv, Gemm and MatMul with a constant weight is taken, and their integer
-kin. Only the weight is real: activations are drawn, and an image is as large as it takes to give a
-few positions. The rules:
+Each Conv, Gemm and MatMul with a constant weight is taken, and their integer kin. Only the weight
+is real: activations are drawn, and an image is as large as it takes to give a few positions. The
+rules:
 
 * Integer weights stay as they are, less their zero point. Floats become
   round-half-even(w / max|w| * 127), with one maximum for the whole tensor, computed in float64.
@@ -18,11 +18,9 @@ few positions. The rules:
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -33,76 +31,12 @@ from cube24.encoder import N0, PruneCost, prune
 from cube24.errors import ArgumentError, Cube24Error, FileFormatError, StrPath
 from cube24.extras import need
 from cube24.files import read_bytes
-from cube24.simulator import Unit, demo
-from cube24.vectors.spec import Item, Spec, conv2d, fully_connected, matmul
+from cube24.simulator import Unit
+from cube24.vectors.fill import inline_weights
+from cube24.vectors.spec import Item, Spec, conv2d, matmul
 
 #: Weights of one case, at most; 16 columns stay together.
 LIMIT = 1 << 20
-
-
-def inline(array: npt.NDArray[np.int8]) -> dict[str, str]:
-    """The fill rule of an array that stands in the spec: its bytes in C order, as base64."""
-    return {"base64": base64.b64encode(np.ascontiguousarray(array, np.int8).tobytes()).decode()}
-
-
-def inline_weights(weight: npt.NDArray[np.int8]) -> dict[str, str]:
-    """The fill rule of a weight (N, K) or (Cout, Cin, Kh, Kw): with groups along the last axis."""
-    return inline(weight if weight.ndim == 2 else weight.transpose(0, 2, 3, 1))
-
-
-# --- the digits network ---------------------------------------------------------------------------
-
-#: Of its layers: strides and pads of the convolutions.
-_STRIDES = {"conv1": (1, 1), "conv2": (2, 2)}
-
-#: Images of one case.
-_BATCH = 8
-
-
-@lru_cache
-def _digits() -> tuple[demo.LayerResult, ...]:
-    return demo.run().layers
-
-
-def network(level: int, seed: int) -> Iterator[Item]:
-    """The layers of the digits network of the demo, on its images: 2, 24 or all 360 of them."""
-    layers = _digits()
-    images = {0: 0, 1: 24, 2: len(layers[0].activations)}[level]
-    batches = [(0, 2), *((at, at + _BATCH) for at in range(0, images, _BATCH))]
-    for first, end in batches:
-        for layer in layers:
-            name = f"digits-{layer.name}-{first:03d}-{end - 1:03d}"
-            yield Item(name, _digits_spec(layer, first, end, None), ("network", layer.name))
-            if layer.name in _STRIDES:
-                # As the next layer takes it: ReLU and int8 in one.
-                rule = {"scale": _scale(layer), "relu": True}
-                spec = _digits_spec(layer, first, end, rule)
-                yield Item(f"{name}-int8", spec, ("network", layer.name, "requant"))
-
-
-def _scale(layer: demo.LayerResult) -> float:
-    """A power of two that brings the largest accumulator of all images to 64 to 127."""
-    return 2.0 ** -max(0, int(layer.expected.max()).bit_length() - 7)
-
-
-def _digits_spec(
-    layer: demo.LayerResult, first: int, end: int, rule: Mapping[str, Any] | None
-) -> Spec:
-    x, weight = layer.activations[first:end], layer.weight
-    fill: dict[str, Any] = {
-        "weights": inline_weights(weight), "activations": inline(x), "bias": layer.bias.tolist(),
-        "requant": rule,
-    }  # fmt: skip
-    if layer.name not in _STRIDES:
-        return fully_connected(end - first, *weight.shape, **fill)
-    cout, cin, kh, kw = weight.shape
-    return conv2d(
-        cin, cout, (x.shape[2], x.shape[3]), (kh, kw), batch=end - first,
-        strides=_STRIDES[layer.name], pads=(1, 1, 1, 1), **fill,
-    )  # fmt: skip
-
-
-# --- ONNX -----------------------------------------------------------------------------------------
 
 #: Where an operator has its weight, the zero point of it, and its bias, among its inputs.
 _INPUTS: Mapping[str, tuple[int, int | None, int | None]] = {
@@ -128,7 +62,7 @@ _DOMAINS = ("", "ai.onnx")
 
 
 @dataclass(frozen=True, eq=False)
-class Layer:
+class OnnxLayer:
     """A layer of a model.
 
     Attributes: name, of its cases; op and node, as in the model; items, its cases, none if it is
@@ -152,7 +86,7 @@ class _NotTakenError(Exception):
 
 def from_onnx(
     path: StrPath, *, prefix: str = "onnx", size: int = 4, unit: str = "dav-2201"
-) -> Iterator[Layer]:
+) -> Iterator[OnnxLayer]:
     """The layers of an ONNX model that have weights, in the order of its graph, as cases.
 
     Args:
@@ -176,13 +110,13 @@ def from_onnx(
     return _layers(model, prefix, size, unit)
 
 
-def _layers(model: _Model, prefix: str, size: int, unit: str) -> Iterator[Layer]:
+def _layers(model: _Model, prefix: str, size: int, unit: str) -> Iterator[OnnxLayer]:
     for number, node in enumerate(model.nodes):
         op, foreign = node.op_type, node.domain not in _DOMAINS
         if not foreign and op not in _INPUTS and op not in _UNSUPPORTED:
             continue
         name = "-".join([prefix, f"{number:04d}", op.lower()])
-        layer = Layer(name, f"{node.domain}.{op}" if foreign else op, node.name)
+        layer = OnnxLayer(name, f"{node.domain}.{op}" if foreign else op, node.name)
         try:
             if foreign:
                 raise _NotTakenError("an operator of another domain, which is not known here")
@@ -272,7 +206,7 @@ class _Model:
         return array.astype(np.int64 if name.startswith(("int", "uint")) else np.float64)
 
 
-def _taken(model: _Model, node: Any, layer: Layer, size: int, unit: str) -> Layer:
+def _taken(model: _Model, node: Any, layer: OnnxLayer, size: int, unit: str) -> OnnxLayer:
     """The layer with its cases."""
     where, zero_at, bias_at = _INPUTS[node.op_type]
     conv = node.op_type.endswith(("Conv", "ConvInteger"))
@@ -378,7 +312,7 @@ def _geometry(model: _Model, node: Any, kernel: tuple[int, ...], size: int) -> d
 
 
 def _items(
-    layer: Layer,
+    layer: OnnxLayer,
     weight: npt.NDArray[np.int8],
     bias: npt.NDArray[np.int32] | None,
     geometry: dict[str, Any],

@@ -26,11 +26,12 @@ from onnx import TensorProto, helper, numpy_helper
 from cube24.encoder import ArgumentError, FileAccessError, FileFormatError
 from cube24.errors import MissingExtraError
 from cube24.simulator import UnitConfig
-from cube24.vectors import manifest, onnx_layers, shrink, suites, verification
+from cube24.vectors import fill, manifest, onnx_layers, shrink, suites, verification
 from cube24.vectors.build import build
 from cube24.vectors.case import Case
-from cube24.vectors.onnx_layers import Layer, from_onnx
+from cube24.vectors.onnx_layers import OnnxLayer, from_onnx
 from cube24.vectors.spec import Item, conv2d, matmul
+from cube24.vectors.suites import digits as digits_suite
 
 RNG = np.random.default_rng(24)
 
@@ -79,7 +80,7 @@ def digits() -> Mapping[str, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def level0() -> Mapping[str, Case]:
-    return {item.name: made(item) for item in onnx_layers.network(0, 1)}
+    return {item.name: made(item) for item in digits_suite.cases(0, 1)}
 
 
 def test_the_layers_hold_the_trained_numbers(level0: Mapping[str, Case]) -> None:
@@ -126,7 +127,7 @@ def test_each_layer_takes_what_the_one_before_gives(level0: Mapping[str, Case]) 
 
 def test_each_level_has_those_below_and_level_2_all_images() -> None:
     levels = [
-        {item.name: item.spec for item in onnx_layers.network(level, 1)} for level in (0, 1, 2)
+        {item.name: item.spec for item in digits_suite.cases(level, 1)} for level in (0, 1, 2)
     ]
     assert levels[0].items() <= levels[1].items() <= levels[2].items()
     fc = [
@@ -151,9 +152,7 @@ def test_the_suite_is_listed_and_its_cases_are_verified(
 def test_inline_numbers_are_those_of_the_arrays() -> None:
     weight = np.int8([[1, 0, 0, -2, 3], [0, 0, 127, -128, 0]])
     x = np.int8([[1, 2, 3, 4, 5]])
-    spec = matmul(
-        1, 2, 5, weights=onnx_layers.inline_weights(weight), activations=onnx_layers.inline(x)
-    )
+    spec = matmul(1, 2, 5, weights=fill.inline_weights(weight), activations=fill.inline(x))
     case = made(Item("case", spec))
     assert case.pieces["weights"].array.tolist() == weight.tolist()
     assert case.pieces["expected"].array.tolist() == [[1 - 8 + 15, 381 - 512]]
@@ -162,7 +161,7 @@ def test_inline_numbers_are_those_of_the_arrays() -> None:
     assert again.pieces["expected"].array.tolist() == case.pieces["expected"].array.tolist()
     kernel = np.zeros((2, 3, 2, 2), np.int8)
     kernel[1, 2, 0, 1] = 9
-    spec = conv2d(3, 2, (2, 2), (2, 2), weights=onnx_layers.inline_weights(kernel))
+    spec = conv2d(3, 2, (2, 2), (2, 2), weights=fill.inline_weights(kernel))
     assert made(Item("case", spec)).pieces["weights"].array.tolist() == kernel.tolist()
 
 
@@ -210,18 +209,20 @@ def model_of(nodes: list[Any], constants: Mapping[str, np.ndarray], **options: A
     return helper.make_model(graph, opset_imports=opsets, ir_version=8, **options)
 
 
-def layers_of(tmp_path: Path, nodes: list[Any], constants: Any = None, **how: Any) -> list[Layer]:
+def layers_of(
+    tmp_path: Path, nodes: list[Any], constants: Any = None, **how: Any
+) -> list[OnnxLayer]:
     path = tmp_path / "model.onnx"
     path.write_bytes(model_of(nodes, constants or {}).SerializeToString())
     return list(from_onnx(path, **how))
 
 
-def only(layers: list[Layer]) -> Layer:
+def only(layers: list[OnnxLayer]) -> OnnxLayer:
     (layer,) = layers
     return layer
 
 
-def weights_of(layer: Layer) -> np.ndarray:
+def weights_of(layer: OnnxLayer) -> np.ndarray:
     return np.concatenate([made(item).pieces["weights"].array for item in layer.items])
 
 
@@ -495,7 +496,7 @@ def test_a_case_is_verified_from_its_folder_without_the_model_and_onnx(tmp_path:
     program = (
         "import sys\n"
         "sys.modules['onnx'] = None\n"
-        "from cube24.vectors import manifest, verification\n"
+        "from cube24.vectors import fill, manifest, verification\n"
         "for folder in manifest.folders(sys.argv[1]):\n"
         "    print(verification.verify(folder).name)\n"
     )

@@ -1,0 +1,51 @@
+"""The suite of drawn cases: shapes, fills and requantisations that no list thinks of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from cube24.vectors.rng import SplitMix64, case_seed
+from cube24.vectors.spec import INT32_MAX, INT32_MIN, Item, conv2d, matmul
+from cube24.vectors.suites.shapes import MN
+
+
+def cases(level: int, seed: int) -> Iterator[Item]:
+    """Drawn shapes, fills and requantisations, weighted towards edges."""
+    count = {0: 12, 1: 10_000, 2: 1_000_000}[level]
+    for number in range(count):
+        name = f"r{number:06d}"
+        # All words at once, and the rule of SplitMix64.below on plain integers: each worker draws
+        # the specs of all cases, and computes its own.
+        words = iter(SplitMix64(case_seed(seed, "random-spec", name)).words(64).tolist())
+
+        def pick(*of: Any, words: Iterator[int] = words) -> Any:
+            return of[(next(words) >> 32) * len(of) >> 32]
+
+        small = pick(True, True, True, False)
+        rest: dict[str, Any] = {
+            "weights": pick("uniform", "uniform", "edges", "full"),
+            "activations": pick("uniform", "uniform", "edges", "ramp"),
+            "layout": pick("nd", "zn"),
+            "bias": pick(None, "uniform", [INT32_MIN, INT32_MAX, 0], [1, -1, 77]),
+            "overflow": pick("saturate", "saturate", "wrap"),
+            "requant": pick(
+                None, None, {"scale": pick(0.5, 0.0009765625, 0.0003), "offset": pick(0, 3, -8)},
+                {"scale": pick(0.5, 0.01), "mode": "DEQF16"},
+            ),
+        }  # fmt: skip
+        if pick(True, True, False):
+            m, n = (pick(*MN, 1 + pick(*range(40))) for _ in range(2))
+            k = pick(4, 5, 7, 60, 63, 64, 65, 68, 128) if small else 4 * (1 + pick(*range(200)))
+            yield Item(name, matmul(m, n, k, **rest), ("random",))
+            continue
+        kernel = (pick(1, 2, 3), pick(1, 2, 3, 5))
+        dilations = (pick(1, 1, 2), pick(1, 1, 3))
+        size = tuple((kernel[i] - 1) * dilations[i] + 1 + pick(0, 1, 2, 3, 5) for i in range(2))
+        spec = conv2d(
+            pick(1, 3, 4, 16, 31, 32, 33, 64), pick(1, 5, 16, 17), (size[0], size[1]), kernel,
+            strides=(pick(1, 1, 2), pick(1, 1, 2, 3)), dilations=dilations,
+            pads=(pick(0, 0, 1, 2), pick(0, 1), pick(0, 0, 2), pick(0, 1)),
+            batch=pick(1, 1, 2), offset_x=pick(0, 0, -7, 100), **rest,
+        )  # fmt: skip
+        yield Item(name, spec, ("random", "conv"))
