@@ -27,7 +27,7 @@ from cube24.vectors import campaign, coverage, schema, suites
 from cube24.vectors import manifest as manifests
 from cube24.vectors.build import build
 from cube24.vectors.case import Case, CaseArray
-from cube24.vectors.coverage import BINS, POINTS, UNREACHABLE, Table, bins
+from cube24.vectors.coverage import BINS, POINTS, UNREACHABLE, Table, bins, hits
 from cube24.vectors.spec import Item, conv2d, matmul
 
 Level = Mapping[str, tuple[Case, ...]]
@@ -558,7 +558,7 @@ def test_a_changed_case_counts_by_change_and_outcome_only(
     ],
 )
 def test_what_a_pipe_waits_for_has_a_bin(cause: str, name: str) -> None:
-    assert coverage.stall(cause) == name
+    assert hits.stall(cause) == name
     assert coverage.is_bin(f"stall/{name}")
 
 

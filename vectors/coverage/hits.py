@@ -20,7 +20,7 @@ from cube24.encoder import C0, GROUP, N0, ZN_K
 from cube24.simulator import UnitConfig, isa
 from cube24.sizes import ceil_div
 from cube24.vectors.case import Case
-from cube24.vectors.coverage_table import (
+from cube24.vectors.coverage.table import (
     BINS,
     CLASSES,
     PATTERNS,

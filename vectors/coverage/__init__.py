@@ -1,0 +1,6 @@
+"""Coverage: all bins that there are, which of them a case hits, and how many cases hit each."""
+
+from cube24.vectors.coverage.hits import bins
+from cube24.vectors.coverage.table import BINS, POINTS, UNREACHABLE, Point, Table, is_bin, of_folder
+
+__all__ = ["BINS", "POINTS", "UNREACHABLE", "Point", "Table", "bins", "is_bin", "of_folder"]
