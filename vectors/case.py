@@ -17,7 +17,7 @@ from cube24.simulator import Unit, UnitConfig
 from cube24.simulator.run import Run
 from cube24.sizes import ceil_div
 from cube24.vectors.files import CaseStyle
-from cube24.vectors.spec import Spec, is_conv, kind_of, requant_of, weight_shape
+from cube24.vectors.spec import Spec, is_conv, kind_of, positions, requant_of, weight_shape
 
 Array = npt.NDArray[Any]
 
@@ -103,6 +103,29 @@ def from_nc1hwc0(x: npt.NDArray[np.int8], cin: int) -> npt.NDArray[np.int8]:
     """The inverse of :func:`to_nc1hwc0`, as (batch, h, w, cin)."""
     batch, c1, h, w, _ = x.shape
     return np.ascontiguousarray(x.transpose(0, 2, 3, 1, 4).reshape(batch, h, w, c1 * C0)[..., :cin])
+
+
+def img2col(x: npt.NDArray[np.int8], sizes: Mapping[str, Any]) -> npt.NDArray[np.int8]:
+    """What the cube multiplies in a convolution: a row for each position of the result.
+
+    Args:
+        x: (batch, c1, h, w, 32). sizes: of the spec.
+
+    Returns:
+        (batch * ho * wo, c1 * kh * kw * 32); padding holds ``offset_x`` in all 32 channels.
+    """
+    (kh, kw), (sh, sw), (dh, dw) = sizes["kernel"], sizes["strides"], sizes["dilations"]
+    top, left, bottom, right = sizes["pads"]
+    ho, wo = positions(sizes)
+    around = ((0, 0), (0, 0), (top, bottom), (left, right), (0, 0))
+    x = np.pad(x, around, constant_values=sizes["offset_x"])
+    columns = np.empty((x.shape[0], ho, wo, x.shape[1], kh, kw, C0), x.dtype)
+    for i in range(kh):
+        for j in range(kw):
+            y, z = i * dh, j * dw
+            taken = x[:, :, y : y + (ho - 1) * sh + 1 : sh, z : z + (wo - 1) * sw + 1 : sw]
+            columns[:, :, :, :, i, j] = taken.transpose(0, 2, 3, 1, 4)
+    return columns.reshape(x.shape[0] * ho * wo, -1)
 
 
 def bits(array: Array) -> Array:

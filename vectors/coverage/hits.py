@@ -1,4 +1,4 @@
-"""Coverage: which bins a case hits.
+"""Which bins a case hits.
 
 The bins are read off the bytes that a device reads and the sums that follow from them, not off the
 rules that filled the arrays, so that a case made by hand counts like any other. A changed case
@@ -17,27 +17,13 @@ import numpy as np
 import numpy.typing as npt
 
 from cube24.encoder import C0, GROUP, N0, ZN_K
-from cube24.simulator import UnitConfig, isa
+from cube24.simulator import isa
 from cube24.sizes import ceil_div
-from cube24.vectors.case import Case
-from cube24.vectors.coverage.table import (
-    BINS,
-    CLASSES,
-    PATTERNS,
-    POINTS,
-    STALLS,
-    UNREACHABLE,
-    Point,
-    Table,
-    is_bin,
-    of_folder,
-)
+from cube24.vectors.case import Array, Case, img2col
+from cube24.vectors.coverage.points import CLASSES, PATTERNS, STALLS, is_bin, named, numbered
+from cube24.vectors.coverage.rounding import of_requant
+from cube24.vectors.spec import INT32_MAX, INT32_MIN, is_conv, positions
 
-__all__ = ["BINS", "POINTS", "UNREACHABLE", "Point", "Table", "bins", "is_bin", "of_folder"]
-
-Array = npt.NDArray[Any]
-
-_LOW, _HIGH = -(1 << 31), (1 << 31) - 1
 _PER_ROW = ZN_K // GROUP  # groups of a row of a fractal
 
 #: The class of each int8, by its byte.
@@ -50,10 +36,6 @@ _PATTERN = np.zeros(16, np.int64)
 for _number, _pattern in enumerate(PATTERNS):
     _PATTERN[sum(1 << i for i in range(GROUP) if _pattern[i] != "0")] = _number
 
-_NAMES: Mapping[str, tuple[str, ...]] = {
-    point.name: tuple(f"{point.name}/{bin_}" for bin_ in point.bins) for point in POINTS
-}
-
 
 def bins(case: Case) -> tuple[str, ...]:
     """The bins that a case hits, sorted."""
@@ -62,9 +44,10 @@ def bins(case: Case) -> tuple[str, ...]:
         return tuple(sorted(found | set(_change(spec["change"]))))
     arrays = {role: piece.array for role, piece in case.pieces.items()}
     weight = _weight(case, arrays)
-    rows = _rows(case, arrays["activations"])
+    x = arrays["activations"]
+    rows = img2col(x, spec["sizes"]) if is_conv(spec) else x
     found.update(_of_weight(weight))
-    found.update(_of_activations(case, arrays["activations"], rows, weight))
+    found.update(_of_activations(case, x, rows, weight))
     found.update(_of_shape(case))
     bias = arrays.get("bias")
     found.update(_of_bias(bias))
@@ -92,18 +75,6 @@ def stall(cause: str) -> str:
     else:
         name = {"hand-over": "hand-over", "unit": "unit-flag"}.get(cause.split(" ")[0], "other")
     return name if name in STALLS else "other"
-
-
-def _hits(point: str, codes: Array) -> Iterator[str]:
-    """The bins of a coverpoint by their numbers."""
-    names = _NAMES[point]
-    for code in np.flatnonzero(np.bincount(codes.ravel(), minlength=len(names))):
-        yield names[code]
-
-
-def _any(point: str, **found: Any) -> Iterator[str]:
-    """The bins of which something is true; _ stands for -."""
-    return (f"{point}/{name.replace('_', '-')}" for name, is_ in found.items() if np.any(is_))
 
 
 # --- the weight -----------------------------------------------------------------------------------
@@ -138,7 +109,7 @@ class _Weight:
 
 def _weight(case: Case, arrays: Mapping[str, Array]) -> _Weight:
     size = case.spec["sizes"]
-    conv = case.spec["operation"] == "conv2d"
+    conv = is_conv(case.spec)
     n = size["cout"] if conv else size["n"]
     dense, index = arrays["dense"], arrays["index"]
     if case.spec["layout"] == "zn":
@@ -171,50 +142,19 @@ def _of_weight(weight: _Weight) -> Iterator[str]:
     pattern = _PATTERN[mask]
     classes = _CLASS[values.view(np.uint8)]
     slots = 2 * pattern[..., None] + np.arange(2)
-    yield from _hits("value", len(CLASSES) * slots + classes)
-    yield from _hits("pair", 4 * pairs[..., 0].astype(np.int64) + pairs[..., 1])
-    yield from _hits("pos", 16 * pattern + weight.there % _PER_ROW)
-    yield from _hits("col", 16 * pattern + np.arange(len(pattern))[:, None] % N0)
+    yield from numbered("value", len(CLASSES) * slots + classes)
+    yield from numbered("pair", 4 * pairs[..., 0].astype(np.int64) + pairs[..., 1])
+    yield from numbered("pos", 16 * pattern + weight.there % _PER_ROW)
+    yield from numbered("col", 16 * pattern + np.arange(len(pattern))[:, None] % N0)
 
 
 # --- the activations ------------------------------------------------------------------------------
 
 
-def _rows(case: Case, x: Array) -> npt.NDArray[np.int8]:
-    """What the cube multiplies: rows of activations in the order of k."""
-    size = case.spec["sizes"]
-    if case.spec["operation"] != "conv2d":
-        return x
-    (kh, kw), (top, left, bottom, right) = size["kernel"], size["pads"]
-    ho, wo = _positions(size)
-    x = np.pad(
-        x, ((0, 0), (0, 0), (top, bottom), (left, right), (0, 0)), constant_values=size["offset_x"]
-    )
-    (down, along), (sh, sw) = size["dilations"], size["strides"]
-    columns = np.empty((x.shape[0], ho, wo, x.shape[1], kh, kw, C0), np.int8)
-    for row in range(kh):
-        for column in range(kw):
-            y, z = row * down, column * along
-            taken = x[:, :, y : y + (ho - 1) * sh + 1 : sh, z : z + (wo - 1) * sw + 1 : sw]
-            columns[:, :, :, :, row, column] = taken.transpose(0, 2, 3, 1, 4)
-    return columns.reshape(x.shape[0] * ho * wo, -1)
-
-
-def _positions(size: Mapping[str, Any]) -> tuple[int, int]:
-    """Height and width of the result of a convolution."""
-    top, left, bottom, right = size["pads"]
-    padded = (size["h"] + top + bottom, size["w"] + left + right)
-    ho, wo = (
-        (padded[i] - (size["kernel"][i] - 1) * size["dilations"][i] - 1) // size["strides"][i] + 1
-        for i in (0, 1)
-    )
-    return ho, wo
-
-
 def _of_activations(case: Case, x: Array, rows: Array, weight: _Weight) -> Iterator[str]:
-    if case.spec["operation"] == "conv2d":  # without the channels that there are not
+    if is_conv(case.spec):  # without the channels that there are not
         x = np.moveaxis(x, 1, -2).reshape(-1, x.shape[1] * C0)[:, : case.spec["sizes"]["cin"]]
-    yield from _hits("act", _CLASS[np.ascontiguousarray(x).view(np.uint8)])
+    yield from numbered("act", _CLASS[np.ascontiguousarray(x).view(np.uint8)])
     k = GROUP * weight.values.shape[1]
     # Of each k: which classes its activations have, and the slots that select it.
     seen = np.zeros((len(CLASSES), k), np.float32)
@@ -226,7 +166,7 @@ def _of_activations(case: Case, x: Array, rows: Array, weight: _Weight) -> Itera
     live = weight.live[:, weight.there]
     held = _CLASS[np.ascontiguousarray(weight.values[:, weight.there]).view(np.uint8)]
     wanted[weight.selected[:, weight.there][live], held[live]] = 1
-    yield from _hits("mul", np.flatnonzero(seen @ wanted))
+    yield from numbered("mul", np.flatnonzero(seen @ wanted))
 
 
 # --- shapes ---------------------------------------------------------------------------------------
@@ -236,17 +176,17 @@ def _of_shape(case: Case) -> Iterator[str]:
     spec, size, plan = case.spec, case.spec["sizes"], case.run.plan
     assert plan is not None  # every size of a case is 1 or more
     yield f"op/{spec['operation']}.{spec['layout']}"
-    conv = spec["operation"] == "conv2d"
+    conv = is_conv(spec)
     k = size["cin"] if conv else size["k"]
     if conv:
-        ho, wo = _positions(size)
+        ho, wo = positions(size)
         m, n, length = ho * wo, size["cout"], ceil_div(k, C0) * C0 * int(np.prod(size["kernel"]))
         yield from _of_conv(size)
     else:
         m, n, length = size["m"], size["n"], k
     yield from _size("m", m, plan.tile.m)
     yield from _size("n", n, plan.tile.n)
-    yield from _any(
+    yield from named(
         "k",
         group_tail=k % GROUP,
         nibble_tail=ceil_div(length, GROUP) % 2,
@@ -273,7 +213,7 @@ def _size(point: str, size: int, tile: int) -> Iterator[str]:
 def _of_conv(size: Mapping[str, Any]) -> Iterator[str]:
     kh, kw = size["kernel"]
     name = f"{kh}x{kw}"
-    if f"kernel/{name}" not in _NAMES["kernel"]:
+    if not is_bin(f"kernel/{name}"):
         name = "1xN" if kh == 1 else "Nx1" if kw == 1 else "other"
     yield f"kernel/{name}"
     for point in ("stride", "dilation"):
@@ -285,7 +225,7 @@ def _of_conv(size: Mapping[str, Any]) -> Iterator[str]:
     pads = size["pads"]
     top, left, bottom, right = (bool(pad) for pad in pads)
     sides = top + left + bottom + right
-    yield from _any(
+    yield from named(
         "pad", none=not sides, top=top, left=left, bottom=bottom, right=right, one=sides == 1,
         some=sides in (2, 3), around=sides == 4 and len(set(pads)) == 1,
     )  # fmt: skip
@@ -293,7 +233,7 @@ def _of_conv(size: Mapping[str, Any]) -> Iterator[str]:
         value = size["offset_x"]
         yield f"padvalue/{'neg' if value < 0 else 'pos' if value else '0'}"
     cin = size["cin"]
-    yield from _any(
+    yield from named(
         "cin", group_tail=cin % GROUP, block_tail=cin % C0, whole=cin % C0 == 0, one=cin <= C0,
         more=cin > C0,
     )  # fmt: skip
@@ -307,12 +247,12 @@ def _of_bias(bias: Array | None) -> Iterator[str]:
     if bias is None:
         yield "bias/none"
         return
-    yield from _any(
+    yield from named(
         "bias",
-        min=bias == _LOW,
-        neg=(bias < 0) & (bias > _LOW),
-        pos=(bias > 0) & (bias < _HIGH),
-        max=bias == _HIGH,
+        min=bias == INT32_MIN,
+        neg=(bias < 0) & (bias > INT32_MIN),
+        pos=(bias > 0) & (bias < INT32_MAX),
+        max=bias == INT32_MAX,
     )
     if (bias == 0).any():
         yield "bias/0"
@@ -328,15 +268,15 @@ def _of_sums(
     most = int(np.abs(start).max()) + weight.values.shape[1] * 2 * (1 << 14)
     if words is None:
         yield "rq/none"
-        if most <= _HIGH:
+        if most <= INT32_MAX:
             yield f"sum/none.{how}"
             return
-    ends = [GROUP * weight.values.shape[1]] if most <= _HIGH else _ends(case, weight)
+    ends = [GROUP * weight.values.shape[1]] if most <= INT32_MAX else _ends(case, weight)
     total, high, low = accumulate(rows, weight.matrix, start, ends, config.overflow)
     yield from (f"sum/{name}.{how}" for name in _signs(high, low))
     rule = case.spec["requant"]
     if words is not None and rule is not None:
-        yield from _of_requant(total, words, rule, config)
+        yield from of_requant(total, words, rule, config)
 
 
 def _signs(high: bool, low: bool) -> list[str]:
@@ -372,139 +312,9 @@ def accumulate(
     high = low = False
     for begin, end in pairwise([0, *ends]):
         total = total + (x[:, begin:end] @ matrix[:, begin:end].T).astype(np.int64)
-        high, low = high or bool((total > _HIGH).any()), low or bool((total < _LOW).any())
+        high, low = high or bool((total > INT32_MAX).any()), low or bool((total < INT32_MIN).any())
         if overflow == "saturate":
-            total = np.clip(total, _LOW, _HIGH)
+            total = np.clip(total, INT32_MIN, INT32_MAX)
         else:
             total = total.astype(np.uint64).astype(np.uint32).view(np.int32).astype(np.int64)
     return total, high, low
-
-
-# --- requantisation -------------------------------------------------------------------------------
-
-
-def _of_requant(
-    sums: npt.NDArray[np.int64], words: Array, rule: Mapping[str, Any], config: UnitConfig
-) -> Iterator[str]:
-    mode, relu = rule.get("mode", "REQ8"), rule.get("relu", False)
-    kind = ("relu" if relu else "none") if isinstance(relu, bool) else "leaky"
-    yield f"rq/{mode}.{'one' if len(words) == 1 else 'column'}"
-    scale = (words & np.uint64(0xFFFF_E000)).astype(np.uint32).view(np.float32)
-    sub = (scale != 0) & (np.abs(scale) < np.finfo(np.float32).tiny)
-    yield from _any("scale", neg=scale < 0, sub=sub, pos=(scale > 0) & ~sub)
-    if (scale == 0).any():
-        yield "scale/0"
-    x = sums
-    if mode == "REQ8":
-        mcb = _field(words, 36, 1).astype(bool)
-        shift = _field(words, 32, 4) + (config.requant_shift == "n+1")
-        yield from _of_shift(sums, mcb, shift, config)
-        shifted = np.clip(sums >> shift, -(1 << 15), (1 << 15) - 1)
-        x = np.where(mcb, shifted, sums)
-    singles = x.astype(np.float32)
-    yield from _nearest("cvt/", x.astype(np.float64), singles)
-    for sign, is_ in (("neg", x < 0), ("0", x == 0), ("pos", x > 0)):
-        if is_.any():
-            yield f"relu/{mode}.{kind}.{sign}"
-    below = scale if kind == "none" else np.float32(0 if kind == "relu" else relu)
-    with np.errstate(over="ignore"):
-        y = (singles * np.where(singles < 0, below, scale)).astype(np.float64)
-    if mode == "REQ8":
-        yield from _of_bytes(y, words, config)
-    else:
-        yield from _of_halves(y)
-
-
-def _field(words: Array, bit: int, width: int) -> npt.NDArray[np.int64]:
-    return (words >> np.uint64(bit) & np.uint64((1 << width) - 1)).astype(np.int64)
-
-
-def _of_shift(sums: Array, mcb: Array, shift: Array, config: UnitConfig) -> Iterator[str]:
-    yield from _any("shift", none=~mcb)
-    if not mcb.any():
-        return
-    yield f"reading/shift.{config.requant_shift}"
-    for name, is_ in (("1", shift == 1), ("2-15", (shift > 1) & (shift < 16)), ("16", shift == 16)):
-        if (is_ & mcb).any():
-            yield f"shift/{name}"
-    moved = sums >> shift
-    dropped = mcb & (moved << shift != sums)
-    yield from _any(
-        "shift",
-        drop_neg=dropped & (sums < 0),
-        drop_pos=dropped & (sums > 0),
-        low=mcb & (moved < -(1 << 15)),
-        high=mcb & (moved >= 1 << 15),
-    )
-
-
-def _of_bytes(y: Array, words: Array, config: UnitConfig) -> Iterator[str]:
-    """What rounding and saturation do in REQ8."""
-    offset = _field(words, 37, 9)
-    if offset.any():
-        yield f"reading/offset.{config.requant_offset}"
-    least, most = 0, 511
-    if config.requant_offset == "signed":
-        least, most = -256, 255
-        offset = np.where(offset > most, offset - 512, offset)
-    yield from _any(
-        "offset",
-        min=(offset == least) & (offset < 0),
-        neg=(offset < 0) & (offset > least),
-        pos=(offset > 0) & (offset < most),
-        max=offset == most,
-    )
-    if (offset == 0).any():
-        yield "offset/0"
-    signed = np.broadcast_to(_field(words, 46, 1).astype(bool), y.shape[-1:])
-    clamped_low, clamped_high = y < -256, y > 255
-    clamped = np.clip(y, -256, 255)
-    result = np.rint(clamped)
-    moved = result + offset
-    low = moved < np.where(signed, -128, 0)
-    high = moved > np.where(signed, 127, 255)
-    for format_, of in (("s8", signed), ("u8", ~signed)):
-        if not of.any():
-            continue
-        point = f"round/{format_}"
-        inside = ~clamped_low & ~clamped_high & of
-        for name in _nearest("", y[inside], result[inside]):
-            # Halves lie midway between integers.
-            yield f"{point}.{name}"
-        for name, is_ in (
-            ("clamp-low", clamped_low), ("clamp-high", clamped_high), ("low", low), ("high", high),
-        ):  # fmt: skip
-            if (is_ & of).any():
-                yield f"{point}.{name}"
-
-
-def _of_halves(y: Array) -> Iterator[str]:
-    """What rounding and saturation do in DEQF16."""
-    low, high = y < -65504, y > 65504
-    inside = y[~low & ~high]
-    result = inside.astype(np.float32).astype(np.float16)
-    yield from _nearest("round/f16.", inside, result)
-    tiny = np.finfo(np.float16).tiny
-    for name, is_ in (
-        ("low", low), ("high", high), ("sub", (result != 0) & (np.abs(result) < tiny)),
-        ("-0", (result == 0) & np.signbit(result)),
-    ):  # fmt: skip
-        if is_.any():
-            yield f"round/f16.{name}"
-
-
-def _nearest(prefix: str, exact: Array, rounded: Array) -> Iterator[str]:
-    """How values were rounded to the nearest one of a type, or to integers (float64)."""
-    error = rounded.astype(np.float64) - exact
-    if rounded.dtype == np.float64:
-        other = rounded - np.sign(error)
-    else:  # the neighbour on the other side; of what is exact, none: the largest has none
-        away = np.where(error == 0, rounded, np.copysign(np.inf, -error)).astype(rounded.dtype)
-        other = np.nextafter(rounded, away).astype(np.float64)
-    tie = (error != 0) & (np.abs(other - exact) == np.abs(error))
-    for name, is_ in (
-        ("exact", error == 0), ("tie-down", tie & (error < 0)), ("tie-up", tie & (error > 0)),
-        ("below", ~tie & (error < 0)), ("above", ~tie & (error > 0)),
-    ):  # fmt: skip
-        if is_.any():
-            yield f"{prefix}{name}"
