@@ -21,7 +21,7 @@ import plain_device as device
 from cube24.encoder import Cube24Error
 from cube24.vectors.case import compute
 from cube24.vectors.comparison import compare
-from cube24.vectors.hypotheses import finished, problem_of
+from cube24.vectors.comparison.table import finished, problem_of
 from cube24.vectors.manifest import Stored, load
 from cube24.vectors.spec import unit_of
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from cube24 import encoder, simulator
+from cube24.vectors.comparison.table import HYPOTHESES
 from cube24.vectors.coverage import POINTS
 from cube24.vectors.damage import DAMAGES
-from cube24.vectors.hypotheses import HYPOTHESES
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted([ROOT / "README.md", *ROOT.glob("docs/*.md")])

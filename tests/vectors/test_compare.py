@@ -21,8 +21,8 @@ from cube24.simulator import requant as package_requant
 from cube24.vectors import suites
 from cube24.vectors.build import build
 from cube24.vectors.comparison import compare
+from cube24.vectors.comparison.table import HYPOTHESES
 from cube24.vectors.files import CaseStyle
-from cube24.vectors.hypotheses import HYPOTHESES
 from cube24.vectors.manifest import Stored, files_of, load
 from cube24.vectors.spec import Item, conv2d, matmul
 
@@ -586,7 +586,7 @@ def test_json_and_junit_hold_the_seed(cases: Callable[[str], Made], fault: str) 
 def test_half_away_differs_in_rounding_alone(cases: Callable[[str], Made]) -> None:
     # The requantisation with its last rounding exchanged is written anew; to even it must be the
     # unit's: on values without ties both agree.
-    from cube24.vectors.hypotheses import finished, problem_of
+    from cube24.vectors.comparison.table import finished, problem_of
 
     stored, arrays = cases("columns")
     problem = problem_of(stored.spec, arrays)

@@ -20,9 +20,9 @@ import numpy as np
 from cube24.errors import ArgumentError, DtypeError, FileFormatError, ShapeError, StrPath, counted
 from cube24.files import read_bytes
 from cube24.vectors.case import Array
-from cube24.vectors.explain_group import Explanation, explain
+from cube24.vectors.comparison.group import Explanation, explain
+from cube24.vectors.comparison.table import Explained, Problem, bits, explaining, problem_of
 from cube24.vectors.files import READABLE, SUFFIXES, digest, read
-from cube24.vectors.hypotheses import Explained, Problem, bits, explaining, problem_of
 from cube24.vectors.manifest import MANIFEST, Stored, load
 from cube24.vectors.rng import shown
 

@@ -20,7 +20,7 @@ from cube24.simulator import UnitConfig
 from cube24.simulator.requant import Requant
 from cube24.sizes import ceil_div
 from cube24.vectors.case import Array
-from cube24.vectors.hypotheses import (
+from cube24.vectors.comparison.table import (
     Device,
     Explained,
     Int,
