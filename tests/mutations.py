@@ -21,7 +21,8 @@ import plain_device as device
 from cube24.encoder import Cube24Error
 from cube24.vectors.case import compute
 from cube24.vectors.comparison import compare
-from cube24.vectors.comparison.table import finished, problem_of
+from cube24.vectors.comparison.device import finished
+from cube24.vectors.comparison.operands import operands_of
 from cube24.vectors.manifest import Stored, load
 from cube24.vectors.spec import unit_of
 
@@ -45,7 +46,7 @@ def recomputed(stored: Stored, arrays: Mapping[str, Any], role: str) -> Any:
         plain = {**stored.spec, "requant": None}
         sums = compute(plain, unit_of(plain), arrays).output
         assert sums is not None
-        return finished(problem_of(stored.spec, arrays), sums.astype(np.int64))
+        return finished(operands_of(stored.spec, arrays), sums.astype(np.int64))
     except Cube24Error:
         return None
 

@@ -21,6 +21,8 @@ from cube24.simulator import requant as package_requant
 from cube24.vectors import suites
 from cube24.vectors.build import build
 from cube24.vectors.comparison import compare
+from cube24.vectors.comparison.device import finished
+from cube24.vectors.comparison.operands import operands_of
 from cube24.vectors.comparison.table import HYPOTHESES
 from cube24.vectors.files import CaseStyle
 from cube24.vectors.manifest import Stored, files_of, load
@@ -586,12 +588,10 @@ def test_json_and_junit_hold_the_seed(cases: Callable[[str], Made], fault: str) 
 def test_half_away_differs_in_rounding_alone(cases: Callable[[str], Made]) -> None:
     # The requantisation with its last rounding exchanged is written anew; to even it must be the
     # unit's: on values without ties both agree.
-    from cube24.vectors.comparison.table import finished, problem_of
-
     stored, arrays = cases("columns")
-    problem = problem_of(stored.spec, arrays)
+    operands = operands_of(stored.spec, arrays)
     values = np.arange(-10_000, 10_000, dtype=np.int64)[:, None].repeat(4, 1)
-    even, away = (finished(problem, values, half_away=way).astype(int) for way in (False, True))
+    even, away = (finished(operands, values, half_away=way).astype(int) for way in (False, True))
     words = arrays["requant"]
     scale = (words & np.uint64(0xFFFF_E000)).astype(np.uint32).view(np.float32)
     exact = np.clip(values * scale.astype(float), -256, 255)

@@ -19,9 +19,10 @@ import numpy as np
 
 from cube24.errors import ArgumentError, DtypeError, FileFormatError, ShapeError, StrPath, counted
 from cube24.files import read_bytes
-from cube24.vectors.case import Array
+from cube24.vectors.case import Array, bits
 from cube24.vectors.comparison.group import Explanation, explain
-from cube24.vectors.comparison.table import Explained, Problem, bits, explaining, problem_of
+from cube24.vectors.comparison.operands import Operands, operands_of
+from cube24.vectors.comparison.table import Explained, explaining
 from cube24.vectors.files import READABLE, SUFFIXES, digest, read
 from cube24.vectors.manifest import MANIFEST, Stored, load
 from cube24.vectors.rng import shown
@@ -110,12 +111,12 @@ class Comparison:
         return self.differing == 0
 
     @cached_property
-    def _problem(self) -> Problem:
+    def _operands(self) -> Operands:
         roles = [
             role for role in ("activations", "dense", "index", "bias", "requant")
             if self.stored.entries(role)
         ]  # fmt: skip
-        return problem_of(self.stored.spec, {role: _array(self.stored, role) for role in roles})
+        return operands_of(self.stored.spec, {role: _array(self.stored, role) for role in roles})
 
     @cached_property
     def hypotheses(self) -> tuple[Explained, ...]:
@@ -125,7 +126,7 @@ class Comparison:
             FileFormatError: a file of the case is not what its manifest says.
             FileAccessError: the system refuses.
         """
-        return () if self.equal else explaining(self._problem, *self.results)
+        return () if self.equal else explaining(self._operands, *self.results)
 
     @cached_property
     def explanation(self) -> Explanation | None:
@@ -136,7 +137,7 @@ class Comparison:
         """
         if self.first is None:
             return None
-        return explain(self._problem, self.first, *self.results, self.hypotheses)
+        return explain(self._operands, self.first, *self.results, self.hypotheses)
 
     def __str__(self) -> str:
         """A report for a person."""
