@@ -1,7 +1,8 @@
 """Golden vectors: cases as folders of files, with a manifest and the result that must come out.
 
 ``generate`` writes the cases of a campaign, ``verify`` makes a case again and compares every byte,
-``compare`` explains a dump of a device. docs/vectors.md is a tour.
+``compare`` explains a dump of a device. ``suites`` lists the cases that there are, ``coverage``
+counts what they hit, ``shrink`` makes a failing one smaller. docs/vectors.md is a tour.
 """
 
 from __future__ import annotations
@@ -10,24 +11,63 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cube24.vectors.campaign import Campaign, generate
+    from cube24.vectors import coverage, shrink, suites
+    from cube24.vectors.campaign import Campaign, generate, write_case
     from cube24.vectors.comparison import compare
-    from cube24.vectors.manifest import load
-    from cube24.vectors.verification import verify
+    from cube24.vectors.files import READABLE, SUFFIXES, CaseStyle
+    from cube24.vectors.manifest import MANIFEST, Stored, folders, load, write
+    from cube24.vectors.onnx_layers import from_onnx
+    from cube24.vectors.rng import shown
+    from cube24.vectors.verification import mutate, verify
 
-__all__ = ["Campaign", "compare", "generate", "load", "verify"]
+__all__ = [
+    "MANIFEST",
+    "READABLE",
+    "SUFFIXES",
+    "Campaign",
+    "CaseStyle",
+    "Stored",
+    "compare",
+    "coverage",
+    "folders",
+    "from_onnx",
+    "generate",
+    "load",
+    "mutate",
+    "shown",
+    "shrink",
+    "suites",
+    "verify",
+    "write",
+    "write_case",
+]
 
+#: The rooms that the names come from; a room that is named itself has no name beside it.
 _WHERE = {
     "Campaign": "campaign",
+    "CaseStyle": "files",
+    "MANIFEST": "manifest",
+    "READABLE": "files",
+    "SUFFIXES": "files",
+    "Stored": "manifest",
     "compare": "comparison",
+    "folders": "manifest",
+    "from_onnx": "onnx_layers",
     "generate": "campaign",
     "load": "manifest",
+    "mutate": "verification",
+    "shown": "rng",
     "verify": "verification",
+    "write": "manifest",
+    "write_case": "campaign",
 }
+_ROOMS = ("coverage", "shrink", "suites")
 
 
 def __getattr__(name: str) -> Any:
     """Import a name when it is asked for: every pytest loads the plugin of this package."""
     if name in _WHERE:
         return getattr(import_module(f"cube24.vectors.{_WHERE[name]}"), name)
+    if name in _ROOMS:
+        return import_module(f"cube24.vectors.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

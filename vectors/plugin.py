@@ -3,7 +3,7 @@
     pytest --cube24-vectors DIR
 
 runs each test that takes ``case`` once for each case below DIR, as a
-:class:`cube24.vectors.manifest.Stored`. The seed of the case stands in the report of a failure and
+:class:`cube24.vectors.Stored`. The seed of the case stands in the report of a failure and
 in the properties of JUnit XML.
 """
 
@@ -13,6 +13,11 @@ from collections.abc import Generator
 from typing import Any
 
 import pytest
+
+# Its names are imported when they are asked for: the plugin is loaded by every pytest, and most do
+# not ask for it.
+from cube24 import vectors
+from cube24.errors import Cube24Error
 
 _OPTION = "--cube24-vectors"
 
@@ -31,12 +36,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     paths = metafunc.config.getoption(_OPTION)
     if not paths or "case" not in metafunc.fixturenames:
         return
-    # Imported late: the plugin is loaded by every pytest, and most do not ask for it.
-    from cube24.errors import Cube24Error
-    from cube24.vectors.manifest import folders, load
-
     try:
-        cases = [load(folder) for path in paths for folder in folders(path)]
+        cases = [vectors.load(folder) for path in paths for folder in vectors.folders(path)]
     except Cube24Error as error:
         raise pytest.UsageError(f"{_OPTION}: {error}") from error
     metafunc.parametrize("case", cases, ids=[case.name for case in cases])
@@ -49,11 +50,8 @@ def case() -> Any:
 
 
 def _seed(item: pytest.Item) -> str | None:
-    from cube24.vectors.manifest import Stored
-    from cube24.vectors.rng import shown
-
     found = getattr(getattr(item, "callspec", None), "params", {}).get("case")
-    return shown(found.seed) if isinstance(found, Stored) else None
+    return vectors.shown(found.seed) if isinstance(found, vectors.Stored) else None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -314,6 +314,10 @@ def test_a_case_that_agrees_with_its_checksums_but_not_with_its_spec_is_found(fo
         verify(folder)
 
 
+def test_scripts_find_the_seal_under_its_old_name():
+    assert manifest._sealed is manifest.sealed
+
+
 def test_no_field_of_a_manifest_can_change(folder):
     text = (folder / "manifest.json").read_text()
     assert '"package": "0.1.0"' in text
