@@ -35,7 +35,7 @@ from cube24.vectors.spec import Item
 from cube24.version import __version__
 
 #: What was done is told to this: 1 for each case that was written, 0 for one that was kept.
-Progress = Callable[[int], object]
+CaseProgress = Callable[[int], object]
 
 CAMPAIGN = "campaign.json"
 
@@ -102,7 +102,7 @@ def generate(
     workers: int = 1,
     shard: tuple[int, int] = (0, 1),
     cluster: str | None = None,
-    progress: Progress = lambda written: None,
+    progress: CaseProgress = lambda written: None,
 ) -> Summary:
     """Write the cases of a campaign below a folder; go on where an earlier run was stopped.
 
@@ -166,7 +166,7 @@ def _prepare(folder: Path, campaign: Campaign, shard: tuple[int, int]) -> None:
 
 
 def run_shard(
-    folder: Path, campaign: Campaign, shard: tuple[int, int], progress: Progress
+    folder: Path, campaign: Campaign, shard: tuple[int, int], progress: CaseProgress
 ) -> Summary:
     """Write every n-th case in this process."""
     index, shards = shard
@@ -238,7 +238,7 @@ def _pieces(shard: tuple[int, int], parts: int) -> list[tuple[int, int]]:
 
 
 def _on_processes(
-    folder: Path, campaign: Campaign, shard: tuple[int, int], workers: int, progress: Progress
+    folder: Path, campaign: Campaign, shard: tuple[int, int], workers: int, progress: CaseProgress
 ) -> Summary:
     context = multiprocessing.get_context("spawn")
     processes, told = [], []
@@ -300,7 +300,7 @@ class CampaignMismatchError(CampaignError, CheckFailedError):
 
 
 def _on_cluster(
-    folder: Path, campaign: Campaign, shard: tuple[int, int], address: str, progress: Progress
+    folder: Path, campaign: Campaign, shard: tuple[int, int], address: str, progress: CaseProgress
 ) -> Summary:
     dask = need("distributed", "cluster", "a cluster")
     try:
@@ -317,7 +317,7 @@ def _with_client(
     campaign: Campaign,
     shard: tuple[int, int],
     address: str,
-    progress: Progress,
+    progress: CaseProgress,
 ) -> Summary:
     total = Summary(0, 0)
     with dask.Client(address) as client:

@@ -13,8 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cube24.encoder import C0, SparseWeight
-from cube24.simulator import Unit, UnitConfig
-from cube24.simulator.run import Run
+from cube24.simulator import Run, Unit, UnitConfig
 from cube24.sizes import ceil_div
 from cube24.vectors.files import CaseStyle
 from cube24.vectors.spec import Spec, is_conv, kind_of, positions, requant_of, weight_shape

@@ -15,8 +15,7 @@ import numpy as np
 
 from cube24.encoder import Kind, Layout
 from cube24.errors import ArgumentError
-from cube24.simulator import Requant, UnitConfig
-from cube24.simulator.config import config_of
+from cube24.simulator import Requant, Unit, UnitConfig
 
 #: What an accumulator of int32 holds.
 INT32_MIN, INT32_MAX = -(1 << 31), (1 << 31) - 1
@@ -183,7 +182,7 @@ def unit_of(spec: Spec) -> UnitConfig:
         ArgumentError, ConfigError: no such preset or field.
     """
     of = spec["unit"]
-    config = config_of(of["name"])
+    config = Unit(of["name"]).config
     known = {field.name for field in fields(UnitConfig)}
     if unknown := sorted(of["overrides"].keys() - known):
         raise ArgumentError(f"unit: unknown field {', '.join(unknown)}")

@@ -37,7 +37,7 @@ FOLDER = "steps"
 LIMIT = 64 << 20
 
 
-class Mmad(NamedTuple):
+class MmadStep(NamedTuple):
     """A Mmad of a program: its number among them, its place, its tile, and the k before it."""
 
     number: int
@@ -60,7 +60,7 @@ class Mmad(NamedTuple):
         return 1024 * m1 * k1 + (512 + 128) * k1 * n1 + 1024 * n1 * m1
 
 
-def mmads_of(case: Case) -> Iterator[Mmad]:
+def mmads_of(case: Case) -> Iterator[MmadStep]:
     """The Mmads of the program of a case, in order."""
     plan = case.run.plan
     assert plan is not None  # every size of a case is 1 or more
@@ -71,7 +71,7 @@ def mmads_of(case: Case) -> Iterator[Mmad]:
             continue
         if i.start != "keep":
             tile, k_start = tile + 1, 0
-        yield Mmad(number, at, i, tile, pieces[tile], k_start)
+        yield MmadStep(number, at, i, tile, pieces[tile], k_start)
         number, k_start = number + 1, k_start + i.k
 
 
@@ -112,7 +112,7 @@ def steps_of(case: Case, limit: int = LIMIT) -> dict[str, CaseArray | bytes]:
     return pieces
 
 
-def _run(case: Case, mmads: list[Mmad]) -> Iterator[tuple[Mmad, dict[str, CaseArray]]]:
+def _run(case: Case, mmads: list[MmadStep]) -> Iterator[tuple[MmadStep, dict[str, CaseArray]]]:
     """Run the program, and stop at each Mmad."""
     program, run = case.run.program, case.run
     inputs = {name: data for name, data in run.buffers.items() if name != "output"}
@@ -140,7 +140,7 @@ def _image(
     return unit.memories[memory][at : at + size].view(dtype).reshape(shape).copy()
 
 
-def _collect(matrix: npt.NDArray[np.int8], mmad: Mmad, l0a: Array, m: int) -> None:
+def _collect(matrix: npt.NDArray[np.int8], mmad: MmadStep, l0a: Array, m: int) -> None:
     """Put the rows that a Mmad reads where they stand in the img2col matrix."""
     m1, k1, _, k0 = l0a.shape
     rows = l0a.transpose(0, 2, 1, 3).reshape(m1 * N0, k1 * k0)
@@ -148,7 +148,7 @@ def _collect(matrix: npt.NDArray[np.int8], mmad: Mmad, l0a: Array, m: int) -> No
     matrix[at : at + i.m, mmad.k_start : mmad.k_start + i.k] = rows[: i.m, : i.k]
 
 
-def _text(mmads: list[Mmad]) -> bytes:
+def _text(mmads: list[MmadStep]) -> bytes:
     steps: list[dict[str, Any]] = [
         {
             "step": mmad.number, "instruction": mmad.at, "text": str(mmad.instruction),

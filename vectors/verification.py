@@ -68,7 +68,7 @@ def verify(folder: StrPath) -> Stored:
     if extra := {entry["name"] for entry in stored.manifest["files"]} - files.keys():
         raise VerifyError(f"{stored.folder}: {sorted(extra)[0]} does not belong to this case")
     outcome = stored.manifest["outcome"]
-    if (stored.folder / "bad").is_dir():
+    if (stored.folder / damage.FOLDER).is_dir():
         error_name = damage.provoke(stored.folder)
         if error_name != outcome.get("error"):
             raise VerifyError(

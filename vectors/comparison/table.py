@@ -341,17 +341,6 @@ HYPOTHESES: tuple[Hypothesis, ...] = (
 )  # fmt: skip
 
 
-def outputs(operands: Operands) -> Iterator[tuple[str, str, Array]]:
-    """Every hypothetical device of a case: name, detail, and all of its outputs.
-
-    A hypothesis that gives what the right device gives cannot be told from it on this case.
-    """
-    for hypothesis in HYPOTHESES:
-        if hypothesis.applies(operands):
-            for detail, device in hypothesis.variants(operands):
-                yield hypothesis.name, detail, device.output().reshape(operands.shape)
-
-
 def explaining(operands: Operands, expected: Array, got: Array) -> tuple[Explained, ...]:
     """The hypotheses that give every output that was got; several may, on small cases above all.
 

@@ -42,7 +42,7 @@ STALLS = (
 
 
 @dataclass(frozen=True)
-class Point:
+class CoverPoint:
     """A coverpoint.
 
     Attributes: name; about, what it looks at; bins, all of them in order; unreachable, those that
@@ -98,56 +98,56 @@ def _roundings() -> dict[str, str]:
 _SIZES = ("1", "2-15", "16", "17+tail", "17+1", "17+15", "32+", "tiles")
 
 #: All coverpoints, in the order of the table.
-POINTS: tuple[Point, ...] = (
-    Point(
+POINTS: tuple[CoverPoint, ...] = (
+    CoverPoint(
         "value", "pattern x slot x value in the slot", _cross(PATTERNS, "01", CLASSES), _values()
     ),
-    Point("pair", "index pair, i0 then i1", PAIRS, _pairs()),
-    Point("pos", "pattern x group in the row of a fractal", _cross(PATTERNS, range(16))),
-    Point("col", "pattern x column of a fractal", _cross(PATTERNS, range(16))),
-    Point("act", "value of an activation", CLASSES),
-    Point("mul", "selected activation x weight in the slot", _cross(CLASSES, CLASSES)),
-    Point("op", "operation x layout of the weight",
+    CoverPoint("pair", "index pair, i0 then i1", PAIRS, _pairs()),
+    CoverPoint("pos", "pattern x group in the row of a fractal", _cross(PATTERNS, range(16))),
+    CoverPoint("col", "pattern x column of a fractal", _cross(PATTERNS, range(16))),
+    CoverPoint("act", "value of an activation", CLASSES),
+    CoverPoint("mul", "selected activation x weight in the slot", _cross(CLASSES, CLASSES)),
+    CoverPoint("op", "operation x layout of the weight",
           _cross(("matmul", "fully_connected", "conv2d"), ("nd", "zn"))),
-    Point("m", "rows, or positions of an image; tiles: more than one tile of them", _SIZES),
-    Point("n", "columns; tiles: more than one tile of them", _SIZES),
-    Point("k", "tails along K, fractals, Mmads and loads of L1",
+    CoverPoint("m", "rows, or positions of an image; tiles: more than one tile of them", _SIZES),
+    CoverPoint("n", "columns; tiles: more than one tile of them", _SIZES),
+    CoverPoint("k", "tails along K, fractals, Mmads and loads of L1",
           ("group-tail", "nibble-tail", "fractal-tail", "whole", "one", "more", "mmads", "loads")),
-    Point("kernel", "kernel of a convolution",
+    CoverPoint("kernel", "kernel of a convolution",
           ("1x1", "1xN", "Nx1", "3x3", "5x5", "7x7", "other")),
-    Point("stride", "strides", ("1", "2", "more", "unequal")),
-    Point("pad", "padding by side; around: all four equal",
+    CoverPoint("stride", "strides", ("1", "2", "more", "unequal")),
+    CoverPoint("pad", "padding by side; around: all four equal",
           ("none", "top", "left", "bottom", "right", "one", "some", "around")),
-    Point("padvalue", "value of the padding, where there is some", ("neg", "0", "pos")),
-    Point("dilation", "dilations", ("1", "2", "more", "unequal")),
-    Point("cin", "channels in, in groups of 4 and blocks of 32",
+    CoverPoint("padvalue", "value of the padding, where there is some", ("neg", "0", "pos")),
+    CoverPoint("dilation", "dilations", ("1", "2", "more", "unequal")),
+    CoverPoint("cin", "channels in, in groups of 4 and blocks of 32",
           ("group-tail", "block-tail", "whole", "one", "more")),
-    Point("batch", "images", ("1", "more")),
-    Point("bias", "values of the bias", ("none", "min", "neg", "0", "pos", "max")),
-    Point("sum", "overflow seen x what the unit does with it x grain",
+    CoverPoint("batch", "images", ("1", "more")),
+    CoverPoint("bias", "values of the bias", ("none", "min", "neg", "0", "pos", "max")),
+    CoverPoint("sum", "overflow seen x what the unit does with it x grain",
           _cross(("none", "pos", "neg"), ("saturate", "wrap"), ("step", "instruction"))),
-    Point("rq", "requantisation x words",
+    CoverPoint("rq", "requantisation x words",
           ("none", *_cross(("REQ8", "DEQF16"), ("one", "column")))),
-    Point("relu", "mode x ReLU x sign before scaling",
+    CoverPoint("relu", "mode x ReLU x sign before scaling",
           _cross(("REQ8", "DEQF16"), ("none", "relu", "leaky"), ("neg", "0", "pos"))),
-    Point("scale", "scale of a word", ("neg", "0", "sub", "pos")),
-    Point("offset", "offset of a word", ("min", "neg", "0", "pos", "max")),
-    Point("shift", "right shift; bits dropped, and int16 saturated, by sign",
+    CoverPoint("scale", "scale of a word", ("neg", "0", "sub", "pos")),
+    CoverPoint("offset", "offset of a word", ("min", "neg", "0", "pos", "max")),
+    CoverPoint("shift", "right shift; bits dropped, and int16 saturated, by sign",
           ("none", "1", "2-15", "16", "drop-neg", "drop-pos", "low", "high")),
-    Point("reading", "open points in the reading of a word, where it matters",
+    CoverPoint("reading", "open points in the reading of a word, where it matters",
           ("shift.n+1", "shift.n", "offset.signed", "offset.unsigned")),
-    Point("cvt", "accumulator to fp32", ("exact", "tie-down", "tie-up", "below", "above")),
-    Point("round", "result x rounding; low and high: saturated", _cross(FORMATS, ROUNDINGS),
+    CoverPoint("cvt", "accumulator to fp32", ("exact", "tie-down", "tie-up", "below", "above")),
+    CoverPoint("round", "result x rounding; low and high: saturated", _cross(FORMATS, ROUNDINGS),
           _roundings()),
-    Point("stall", "what a pipe waited for", STALLS, {
+    CoverPoint("stall", "what a pipe waited for", STALLS, {
         "unit-flag": "the tiler chooses no tile with UnitFlag, and a case names no tile",
         "other": "the programs of the unit set no other flags",
     }),
-    Point("outcome", "what must come out", ("result", "changed", "masked", "error")),
-    Point("change", "what was changed in a good case", (), form=r"[A-Za-z0-9][A-Za-z0-9_.-]*"),
+    CoverPoint("outcome", "what must come out", ("result", "changed", "masked", "error")),
+    CoverPoint("change", "what was changed in a good case", (), form=r"[A-Za-z0-9][A-Za-z0-9_.-]*"),
 )  # fmt: skip
 
-_BY_NAME: Mapping[str, Point] = {point.name: point for point in POINTS}
+_BY_NAME: Mapping[str, CoverPoint] = {point.name: point for point in POINTS}
 
 #: The names of all bins, in order.
 BINS: tuple[str, ...] = tuple(f"{point.name}/{bin_}" for point in POINTS for bin_ in point.bins)
