@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-PROGRAM = Path(__file__).parents[1] / "mutations.py"
+PROGRAM = Path(__file__).parents[2] / "mutations.py"
 
 
 def test_the_package_and_the_plain_device_agree_on_flipped_bits():
