@@ -1,0 +1,96 @@
+"""Verification: what it finds in a case that was damaged, and that it finds every flipped bit."""
+
+import hashlib
+import json
+from dataclasses import replace
+
+import pytest
+
+from cube24 import __version__
+from cube24.encoder import Cube24Error
+from cube24.vectors import manifest, suites, verification
+from cube24.vectors.build import build
+from cube24.vectors.case import CaseArray
+from cube24.vectors.files import CaseStyle
+from cube24.vectors.manifest import files_of, write
+from cube24.vectors.verification import VerifyError, mutate, verify
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda f: (f / "manifest.json").write_bytes(b"{"), "no readable JSON"),
+        (lambda f: (f / "manifest.json").write_bytes(b"[]"), "is no object"),
+        (lambda f: (f / "dense.hex").unlink(), "dense.hex"),
+        (lambda f: (f / "more").write_bytes(b""), "not in the manifest"),
+        (lambda f: (f / "index.bin").write_bytes(b"no"), "SHA-256"),
+    ],
+)
+def test_a_damaged_folder_is_told(folder, damage, said):
+    verify(folder)
+    damage(folder)
+    with pytest.raises(Cube24Error, match=said):
+        verify(folder)
+
+
+def test_a_case_that_agrees_with_its_checksums_but_not_with_its_spec_is_found(folder):
+    data = bytearray((folder / "expected.bin").read_bytes())
+    data[3] ^= 4
+    (folder / "expected.bin").write_bytes(data)
+    of = json.loads((folder / "manifest.json").read_text())
+    for entry in of["files"]:
+        if entry["name"] == "expected.bin":
+            entry["sha256"] = hashlib.sha256(data).hexdigest()
+    del of["sha256"]
+    (folder / "manifest.json").write_bytes(manifest.sealed(of))
+    with pytest.raises(VerifyError, match=r"expected\.bin: byte 3 is"):
+        verify(folder)
+
+
+def test_a_manifest_of_another_version_of_the_package_is_made_again_with_that_version(made, folder):
+    for name, data in files_of(made, "0.0.9").items():
+        (folder / name).write_bytes(data)
+    verify(folder)
+
+
+@pytest.mark.parametrize("package", ["0.0.9", __version__])
+def test_time_and_bins_of_another_version_are_taken_over_and_nothing_else(made, folder, package):
+    cycles = b'{"cycles": 7}\n'
+    for name, data in files_of(replace(made, bins=("op/old",)), package, cycles).items():
+        (folder / name).write_bytes(data)
+    if package == __version__:
+        with pytest.raises(VerifyError, match=r"cycles\.json"):
+            verify(folder)
+        return
+    verify(folder)
+    array = made.pieces["expected"].array.copy()
+    array.reshape(-1)[0] ^= 1
+    wrong = replace(made, pieces={**made.pieces, "expected": CaseArray(array, "nd")})
+    for name, data in files_of(wrong, package, cycles).items():
+        (folder / name).write_bytes(data)
+    with pytest.raises(VerifyError, match="expected"):
+        verify(folder)
+
+
+def test_every_flipped_bit_of_a_whole_case_is_noticed(tmp_path):
+    items = {item.name: item for item in suites.items("shapes", 0, 2)}
+    style = CaseStyle(("bin",), header=False)
+    write(build("shapes", 1, items["matmul-1x1x8"], 2, style), tmp_path / "case")
+    bits = sum(8 * path.stat().st_size for path in (tmp_path / "case").iterdir())
+    found = mutate(tmp_path / "case", None)
+    assert found.missed == ()
+    assert found.flipped == bits > 10_000
+
+
+def test_mutations_flip_bits_of_each_file_and_verify_notices_all(folder):
+    found = mutate(folder, 6)
+    names = len(list(folder.iterdir()))
+    assert 5 * names <= found.flipped <= 6 * names
+    assert found.missed == ()
+    verify(folder)  # the case itself stays as it was
+
+
+def test_mutations_that_verify_does_not_notice_are_listed(folder, monkeypatch):
+    monkeypatch.setattr(verification, "verify", lambda folder: None)
+    found = mutate(folder, 2)
+    assert len(found.missed) == found.flipped > 0
