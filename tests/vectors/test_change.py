@@ -1,51 +1,31 @@
-"""Faults and negative cases: against dot products of plain Python, and a table of errors.
+"""Faults: against dot products of plain Python.
 
-Oracle of the faults: slots and pairs are read from the flipped bytes by the formulas of
-docs/format.md, and each result is a sum of products. It uses nothing of the package.
+The oracle reads slots and pairs from the flipped bytes by the formulas of docs/format.md, and each
+result is a sum of products. It uses nothing of the package.
 """
 
 from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Mapping
-from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from good_cases import BASE, good, good_of, made
 
-from cube24.encoder import ArgumentError, Cube24Error
-from cube24.vectors import change, damage, manifest, suites, verification
+from cube24.encoder import ArgumentError
+from cube24.vectors import change, manifest, suites, verification
 from cube24.vectors.build import build
 from cube24.vectors.case import Case
 from cube24.vectors.files import CaseStyle
-from cube24.vectors.spec import Item, conv2d, matmul
+from cube24.vectors.spec import Item, matmul
 
-FORMATS = ("npy", "hex", "bin")
 ROLES = ("dense", "index", "activations")
-
-
-def made(item: Item, style: CaseStyle | None = None) -> Case:
-    return build("test", 1, item, 1, style)
-
-
-@cache
-def good(text: str) -> Case:
-    """The case that a spec, as JSON, has without its change."""
-    return made(Item("case", {**json.loads(text), "change": None}))
-
-
-def good_of(case: Case) -> Case:
-    return good(json.dumps({**case.spec, "change": None}))
-
-
-# --- the oracle of the faults ---------------------------------------------------------------------
 
 Term = tuple[int, int]  # weight in a slot, and what it is multiplied with
 
@@ -129,6 +109,7 @@ def flip(array: Any, bit: int) -> Any:
 
 
 LEVEL1 = {item.name: item for item in suites.items("faults", 1, 1)}
+
 LEVEL0 = {item.name: item for item in suites.items("faults", 0, 1)}
 
 
@@ -266,9 +247,6 @@ def test_a_written_fault_is_verified(tmp_path: Path, name: str, style: CaseStyle
     assert not (tmp_path / "case" / "bad").exists()
 
 
-BASE = matmul(2, 3, 12, weights="full", layout="nd")  # without padding of N
-
-
 @pytest.mark.parametrize(
     ("of", "message"),
     [
@@ -297,206 +275,9 @@ def test_a_change_that_there_is_not_is_refused(of: dict[str, Any], message: str)
         made(Item("case", {**BASE, "change": of}))
 
 
-@pytest.mark.parametrize(
-    ("what", "spec", "message"),
-    [
-        ("padding", matmul(2, 3, 16, layout="nd"), "has no padding"),
-        ("padding-index", matmul(2, 16, 64, layout="zn"), "has no padding"),
-        ("three-nonzeros", matmul(2, 3, 3), "no whole group"),
-        ("shape", matmul(2, 8, 16, layout="nd"), "nothing tells this shape"),
-        ("shape-unit", conv2d(4, 1, (2, 2), (1, 1)), "nothing tells this shape"),
-    ],
-)
-def test_damage_that_has_no_place_is_refused(what: str, spec: dict[str, Any], message: str) -> None:
-    with pytest.raises(ArgumentError, match=message):
-        made(Item("case", {**spec, "change": {"kind": "negative", "what": what}}))
-
-
 def test_a_bit_is_counted_from_the_lowest_of_each_byte() -> None:
     array = np.zeros((2, 3), np.int8)
     assert change.flipped(array, 7).tolist() == [[-128, 0, 0], [0, 0, 0]]
     assert change.flipped(array, 32).tolist() == [[0, 0, 0], [0, 1, 0]]
     assert not array.any()
     assert change.flipped(np.int8([[1, 2], [3, 4]]).T, 9).tolist() == [[1, 1], [2, 4]]
-
-
-# --- negative cases -------------------------------------------------------------------------------
-
-#: Of each kind of damage: the error, and what its message must say: what is wrong, and where.
-ERRORS = {
-    "index-3": ("RefusedError", r"row \d group 0: an index of 3 .* index byte \d+ bits 3:0"),
-    "index-3-unit": ("IllegalIndexError", r"index of 3 in column \d, group 0.*bits 3:0"),
-    "conflict": ("RefusedError", r"row \d group 0: two non-zero weights.*\(5, -7\) at dense byte"),
-    "three-nonzeros": ("ViolationError", r"\(\d, 0(, 0, 0)?\) group 0: .*non-zero at e1, e2, e3"),
-    "four-nonzeros": ("ViolationError", r"\(\d, 0(, 0, 0)?\) group 0: .*at e0, e1, e2, e3"),
-    "padding": ("RefusedError", r"row \d+ group \d+: padding that is not zero.*dense byte \d+"),
-    "padding-index": ("RefusedError", r"row \d+ group \d+: padding that is not zero.*byte \d+"),
-    "shape": ("ShapeError", r"(dense|index) has shape \(.*\); a (matrix|conv) weight .* has \("),
-    "shape-unit": ("ShapeError", r"activations have shape \(12, \d\); this weight takes \(M, 12\)"),
-    "shape-npy": ("FileFormatError", r"bad/ROLE\.npy: holds .*, expected"),
-    "truncated": ("FileFormatError", r"bad/ROLE\.FORMAT: .*(truncated|holds \d+ bytes, expected)"),
-    "over-long": ("FileFormatError", r"bad/ROLE\.FORMAT: .*(too long|too many|holds at least)"),
-    "wrong-width": ("FileFormatError", r"bad/ROLE\.FORMAT: .*(digits, expected|holds u?int\d+)"),
-    "undriven": ("FileFormatError", r"bad/ROLE\.hex: byte \d+: word \w+ has x or z digits"),
-    "filling": ("FileFormatError", r"bad/ROLE\.hex: the last word is filled with bytes that are"),
-    "checksum": ("FileFormatError", r"bad/ROLE\.FORMAT: its SHA-256 is not that of the manifest"),
-    "missing": ("FileAccessError", r"bad/ROLE\.FORMAT: cannot read: No such file"),
-    "stray": ("FileFormatError", r"bad/stray\.bin: is not in the manifest"),
-    "schema": ("FileFormatError", r"bad/manifest\.json: schema is 'cube24-case-999'; this version"),
-    "unknown-key": ("FileFormatError", r"bad/manifest\.json: comment is unknown"),
-    "unsealed": ("FileFormatError", r"bad/manifest\.json: its SHA-256 .* it was changed"),
-    "twice": ("FileFormatError", r"bad/manifest\.json: names a file twice"),
-}
-
-NEGATIVE = {item.name: item for item in suites.items("negative", 1, 1)}
-
-
-def test_the_table_has_all_damage() -> None:
-    assert ERRORS.keys() == damage.DAMAGES.keys()
-    assert {item.spec["change"]["what"] for item in NEGATIVE.values()} == ERRORS.keys()
-
-
-def test_level_0_has_all_damage_in_each_format_of_a_file() -> None:
-    level0 = {item.name: item for item in suites.items("negative", 0, 1)}
-    assert level0.items() <= NEGATIVE.items()
-    assert {item.spec["change"]["what"] for item in level0.values()} == ERRORS.keys()
-    for what in ("truncated", "over-long", "checksum", "missing"):
-        formats = {c["format"] for i in level0.values() if (c := i.spec["change"])["what"] == what}
-        assert formats == set(FORMATS)
-
-
-@pytest.mark.parametrize("style", [CaseStyle(), CaseStyle(("bin", "mem"), 4, "big", False)])
-@pytest.mark.parametrize("what", ERRORS)
-def test_each_negative_case_gives_its_error_at_its_place(
-    tmp_path: Path, what: str, style: CaseStyle
-) -> None:
-    for item in NEGATIVE.values():
-        of = item.spec["change"]
-        if of["what"] != what:
-            continue
-        case, folder = made(item, style), tmp_path / item.name
-        wanted, message = ERRORS[what]
-        assert case.outcome == {"kind": "error", "error": wanted}
-        manifest.write(case, folder)
-        assert damage.provoke(folder) == wanted, item.name
-        message = message.replace("ROLE", of["role"]).replace("FORMAT", of["format"])
-        with pytest.raises(Cube24Error) as error:
-            damage.read(folder / "bad", damage.DAMAGES[what].by)
-        assert re.search(message, str(error.value), re.DOTALL), item.name
-        # The good files beside it are good.
-        manifest.write(good_of(case), folder / "good")
-        for by in ("encode", "decode", "unit"):
-            damage.read(folder / "good", by)
-
-
-def test_all_of_level_0_from_a_fresh_process(tmp_path: Path) -> None:
-    wanted = {}
-    for item in suites.items("negative", 0, 1):
-        case = made(item)
-        manifest.write(case, tmp_path / item.name)
-        wanted[item.name] = case.outcome["error"]
-    program = (
-        "import json, sys\n"
-        "from pathlib import Path\n"
-        "from cube24.vectors import damage\n"
-        "root = Path(sys.argv[1])\n"
-        "print(json.dumps({p.name: damage.provoke(p) for p in root.iterdir()}))\n"
-    )
-    command = [sys.executable, "-c", program, str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert json.loads(done.stdout) == wanted
-
-
-@pytest.mark.parametrize("what", ERRORS)
-def test_only_one_thing_is_wrong(what: str) -> None:
-    """The copy is the good case in one format but for the damaged file and the manifest."""
-    for item in NEGATIVE.values():
-        of = item.spec["change"]
-        if of["what"] != what or item.name.endswith("-conv"):
-            continue
-        case = made(item)
-        width = 1
-        if what == "filling":
-            name = f"bad/{of['role']}.hex"
-            last = case.extra[name].split()[-1]
-            width = len(last) // 2
-            assert width > 1
-        style = CaseStyle((of["format"],), width)
-        clean = manifest.files_of(made(Item(item.name, {**item.spec, "change": None}), style))
-        bad = {name.removeprefix("bad/"): data for name, data in case.extra.items()}
-        damaged = {f"{of['role']}.{of['format']}"}
-        damaged |= {f"dense.{of['format']}"} if what == "conflict" else set()
-        damaged |= {"stray.bin"} if what == "stray" else set()
-        for name in clean.keys() | bad.keys():
-            if name in damaged or name == "manifest.json":
-                continue
-            mine, its = bad[name], clean[name]
-            if name.endswith(".hex"):  # not the comments
-                mine, its = (re.sub(rb"//.*\n", b"", data) for data in (mine, its))
-            assert mine == its, name
-        listed = json.loads(bad["manifest.json"])["files"]
-        wrong = [
-            e["name"] for e in listed
-            if e["name"] not in bad or manifest.digest(bad[e["name"]]) != e["sha256"]
-        ]  # fmt: skip
-        assert wrong == (
-            [f"{of['role']}.{of['format']}"] if what in ("checksum", "missing") else []
-        )
-
-
-@pytest.mark.parametrize("name", list(NEGATIVE)[::17])
-def test_a_written_negative_case_is_verified(tmp_path: Path, name: str) -> None:
-    case = made(NEGATIVE[name])
-    manifest.write(case, tmp_path / "case")
-    stored = verification.verify(tmp_path / "case")
-    assert stored.manifest["outcome"]["error"] == case.outcome["error"]
-    assert list(manifest.folders(tmp_path)) == [tmp_path / "case"]
-    bad = [entry["name"] for entry in stored.entries("bad")]
-    assert all(name.startswith("bad/") for name in bad)
-    assert "bad/manifest.json" in bad
-
-
-@pytest.mark.parametrize("given", ["", "RefusedError"])
-def test_a_negative_case_that_gives_another_error_is_bad(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str
-) -> None:
-    case = made(next(item for name, item in NEGATIVE.items() if name.startswith("truncated")))
-    manifest.write(case, tmp_path / "case")
-    monkeypatch.setattr(damage, "provoke", lambda folder: given)
-    said = f"gives {given or 'no error'}, not FileFormatError"
-    with pytest.raises(verification.VerifyError, match=said):
-        verification.verify(tmp_path / "case")
-
-
-def test_the_copy_does_not_depend_on_the_version() -> None:
-    """A case is verified with the version that wrote it; its copy says none."""
-    case = made(next(iter(NEGATIVE.values())))
-    one, two = (manifest.files_of(case, version) for version in ("1.2.3", "4.5.6"))
-    assert one["manifest.json"] != two["manifest.json"]
-    assert all(one[name] == two[name] for name in one if name.startswith("bad/"))
-
-
-def test_a_copy_that_is_not_damaged_provokes_nothing(tmp_path: Path) -> None:
-    for what in ERRORS:
-        item = Item("case", {**BASE, "change": {"kind": "negative", "what": what}})
-        case, folder = made(item, CaseStyle(("hex",))), tmp_path / what
-        manifest.write(case, folder)
-        for file in (folder / "bad").iterdir():
-            file.unlink()
-        (folder / "bad").rmdir()
-        manifest.write(good_of(case), folder / "bad")
-        assert damage.provoke(folder) == ""
-
-
-def test_only_a_negative_case_can_be_provoked(tmp_path: Path) -> None:
-    manifest.write(made(Item("case", BASE)), tmp_path / "case")
-    with pytest.raises(ArgumentError, match=r"is no negative case; its change is \{\}"):
-        damage.provoke(tmp_path / "case")
-
-
-def test_wide_words_leave_room_for_another_width(tmp_path: Path) -> None:
-    of = {"kind": "negative", "what": "wrong-width", "format": "hex"}
-    for width in (1, 2048, 4096):
-        case = made(Item("case", {**BASE, "change": of}), CaseStyle(("hex",), width))
-        manifest.write(case, tmp_path / str(width))
-        assert damage.provoke(tmp_path / str(width)) == "FileFormatError"

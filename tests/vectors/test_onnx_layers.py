@@ -1,4 +1,4 @@
-"""Layers of networks: against the digits data itself, and rules for ONNX repeated in plain Python.
+"""Layers of ONNX models: the rules repeated in plain Python.
 
 The models are built here with onnx.helper. What a weight must become is computed one number at a
 time, and pruned by the oracle of the format; results are sums of products in plain Python.
@@ -7,13 +7,10 @@ time, and pruned by the oracle of the format; results are sums of products in pl
 from __future__ import annotations
 
 import base64
-import importlib.resources
-import io
 import json
 import subprocess
 import sys
 from collections.abc import Mapping
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -22,177 +19,15 @@ import onnx
 import oracle
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from plain_sums import digits, made, sums_of
 
 from cube24.encoder import ArgumentError, FileAccessError, FileFormatError
 from cube24.errors import MissingExtraError
 from cube24.simulator import UnitConfig
-from cube24.vectors import fill, manifest, onnx_layers, shrink, suites, verification
-from cube24.vectors.build import build
-from cube24.vectors.case import Case
+from cube24.vectors import manifest, onnx_layers, verification
 from cube24.vectors.onnx_layers import OnnxLayer, from_onnx
-from cube24.vectors.spec import Item, conv2d, matmul
-from cube24.vectors.suites import digits as digits_suite
 
 RNG = np.random.default_rng(24)
-
-
-def made(item: Item, seed: int = 1) -> Case:
-    return build("network", 1, item, seed)
-
-
-# --- results in plain Python ----------------------------------------------------------------------
-
-
-def sums_of(case: Case) -> np.ndarray:
-    """The accumulators, (rows, N) or (batch, ho, wo, cout), from weights and activations."""
-    size, weight = case.spec["sizes"], case.pieces["weights"].array.astype(int)
-    x = case.pieces["activations"].array.astype(int)
-    bias = case.pieces["bias"].array.tolist() if "bias" in case.pieces else [0] * len(weight)
-    if case.spec["operation"] != "conv2d":
-        return np.array(
-            [[sum(a * b for a, b in zip(row, w, strict=True)) + bias[n]
-              for n, w in enumerate(weight.tolist())] for row in x.tolist()]
-        )  # fmt: skip
-    cout, cin, kh, kw = weight.shape
-    (sh, sw), (dh, dw), (top, left, bottom, right) = (
-        size["strides"], size["dilations"], size["pads"],
-    )  # fmt: skip
-    ho = (size["h"] + top + bottom - (kh - 1) * dh - 1) // sh + 1
-    wo = (size["w"] + left + right - (kw - 1) * dw - 1) // sw + 1
-    out = np.zeros((size["batch"], ho, wo, cout), int)
-    for b, y, z in product(range(size["batch"]), range(ho), range(wo)):
-        for i, j in product(range(kh), range(kw)):
-            v, u = y * sh + i * dh - top, z * sw + j * dw - left
-            if 0 <= v < size["h"] and 0 <= u < size["w"]:
-                pixel = x[b, :, v, u].ravel()[:cin]
-                out[b, y, z] += (weight[:, :, i, j] * pixel).sum(axis=1)
-    return out + bias
-
-
-# --- the digits network ---------------------------------------------------------------------------
-
-
-def digits() -> Mapping[str, np.ndarray]:
-    raw = importlib.resources.files("cube24.simulator").joinpath("data/digits.npz").read_bytes()
-    with np.load(io.BytesIO(raw)) as members:
-        return dict(members)
-
-
-@pytest.fixture(scope="module")
-def level0() -> Mapping[str, Case]:
-    return {item.name: made(item) for item in digits_suite.cases(0, 1)}
-
-
-def test_the_layers_hold_the_trained_numbers(level0: Mapping[str, Case]) -> None:
-    data = digits()
-    assert level0.keys() == {
-        "digits-conv1-000-001", "digits-conv1-000-001-int8", "digits-conv2-000-001",
-        "digits-conv2-000-001-int8", "digits-fc-000-001",
-    }  # fmt: skip
-    for name, case in level0.items():
-        layer = name.split("-")[1]
-        assert np.array_equal(case.pieces["weights"].array, data[f"{layer}.weight"])
-        assert np.array_equal(case.pieces["bias"].array, data[f"{layer}.bias"])
-    images = level0["digits-conv1-000-001"].pieces["activations"].array
-    assert np.array_equal(images[:, 0, :, :, 0], data["images"][:2])
-    assert not images[..., 1:].any()
-
-
-def test_the_results_are_the_sums_and_name_the_digits(level0: Mapping[str, Case]) -> None:
-    for name, case in level0.items():
-        sums = sums_of(case)
-        if name.endswith("int8"):
-            rule = case.spec["requant"]
-            assert rule.keys() == {"scale", "relu"}
-            # A power of two: exact in fp32. Python rounds half to even.
-            sums = np.vectorize(lambda s, by=rule["scale"]: min(round(max(s, 0) * by), 127))(sums)
-            assert 64 <= sums.max() <= 127 or sums.max() > 16  # the range is used
-        assert np.array_equal(case.pieces["expected"].array, sums), name
-    named = level0["digits-fc-000-001"].pieces["expected"].array.argmax(axis=1)
-    assert np.array_equal(named, digits()["labels"][:2])
-
-
-def test_each_layer_takes_what_the_one_before_gives(level0: Mapping[str, Case]) -> None:
-    data = digits()
-    for before, after in (("conv1", "conv2"), ("conv2", "fc")):
-        sums = level0[f"digits-{before}-000-001"].pieces["expected"].array
-        scaled = np.rint(sums.astype(np.float32) * data[f"{before}.scale"])
-        x = np.clip(scaled, 0, 127).astype(np.int8)
-        got = level0[f"digits-{after}-000-001"].pieces["activations"].array
-        if after == "conv2":
-            assert np.array_equal(got[:, 0], x)
-        else:
-            assert np.array_equal(got, x.transpose(0, 3, 1, 2).reshape(2, -1))
-
-
-def test_each_level_has_those_below_and_level_2_all_images() -> None:
-    levels = [
-        {item.name: item.spec for item in digits_suite.cases(level, 1)} for level in (0, 1, 2)
-    ]
-    assert levels[0].items() <= levels[1].items() <= levels[2].items()
-    fc = [
-        spec for name, spec in levels[2].items() if "-fc-" in name and name != "digits-fc-000-001"
-    ]
-    assert sum(spec["sizes"]["m"] for spec in fc) == 360
-    assert [len(level) for level in levels] == [5, 20, 230]
-
-
-def test_the_suite_is_listed_and_its_cases_are_verified(
-    tmp_path: Path, level0: Mapping[str, Case]
-) -> None:
-    assert [item.name for item in suites.items("network", 0, 1)] == list(level0)
-    for name in ("digits-conv2-000-001-int8", "digits-fc-000-001"):
-        manifest.write(level0[name], tmp_path / name)
-        verification.verify(tmp_path / name)
-
-
-# --- numbers in the spec --------------------------------------------------------------------------
-
-
-def test_inline_numbers_are_those_of_the_arrays() -> None:
-    weight = np.int8([[1, 0, 0, -2, 3], [0, 0, 127, -128, 0]])
-    x = np.int8([[1, 2, 3, 4, 5]])
-    spec = matmul(1, 2, 5, weights=fill.inline_weights(weight), activations=fill.inline(x))
-    case = made(Item("case", spec))
-    assert case.pieces["weights"].array.tolist() == weight.tolist()
-    assert case.pieces["expected"].array.tolist() == [[1 - 8 + 15, 381 - 512]]
-    assert case.seed != made(Item("case", spec), seed=2).seed
-    again = made(Item("case", spec), seed=2)
-    assert again.pieces["expected"].array.tolist() == case.pieces["expected"].array.tolist()
-    kernel = np.zeros((2, 3, 2, 2), np.int8)
-    kernel[1, 2, 0, 1] = 9
-    spec = conv2d(3, 2, (2, 2), (2, 2), weights=fill.inline_weights(kernel))
-    assert made(Item("case", spec)).pieces["weights"].array.tolist() == kernel.tolist()
-
-
-@pytest.mark.parametrize(
-    ("rule", "message"),
-    [
-        ({"base64": "AAAA"}, "base64: 3 bytes, where the sizes ask for 4"),
-        ({"base64": "AAAAAA=="[:-1]}, "base64"),
-        ({"base64": "AA!AAA=="}, "base64"),
-        ({"base64": 4}, "base64"),
-        ({"base64": "AAAAAA==", "more": 1}, "no such rule"),
-    ],
-)
-def test_numbers_that_do_not_fit_are_refused(rule: Any, message: str) -> None:
-    for role in ("weights", "activations"):
-        with pytest.raises(ArgumentError, match=message):
-            made(Item("case", matmul(1, 1, 4, **{role: rule})))
-
-
-def test_a_layer_can_be_cropped(level0: Mapping[str, Case]) -> None:
-    case = level0["digits-fc-000-001"]
-    left = {"rows": [1], "columns": [0, 7], "groups": [3, 4, 100]}
-    small = made(Item("case", shrink.cropped(case.spec, left)))
-    kept = [4 * g + i for g in left["groups"] for i in range(4)]
-    assert np.array_equal(
-        small.pieces["weights"].array, case.pieces["weights"].array[[0, 7]][:, kept]
-    )
-    assert np.array_equal(small.pieces["expected"].array, sums_of(small))
-
-
-# --- ONNX -----------------------------------------------------------------------------------------
 
 
 def model_of(nodes: list[Any], constants: Mapping[str, np.ndarray], **options: Any) -> Any:
