@@ -7,6 +7,7 @@ for files that need not fit in memory. The format is docs/format.md.
 
 from cube24._core import paths, use_path
 from cube24.encoder.bits import pack_index, unpack_index
+from cube24.encoder.checking import Report, RowSummary, check
 from cube24.encoder.codec import decode, decode_conv, encode, encode_conv, int8_array
 from cube24.encoder.container import (
     Style,
@@ -17,8 +18,8 @@ from cube24.encoder.container import (
     style_for,
 )
 from cube24.encoder.layout import C0, DENSE_K0, GROUP, INDEX_K0, N0, ZN_K, Geometry, Kind, Layout
+from cube24.encoder.pruning import PruneCost, Pruned, prune
 from cube24.encoder.refusals import Offender, RefusedError, RefusedGroup, ViolationError
-from cube24.encoder.report import PruneCost, Pruned, Report, RowSummary, check, prune
 from cube24.encoder.stream import (
     Progress,
     check_file,

@@ -1,6 +1,6 @@
 """encode, decode, check and prune for files that need not fit in memory.
 
-A file is worked on in tiles of a few MiB. Tiles are cut along the units of the format (16 rows, 64
+A file is worked on in chunks of a few MiB. They are cut along the units of the format (16 rows, 64
 columns), so that each is a weight of its own and the same functions serve arrays and files.
 """
 
@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from cube24.encoder.checking import Inspection, Report
 from cube24.encoder.codec import (
     LISTED,
     as_matrix,
@@ -37,8 +38,8 @@ from cube24.encoder.layout import (
     Kind,
     Layout,
 )
+from cube24.encoder.pruning import PruneCost, prune
 from cube24.encoder.refusals import RefusedError, RefusedGroup, ViolationError
-from cube24.encoder.report import Inspection, PruneCost, Report, prune
 from cube24.encoder.weight import Changes, SparseWeight
 from cube24.errors import ArgumentError, StrPath
 from cube24.files import ArrayFile, npy_header, whole_file
@@ -46,12 +47,12 @@ from cube24.files import ArrayFile, npy_header, whole_file
 #: Called with the number of weights done since the last call.
 Progress = Callable[[int], None]
 
-#: Weights in one tile: large enough to be fast, small enough to stay far below 512 MiB in all.
+#: Weights in one chunk: large enough to be fast, small enough to stay far below 512 MiB in all.
 BUDGET = 16 << 20
 
 
 @dataclass(frozen=True)
-class Tile:
+class Chunk:
     """Matrices m0..m1 of a batch whole, or rows r0..r1 and columns k0..k1 of matrix m0."""
 
     m0: int
@@ -63,26 +64,26 @@ class Tile:
 
     @property
     def size(self) -> int:
-        """Elements of the tile."""
+        """Elements of the chunk."""
         return (self.m1 - self.m0) * (self.r1 - self.r0) * (self.k1 - self.k0)
 
     def geometry(self, whole: Geometry) -> Geometry:
-        """The tile as a weight of its own."""
+        """The chunk as a weight of its own."""
         rows = self.r1 - self.r0
         if whole.kind == "conv":
             return replace(whole, shape=(rows, *whole.shape[1:]))
         return replace(whole, shape=(self.m1 - self.m0, rows, self.k1 - self.k0))
 
 
-def tiles(geometry: Geometry) -> Iterator[Tile]:
-    """Cut a weight into tiles of about BUDGET elements, in C order where the layout allows."""
+def chunks(geometry: Geometry) -> Iterator[Chunk]:
+    """Cut a weight into chunks of about BUDGET elements, in C order where the layout allows."""
     budget, n, k, count = BUDGET, geometry.n, geometry.k, geometry.matrices
     if 0 in (n, k, count):
         return
     if n * k <= budget:
         step = budget // (n * k)
         for m0 in range(0, count, step):
-            yield Tile(m0, min(count, m0 + step), 0, n, 0, k)
+            yield Chunk(m0, min(count, m0 + step), 0, n, 0, k)
         return
     unit = N0 if geometry.layout == "zn" else 1
     row_step = max(unit, budget // k // unit * unit)
@@ -92,55 +93,55 @@ def tiles(geometry: Geometry) -> Iterator[Tile]:
     for m0 in range(count):
         for r0 in range(0, n, row_step):
             for k0 in range(0, k, k_step):
-                yield Tile(m0, m0 + 1, r0, min(n, r0 + row_step), k0, min(k, k0 + k_step))
+                yield Chunk(m0, m0 + 1, r0, min(n, r0 + row_step), k0, min(k, k0 + k_step))
 
 
-def runs(geometry: Geometry, tile: Tile, k0: int) -> Iterator[tuple[int, int]]:
-    """The (offset, size) pieces of the dense (k0 = 32) or index (k0 = 8) payload that a tile is.
+def runs(geometry: Geometry, chunk: Chunk, k0: int) -> Iterator[tuple[int, int]]:
+    """The (offset, size) pieces of the dense (k0 = 32) or index (k0 = 8) payload that a chunk is.
 
-    In the order in which they follow each other in the tile's own payload.
+    In the order in which they follow each other in the chunk's own payload.
     """
-    own = tile.geometry(geometry)
+    own = chunk.geometry(geometry)
     size = prod(own.stored_shape(k0))
-    whole_rows = (tile.k0, tile.k1) == (0, geometry.k)
-    whole_columns = (tile.r0, tile.r1) == (0, geometry.n)
-    start = geometry.offset(tile.m0, tile.r0, tile.k0 // GROUP, k0)
+    whole_rows = (chunk.k0, chunk.k1) == (0, geometry.k)
+    whole_columns = (chunk.r0, chunk.r1) == (0, geometry.n)
+    start = geometry.offset(chunk.m0, chunk.r0, chunk.k0 // GROUP, k0)
     if (whole_rows and whole_columns) or (whole_rows if geometry.layout == "nd" else whole_columns):
         yield start, size
         return
     if geometry.layout == "nd":
-        count, stride = tile.r1 - tile.r0, geometry.k_stored * k0 // ZN_K
+        count, stride = chunk.r1 - chunk.r0, geometry.k_stored * k0 // ZN_K
     else:
         count, stride = own.k_stored // ZN_K, geometry.n_stored * k0
     for piece in range(count):
         yield start + piece * stride, size // count
 
 
-def _read_weight(source: ArrayFile, geometry: Geometry, tile: Tile) -> npt.NDArray[np.int8]:
-    """The elements of a tile, in the tile's own shape."""
-    own = tile.geometry(geometry)
+def _read_weight(source: ArrayFile, geometry: Geometry, chunk: Chunk) -> npt.NDArray[np.int8]:
+    """The elements of a chunk, in the chunk's own shape."""
+    own = chunk.geometry(geometry)
     if geometry.kind == "conv":
         lines = prod(geometry.shape[1:-1])  # rows of the file for one output channel
-        part = source.read(tile.r0 * lines, tile.r1 * lines, 0, geometry.shape[-1])
+        part = source.read(chunk.r0 * lines, chunk.r1 * lines, 0, geometry.shape[-1])
     else:
-        first = tile.m0 * geometry.n + tile.r0
-        rows = (tile.m1 - tile.m0) * (tile.r1 - tile.r0)
-        part = source.read(first, first + rows, tile.k0, tile.k1)
+        first = chunk.m0 * geometry.n + chunk.r0
+        rows = (chunk.m1 - chunk.m0) * (chunk.r1 - chunk.r0)
+        part = source.read(first, first + rows, chunk.k0, chunk.k1)
     return part.reshape(own.shape)
 
 
 def _write_weight(
-    target: Payload, geometry: Geometry, tile: Tile, weight: npt.NDArray[np.int8]
+    target: Payload, geometry: Geometry, chunk: Chunk, weight: npt.NDArray[np.int8]
 ) -> None:
-    """Put the elements of a tile where they stand in a C-order weight."""
+    """Put the elements of a chunk where they stand in a C-order weight."""
     if geometry.kind == "conv":
-        target.write(tile.r0 * prod(geometry.shape[1:]), weight)
+        target.write(chunk.r0 * prod(geometry.shape[1:]), weight)
         return
-    first = (tile.m0 * geometry.n + tile.r0) * geometry.k + tile.k0
-    if (tile.k0, tile.k1) == (0, geometry.k):
+    first = (chunk.m0 * geometry.n + chunk.r0) * geometry.k + chunk.k0
+    if (chunk.k0, chunk.k1) == (0, geometry.k):
         target.write(first, weight)
         return
-    for row, line in enumerate(weight.reshape(-1, tile.k1 - tile.k0)):
+    for row, line in enumerate(weight.reshape(-1, chunk.k1 - chunk.k0)):
         target.write(first + row * geometry.k, line)
 
 
@@ -174,7 +175,7 @@ def encode_file(
         policy: as for ``encode``.
         style: format of the files; default npy.
         overwrite: replace what stands there.
-        progress: called after each tile.
+        progress: called after each chunk.
 
     Raises:
         ViolationError: the weight is not 2:4 and the policy is ``error``; nothing is written.
@@ -185,8 +186,8 @@ def encode_file(
     function = encode_conv if kind == "conv" else encode
     changes = Changes()
     with payload_writer(target, geometry, style or Style(), overwrite=overwrite) as payloads:
-        for tile in tiles(geometry):
-            weight = _read_weight(source, geometry, tile)
+        for chunk in chunks(geometry):
+            weight = _read_weight(source, geometry, chunk)
             try:
                 piece = function(weight, policy=policy, layout=layout)
             except ViolationError:
@@ -200,10 +201,10 @@ def encode_file(
                 ("dense", piece.dense, DENSE_K0), ("index", piece.index, INDEX_K0),
             ):  # fmt: skip
                 flat, at = array.reshape(-1), 0
-                for offset, size in runs(geometry, tile, k0):
+                for offset, size in runs(geometry, chunk, k0):
                     payloads[role].write(offset, flat[at : at + size])
                     at += size
-            progress(tile.size)
+            progress(chunk.size)
     return geometry, changes
 
 
@@ -218,11 +219,11 @@ def check_file(
     check_limit(limit)
     geometry = _geometry(source, kind, "nd")
     inspection = Inspection(geometry, limit)
-    for tile in tiles(geometry):
-        weight = _read_weight(source, geometry, tile)
-        matrix = as_matrix(weight, tile.geometry(geometry))
-        inspection.add(matrix, tile.m0 * geometry.n + tile.r0, tile.k0 // GROUP)
-        progress(tile.size)
+    for chunk in chunks(geometry):
+        weight = _read_weight(source, geometry, chunk)
+        matrix = as_matrix(weight, chunk.geometry(geometry))
+        inspection.add(matrix, chunk.m0 * geometry.n + chunk.r0, chunk.k0 // GROUP)
+        progress(chunk.size)
     return inspection.report()
 
 
@@ -244,12 +245,12 @@ def prune_file(
     geometry = _geometry(source, kind, "nd")
     cost = PruneCost()
     with _weight_file(target, geometry, overwrite) as file:
-        for tile in tiles(geometry):
-            weight = _read_weight(source, geometry, tile)
+        for chunk in chunks(geometry):
+            weight = _read_weight(source, geometry, chunk)
             pruned = prune(weight, policy=policy, kind=kind)
-            _write_weight(file, geometry, tile, pruned.weight)
+            _write_weight(file, geometry, chunk, pruned.weight)
             cost += pruned.cost
-            progress(tile.size)
+            progress(chunk.size)
     return cost
 
 
@@ -290,11 +291,11 @@ def decode_arrays(
     """
     count, groups = 0, list[RefusedGroup]()
     with _weight_file(target, geometry, overwrite) as file:
-        for tile in tiles(geometry):
-            own = tile.geometry(geometry)
+        for chunk in chunks(geometry):
+            own = chunk.geometry(geometry)
             piece = SparseWeight(
-                _read_payload(arrays["dense"], geometry, tile, DENSE_K0),
-                _read_payload(arrays["index"], geometry, tile, INDEX_K0),
+                _read_payload(arrays["dense"], geometry, chunk, DENSE_K0),
+                _read_payload(arrays["index"], geometry, chunk, INDEX_K0),
                 own.shape, own.layout, own.kind,
             )  # fmt: skip
             try:
@@ -302,37 +303,37 @@ def decode_arrays(
             except RefusedError as error:
                 # The message is about the whole weight, so the rest is looked at too.
                 count += error.count
-                groups += [_in_whole(group, geometry, tile) for group in error.groups]
+                groups += [_in_whole(group, geometry, chunk) for group in error.groups]
                 groups = groups[:LISTED]
                 continue
             if not count:
-                _write_weight(file, geometry, tile, weight)
-            progress(tile.size)
+                _write_weight(file, geometry, chunk, weight)
+            progress(chunk.size)
         if count:
             raise RefusedError(count, groups)
 
 
-def _read_payload(array: ArrayFile, geometry: Geometry, tile: Tile, k0: int) -> npt.NDArray[Any]:
-    own = tile.geometry(geometry)
+def _read_payload(array: ArrayFile, geometry: Geometry, chunk: Chunk, k0: int) -> npt.NDArray[Any]:
+    own = chunk.geometry(geometry)
     columns = array.shape[-1]
     if geometry.layout == "nd":
-        first, rows = tile.m0 * geometry.n + tile.r0, prod(own.stored_shape(k0)[:-1])
-        left = tile.k0 * k0 // ZN_K
+        first, rows = chunk.m0 * geometry.n + chunk.r0, prod(own.stored_shape(k0)[:-1])
+        left = chunk.k0 * k0 // ZN_K
         part = array.read(first, first + rows, left, left + own.stored_shape(k0)[-1])
     else:
         part = np.concatenate(
             [
                 array.read(offset // columns, (offset + size) // columns, 0, columns)
-                for offset, size in runs(geometry, tile, k0)
+                for offset, size in runs(geometry, chunk, k0)
             ]
         )
     return part.reshape(own.stored_shape(k0))
 
 
-def _in_whole(group: RefusedGroup, geometry: Geometry, tile: Tile) -> RefusedGroup:
-    """A refused group of a tile, by its place in the whole weight."""
-    matrix = tile.m0 + (group.batch[0] if group.batch else 0)
-    row, number = tile.r0 + group.row, tile.k0 // GROUP + group.group
+def _in_whole(group: RefusedGroup, geometry: Geometry, chunk: Chunk) -> RefusedGroup:
+    """A refused group of a chunk, by its place in the whole weight."""
+    matrix = chunk.m0 + (group.batch[0] if group.batch else 0)
+    row, number = chunk.r0 + group.row, chunk.k0 // GROUP + group.group
     return replace(
         group,
         batch=geometry.batch_coordinates(matrix),
