@@ -9,8 +9,6 @@ from the original weights.
 from __future__ import annotations
 
 import io
-import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
@@ -19,12 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cube24.encoder import Layout, Report, SparseWeight, check, encode, encode_conv
-from cube24.errors import StrPath
-from cube24.files import whole_folder, write_hex
 from cube24.simulator import dense, functional
-
-#: File that marks a folder written by the demo, so that it may be overwritten.
-MARKER = "demo.json"
 
 
 @dataclass(frozen=True)
@@ -139,41 +132,3 @@ def _data() -> dict[str, Any]:
     raw = resources.files("cube24.simulator").joinpath("data/digits.npz").read_bytes()
     with np.load(io.BytesIO(raw)) as members:
         return dict(members)
-
-
-def write(result: DemoResult, path: StrPath, *, overwrite: bool = False) -> None:
-    """Write activations, dense, index, bias and expected of each layer as npy and hex.
-
-    Raises:
-        FileAccessError: the folder is there already, or the system refuses.
-    """
-    with whole_folder(path, marker=MARKER, overwrite=overwrite) as folder:
-        about: dict[str, Any] = {"images": result.images, "correct": result.correct, "layers": {}}
-        for layer in result.layers:
-            files = {}
-            for role, array in _arrays(layer):
-                name = f"{layer.name}.{role}"
-                np.save(folder / f"{name}.npy", array)
-                header = {"name": name, "dtype": array.dtype, "shape": list(array.shape)}
-                with (folder / f"{name}.hex").open("wb") as file:
-                    little = array.astype(array.dtype.newbyteorder("<"))
-                    write_hex(
-                        file, [little.tobytes()], word_bytes=array.dtype.itemsize, header=header
-                    )
-                files[role] = {"dtype": str(array.dtype), "shape": list(array.shape)}
-            about["layers"][layer.name] = {
-                "kind": layer.sparse.kind,
-                "shape": list(layer.shape),
-                "layout": layer.sparse.layout,
-                "files": files,
-            }
-        text = json.dumps(about, indent=2) + "\n"
-        (folder / MARKER).write_text(text, encoding="utf-8", newline="\n")
-
-
-def _arrays(layer: LayerResult) -> Iterator[tuple[str, npt.NDArray[Any]]]:
-    yield "activations", layer.activations
-    yield "dense", layer.sparse.dense
-    yield "index", layer.sparse.index
-    yield "bias", layer.bias
-    yield "expected", layer.expected
