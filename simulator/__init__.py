@@ -6,7 +6,21 @@ instructions on byte-addressed memories. ``functional`` computes the same withou
 ``demo`` is a real network.
 """
 
-from cube24.simulator import demo, dense, functional
+from cube24.simulator import (
+    chip,
+    demo,
+    dense,
+    functional,
+    hazards,
+    isa,
+    layouts,
+    machine,
+    profiles,
+    requant,
+    show,
+    sweep,
+    writer,
+)
 from cube24.simulator.config import PRESETS, ConfigError, UnitConfig
 from cube24.simulator.isa import Program, ProgramError
 from cube24.simulator.layer import Conv2d, Layer, Matmul, flattened
@@ -53,9 +67,19 @@ __all__ = [
     "Unit",
     "UnitConfig",
     "UnsupportedError",
+    "chip",
     "demo",
     "dense",
     "flattened",
     "functional",
+    "hazards",
+    "isa",
+    "layouts",
+    "machine",
+    "profiles",
+    "requant",
+    "show",
+    "sweep",
     "validate",
+    "writer",
 ]

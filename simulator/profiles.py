@@ -42,7 +42,7 @@ class Profile:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Deviation:
     """One number of a profile and the model's; error in %, limit in % or None."""
 
     profile: Profile
@@ -160,7 +160,7 @@ _MODELLED: Mapping[str, Callable[[Timing], float]] = {
 }
 
 
-def validate(config: UnitConfig | None = None) -> tuple[Comparison, ...]:
+def validate(config: UnitConfig | None = None) -> tuple[Deviation, ...]:
     """The published profiles beside the model.
 
     Args:
@@ -176,7 +176,7 @@ def validate(config: UnitConfig | None = None) -> tuple[Comparison, ...]:
         cycles_in_unit = config.clock_mhz if profile.unit == "us" else 1
         for name, measured in profile.measured.items():
             modelled = _mean(chip, _MODELLED[name]) / cycles_in_unit
-            found.append(Comparison(profile, name, measured, modelled, LIMITS.get(name)))
+            found.append(Deviation(profile, name, measured, modelled, LIMITS.get(name)))
     return tuple(found)
 
 
@@ -184,7 +184,7 @@ def _mean(chip: ChipTiming, what: Callable[[Timing], float]) -> float:
     return sum(group.cores * what(group.timing) for group in chip.groups) / chip.cores
 
 
-def table(comparisons: tuple[Comparison, ...]) -> str:
+def table(comparisons: tuple[Deviation, ...]) -> str:
     """The comparisons as text, one a line."""
     lines = [
         f"{'row':<5} {'pipe':<8} {'measured':>11} {'modelled':>11} {'unit':<6} {'error':>8}  limit"

@@ -16,9 +16,9 @@ import numpy as np
 
 from cube24.encoder import encode, encode_conv
 from cube24.errors import Cube24Error, FileAccessError
-from cube24.simulator import UnitConfig
+from cube24.simulator import UnitConfig, layouts
 from cube24.vectors import change, coverage, fill
-from cube24.vectors.case import Array, Case, CaseArray, compute, to_nc1hwc0
+from cube24.vectors.case import Array, Case, CaseArray, compute
 from cube24.vectors.files import READABLE, SUFFIXES, CaseStyle, read, render
 from cube24.vectors.rng import case_seed, stream_seed
 from cube24.vectors.spec import Item, Spec, is_conv, requant_of, unit_of
@@ -84,7 +84,7 @@ def _inputs(spec: Spec, seed: int, config: UnitConfig) -> dict[str, CaseArray]:
     if is_conv(spec):
         sparse = encode_conv(weight)
         pieces["weights"] = CaseArray(weight, "oihw")
-        pieces["activations"] = CaseArray(to_nc1hwc0(x), "nc1hwc0")
+        pieces["activations"] = CaseArray(layouts.to_nc1hwc0(x), "nc1hwc0")
     else:
         sparse = encode(weight)
         pieces["weights"] = CaseArray(weight, "nd")

@@ -6,17 +6,16 @@ What it is made from is spec.py; build.py makes it, and manifest.py writes it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from cube24.encoder import C0, SparseWeight
-from cube24.simulator import Run, Unit, UnitConfig
-from cube24.sizes import ceil_div
+from cube24.simulator import Conv2d, Run, Unit, UnitConfig, layouts
 from cube24.vectors.files import CaseStyle
-from cube24.vectors.spec import Spec, is_conv, kind_of, positions, requant_of, weight_shape
+from cube24.vectors.spec import Spec, kind_of, layer_of, requant_of
 
 Array = npt.NDArray[Any]
 
@@ -74,50 +73,36 @@ def compute(
         MismatchError: it differs from the dense computation.
         ExecutionError: the unit refuses the bytes.
     """
+    layer = layer_of(spec)
     sparse = SparseWeight(
-        arrays["dense"], arrays["index"], weight_shape(spec), spec["layout"], kind_of(spec)
+        arrays["dense"], arrays["index"], layer.weight, spec["layout"], kind_of(spec)
     )
     x: Array = arrays["activations"]
-    options: dict[str, Any] = {"check": check}
-    if is_conv(spec):
-        size = spec["sizes"]
-        options |= {name: tuple(size[name]) for name in ("strides", "pads", "dilations")}
-        options |= {"offset_x": size["offset_x"], "layout": "NHWC"}
-        x = from_nc1hwc0(x, size["cin"])
-    operation = getattr(Unit(config), spec["operation"])
-    run: Run = operation(x, sparse, arrays.get("bias"), requant_of(spec), **options)
+    if isinstance(layer, Conv2d):
+        x = layouts.from_nc1hwc0(x, layer.cin)
+    run = Unit(config).run(
+        layer, x, sparse, bias=arrays.get("bias"), requant=requant_of(spec), check=check
+    )
+    if isinstance(layer, Conv2d) and run.output is not None:
+        run = replace(run, output=np.ascontiguousarray(run.output.transpose(0, 2, 3, 1)))
     return run
 
 
-def to_nc1hwc0(x: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
-    """(batch, cin, h, w) as (batch, ceil(cin / 32), h, w, 32), filled with zeros."""
-    batch, cin, h, w = x.shape
-    padded = np.zeros((batch, ceil_div(cin, C0) * C0, h, w), np.int8)
-    padded[:, :cin] = x
-    blocks = padded.reshape(batch, -1, C0, h, w).transpose(0, 1, 3, 4, 2)
-    return np.ascontiguousarray(blocks)
-
-
-def from_nc1hwc0(x: npt.NDArray[np.int8], cin: int) -> npt.NDArray[np.int8]:
-    """The inverse of :func:`to_nc1hwc0`, as (batch, h, w, cin)."""
-    batch, c1, h, w, _ = x.shape
-    return np.ascontiguousarray(x.transpose(0, 2, 3, 1, 4).reshape(batch, h, w, c1 * C0)[..., :cin])
-
-
-def img2col(x: npt.NDArray[np.int8], sizes: Mapping[str, Any]) -> npt.NDArray[np.int8]:
+def img2col(x: npt.NDArray[np.int8], layer: Conv2d) -> npt.NDArray[np.int8]:
     """What the cube multiplies in a convolution: a row for each position of the result.
 
     Args:
-        x: (batch, c1, h, w, 32). sizes: of the spec.
+        x: (batch, c1, h, w, 32).
+        layer: the convolution.
 
     Returns:
         (batch * ho * wo, c1 * kh * kw * 32); padding holds ``offset_x`` in all 32 channels.
     """
-    (kh, kw), (sh, sw), (dh, dw) = sizes["kernel"], sizes["strides"], sizes["dilations"]
-    top, left, bottom, right = sizes["pads"]
-    ho, wo = positions(sizes)
+    (kh, kw), (sh, sw), (dh, dw) = layer.kernel, layer.strides, layer.dilations
+    top, left, bottom, right = layer.pads
+    ho, wo = layer.positions
     around = ((0, 0), (0, 0), (top, bottom), (left, right), (0, 0))
-    x = np.pad(x, around, constant_values=sizes["offset_x"])
+    x = np.pad(x, around, constant_values=layer.offset_x)
     columns = np.empty((x.shape[0], ho, wo, x.shape[1], kh, kw, C0), x.dtype)
     for i in range(kh):
         for j in range(kw):

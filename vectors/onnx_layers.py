@@ -33,7 +33,7 @@ from cube24.extras import need
 from cube24.files import read_bytes
 from cube24.simulator import Unit
 from cube24.vectors.fill import inline_weights
-from cube24.vectors.spec import Item, Spec, conv2d, matmul
+from cube24.vectors.spec import Item, Spec, conv2d, layer_of, matmul
 
 #: Weights of one case, at most; 16 columns stay together.
 LIMIT = 1 << 20
@@ -334,22 +334,14 @@ def _items(
         else:
             spec = matmul(size * size, *part.shape, **rest)
         if first == 0:
-            _demand_plan(unit, spec, part.shape)
+            _demand_plan(unit, spec)
         name = layer.name if columns >= len(weight) else f"{layer.name}-n{first:05d}"
         yield Item(name, spec, ("network", "onnx", layer.op))
 
 
-def _demand_plan(unit: str, spec: Spec, weight: tuple[int, ...]) -> None:
+def _demand_plan(unit: str, spec: Spec) -> None:
     """Refuse a layer that the unit cannot run, without running it."""
-    at, of = spec["sizes"], Unit(unit)
     try:
-        if spec["operation"] == "matmul":
-            of.matmul((at["m"], at["k"]), weight, values=False, sparse=True)
-            return
-        of.conv2d(
-            (at["batch"], at["cin"], at["h"], at["w"]), weight, values=False, sparse=True,
-            strides=tuple(at["strides"]), pads=tuple(at["pads"]),
-            dilations=tuple(at["dilations"]),
-        )  # fmt: skip
+        Unit(unit).time(layer_of(spec))
     except Cube24Error as error:
         raise _NotTakenError(f"the unit cannot run it: {error}") from error

@@ -15,7 +15,7 @@ import numpy as np
 
 from cube24.encoder import Kind, Layout
 from cube24.errors import ArgumentError
-from cube24.simulator import Requant, Unit, UnitConfig
+from cube24.simulator import Conv2d, Layer, Matmul, Requant, Unit, UnitConfig
 
 #: What an accumulator of int32 holds.
 INT32_MIN, INT32_MAX = -(1 << 31), (1 << 31) - 1
@@ -155,24 +155,24 @@ def kind_of(spec: Spec) -> Kind:
     return "conv" if is_conv(spec) else "matrix"
 
 
-def weight_shape(spec: Spec) -> tuple[int, ...]:
-    """The shape of the weight: (N, K) or (Cout, Cin, Kh, Kw)."""
+def layer_of(spec: Spec) -> Layer:
+    """What it computes.
+
+    Raises:
+        ShapeError, ArgumentError: sizes that no layer has.
+    """
     size = spec["sizes"]
-    if is_conv(spec):
-        return (size["cout"], size["cin"], *size["kernel"])
-    return (size["n"], size["k"])
+    if not is_conv(spec):
+        return Matmul(size["m"], size["n"], size["k"])
+    return Conv2d(**{name: _frozen(size[name]) for name in _CONV})
 
 
-def positions(sizes: Mapping[str, Any]) -> tuple[int, int]:
-    """Height and width of the result of a convolution, from its sizes."""
-    top, left, bottom, right = sizes["pads"]
-    padded = (sizes["h"] + top + bottom, sizes["w"] + left + right)
-    height, width = (
-        (padded[i] - (sizes["kernel"][i] - 1) * sizes["dilations"][i] - 1) // sizes["strides"][i]
-        + 1
-        for i in (0, 1)
-    )
-    return height, width
+#: The sizes of a convolution: the fields of its layer.
+_CONV = tuple(field.name for field in fields(Conv2d))
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 def unit_of(spec: Spec) -> UnitConfig:

@@ -118,16 +118,12 @@ def _half_away(
     how: requant.Requant,
 ) -> Array:
     """Requantisation that rounds ties away from zero in its last rounding."""
-    x = values.astype(np.int64)
+    x, of = values.astype(np.int64), requant.fields_of(words, config)
     if how.mode == "REQ8":
-        field = (words >> np.uint64(32) & np.uint64(15)).astype(np.int64)
-        shift = field + (1 if config.requant_shift == "n+1" else 0)
-        mcb = (words >> np.uint64(36) & np.uint64(1)).astype(bool)
-        x = np.where(mcb, np.clip(x >> shift, -(1 << 15), (1 << 15) - 1), x)
-    scale = (words & np.uint64(0xFFFF_E000)).astype(np.uint32).view(np.float32)
-    below = scale if how.relu_mode == "none" else np.float32(how.alpha)  # 0 for a plain ReLU
+        x = np.where(of.mcb, np.clip(x >> of.shift, -(1 << 15), (1 << 15) - 1), x)
+    below = of.scale if how.relu_mode == "none" else np.float32(how.alpha)  # 0 for a plain ReLU
     with np.errstate(over="ignore"):
-        y = x.astype(np.float32) * np.where(x < 0, below, scale)
+        y = x.astype(np.float32) * np.where(x < 0, below, of.scale)
     if how.mode == "DEQF16":
         y = np.clip(y, np.float32(-65504), np.float32(65504))
         near = y.astype(np.float16)
@@ -139,11 +135,8 @@ def _half_away(
         return np.asarray(np.where((rest > 0) & (rest == gap), away, near))
     exact = np.clip(y, -256, 255).astype(np.float64)
     rounded = (np.sign(exact) * np.floor(np.abs(exact) + 0.5)).astype(np.int64)
-    offset = (words >> np.uint64(37) & np.uint64(0x1FF)).astype(np.int64)
-    if config.requant_offset == "signed":
-        offset = np.where(offset >= 256, offset - 512, offset)
     low, high = (-128, 127) if how.signed else (0, 255)
-    return np.asarray(np.clip(rounded + offset, low, high).astype(how.dtype))
+    return np.asarray(np.clip(rounded + of.offset, low, high).astype(how.dtype))
 
 
 def right(operands: Operands) -> Device:

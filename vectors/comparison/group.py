@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from cube24.encoder import C0, GROUP, ZN_K
-from cube24.simulator import Requant, UnitConfig
+from cube24.simulator import Requant, UnitConfig, requant
 from cube24.sizes import ceil_div
 from cube24.vectors.case import Array, bits
 from cube24.vectors.comparison.changes import Fault, of_device, of_one_group
@@ -288,12 +288,12 @@ def requant_steps(operands: Operands, accumulator: int, column: int) -> tuple[tu
     if how is None:
         return ()
     words = operands.arrays["requant"]
-    word = int(words[column] if how.per_column else words[0])
-    scale = np.float32(np.array([word & 0xFFFF_E000], np.uint32).view(np.float32)[0])
-    steps = [("word", f"{word:#018x}")]
+    word = words[[column if how.per_column else 0]]
+    of = requant.fields_of(word, operands.config)
+    scale, shift, offset = of.scale[0], int(of.shift[0]), int(of.offset[0])
+    steps = [("word", f"{int(word[0]):#018x}")]
     x = accumulator
-    if how.mode == "REQ8" and word >> 36 & 1:
-        shift = (word >> 32 & 15) + (1 if operands.config.requant_shift == "n+1" else 0)
+    if how.mode == "REQ8" and of.mcb[0]:
         x = min(max(x >> shift, -(1 << 15)), (1 << 15) - 1)
         steps.append((f"shifted right by {shift}", str(x)))
     value = np.float32(x)
@@ -307,10 +307,7 @@ def requant_steps(operands: Operands, accumulator: int, column: int) -> tuple[tu
         return (*steps, ("clamped to +-65504", str(y)), ("as fp16", str(result)))
     y = np.float32(min(max(y, np.float32(-256)), np.float32(255)))
     rounded = int(np.rint(y))
-    offset = word >> 37 & 0x1FF
-    if operands.config.requant_offset == "signed" and offset >= 256:
-        offset -= 512
-    low, high = (-128, 127) if word >> 46 & 1 else (0, 255)
+    low, high = (-128, 127) if of.signed[0] else (0, 255)
     return (
         *steps, ("clamped to -256..255", str(y)), ("rounded, ties to even", str(rounded)),
         (f"plus offset {offset}", str(rounded + offset)),

@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from cube24.encoder import GROUP, ZN_K
-from cube24.simulator import UnitConfig, isa
+from cube24.simulator import Conv2d, UnitConfig, isa
 from cube24.sizes import ceil_div
 from cube24.vectors.case import Array, compute, img2col
-from cube24.vectors.spec import Spec, is_conv, positions, requant_of, unit_of, weight_shape
+from cube24.vectors.spec import Spec, is_conv, layer_of, requant_of, unit_of
 
 Int = npt.NDArray[np.int64]
 
@@ -76,21 +76,18 @@ def operands_of(spec: Spec, arrays: Mapping[str, Array]) -> Operands:
     Raises:
         ArgumentError, ConfigError: the spec is impossible.
     """
-    size, config, how = spec["sizes"], unit_of(spec), requant_of(spec)
-    shape: tuple[int, ...]
-    if is_conv(spec):
-        columns, shape = img2col(arrays["activations"], size), (size["batch"], *positions(size))
-        image_rows = shape[1] * shape[2]
+    layer, config, how = layer_of(spec), unit_of(spec), requant_of(spec)
+    if isinstance(layer, Conv2d):
+        columns = img2col(arrays["activations"], layer)
+        shape: tuple[int, ...] = (layer.batch, *layer.positions)
     else:
-        columns, shape = arrays["activations"], (size["m"],)
-        image_rows = size["m"]
-    n = weight_shape(spec)[0]
-    k = columns.shape[1]
+        columns, shape = arrays["activations"], (layer.m,)
+    n, k = layer.n, columns.shape[1]
     k_steps = ceil_div(k, ZN_K) * ZN_K
     dense, index = _as_rows(arrays["dense"], arrays["index"], spec["layout"])
     return Operands(
         spec, config, arrays, _widened(columns.astype(np.int16), k_steps), k, k_steps, n,
-        image_rows, *groups_of(dense, index, n, k_steps), _ends(spec, config, arrays, k),
+        layer.m, *groups_of(dense, index, n, k_steps), _ends(spec, config, arrays, k),
         (*shape, n), np.dtype(np.int32) if how is None else how.dtype,
     )  # fmt: skip
 

@@ -17,12 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from cube24.encoder import C0, GROUP, N0, ZN_K
-from cube24.simulator import isa
+from cube24.simulator import Conv2d, isa
 from cube24.sizes import ceil_div
 from cube24.vectors.case import Array, Case, img2col
 from cube24.vectors.coverage.points import CLASSES, PATTERNS, STALLS, is_bin, named, numbered
 from cube24.vectors.coverage.rounding import of_requant
-from cube24.vectors.spec import INT32_MAX, INT32_MIN, is_conv, positions
+from cube24.vectors.spec import INT32_MAX, INT32_MIN, is_conv, layer_of
 
 _PER_ROW = ZN_K // GROUP  # groups of a row of a fractal
 
@@ -45,7 +45,8 @@ def bins(case: Case) -> tuple[str, ...]:
     arrays = {role: piece.array for role, piece in case.pieces.items()}
     weight = _weight(case, arrays)
     x = arrays["activations"]
-    rows = img2col(x, spec["sizes"]) if is_conv(spec) else x
+    layer = layer_of(spec)
+    rows = img2col(x, layer) if isinstance(layer, Conv2d) else x
     found.update(_of_weight(weight))
     found.update(_of_activations(case, x, rows, weight))
     found.update(_of_shape(case))
@@ -173,19 +174,14 @@ def _of_activations(case: Case, x: Array, rows: Array, weight: _Weight) -> Itera
 
 
 def _of_shape(case: Case) -> Iterator[str]:
-    spec, size, plan = case.spec, case.spec["sizes"], case.run.plan
+    spec, plan, layer = case.spec, case.run.plan, layer_of(case.spec)
     assert plan is not None  # every size of a case is 1 or more
     yield f"op/{spec['operation']}.{spec['layout']}"
-    conv = is_conv(spec)
-    k = size["cin"] if conv else size["k"]
-    if conv:
-        ho, wo = positions(size)
-        m, n, length = ho * wo, size["cout"], ceil_div(k, C0) * C0 * int(np.prod(size["kernel"]))
-        yield from _of_conv(size)
-    else:
-        m, n, length = size["m"], size["n"], k
-    yield from _size("m", m, plan.tile.m)
-    yield from _size("n", n, plan.tile.n)
+    k, length = layer.weight[1], layer.k
+    if isinstance(layer, Conv2d):
+        yield from _of_conv(spec["sizes"])
+    yield from _size("m", layer.m, plan.tile.m)
+    yield from _size("n", layer.n, plan.tile.n)
     yield from named(
         "k",
         group_tail=k % GROUP,

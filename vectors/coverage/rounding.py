@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cube24.simulator import UnitConfig
+from cube24.simulator import UnitConfig, requant
 from cube24.vectors.case import Array
 from cube24.vectors.coverage.points import named
 
@@ -25,18 +25,17 @@ def of_requant(
     mode, relu = rule.get("mode", "REQ8"), rule.get("relu", False)
     kind = ("relu" if relu else "none") if isinstance(relu, bool) else "leaky"
     yield f"rq/{mode}.{'one' if len(words) == 1 else 'column'}"
-    scale = (words & np.uint64(0xFFFF_E000)).astype(np.uint32).view(np.float32)
+    of = requant.fields_of(words, config)
+    scale = of.scale
     sub = (scale != 0) & (np.abs(scale) < np.finfo(np.float32).tiny)
     yield from named("scale", neg=scale < 0, sub=sub, pos=(scale > 0) & ~sub)
     if (scale == 0).any():
         yield "scale/0"
     x = sums
     if mode == "REQ8":
-        mcb = _field(words, 36, 1).astype(bool)
-        shift = _field(words, 32, 4) + (config.requant_shift == "n+1")
-        yield from _of_shift(sums, mcb, shift, config)
-        shifted = np.clip(sums >> shift, -(1 << 15), (1 << 15) - 1)
-        x = np.where(mcb, shifted, sums)
+        yield from _of_shift(sums, of.mcb, of.shift, config)
+        shifted = np.clip(sums >> of.shift, -(1 << 15), (1 << 15) - 1)
+        x = np.where(of.mcb, shifted, sums)
     singles = x.astype(np.float32)
     yield from _nearest("cvt/", x.astype(np.float64), singles)
     for sign, is_ in (("neg", x < 0), ("0", x == 0), ("pos", x > 0)):
@@ -46,13 +45,9 @@ def of_requant(
     with np.errstate(over="ignore"):
         y = (singles * np.where(singles < 0, below, scale)).astype(np.float64)
     if mode == "REQ8":
-        yield from _of_bytes(y, words, config)
+        yield from _of_bytes(y, of, config)
     else:
         yield from _of_halves(y)
-
-
-def _field(words: Array, bit: int, width: int) -> npt.NDArray[np.int64]:
-    return (words >> np.uint64(bit) & np.uint64((1 << width) - 1)).astype(np.int64)
 
 
 def _of_shift(sums: Array, mcb: Array, shift: Array, config: UnitConfig) -> Iterator[str]:
@@ -74,15 +69,12 @@ def _of_shift(sums: Array, mcb: Array, shift: Array, config: UnitConfig) -> Iter
     )
 
 
-def _of_bytes(y: Array, words: Array, config: UnitConfig) -> Iterator[str]:
+def _of_bytes(y: Array, fields: requant.Fields, config: UnitConfig) -> Iterator[str]:
     """What rounding and saturation do in REQ8."""
-    offset = _field(words, 37, 9)
+    offset = fields.offset
     if offset.any():
         yield f"reading/offset.{config.requant_offset}"
-    least, most = 0, 511
-    if config.requant_offset == "signed":
-        least, most = -256, 255
-        offset = np.where(offset > most, offset - 512, offset)
+    least, most = (-256, 255) if config.requant_offset == "signed" else (0, 511)
     yield from named(
         "offset",
         min=(offset == least) & (offset < 0),
@@ -92,7 +84,7 @@ def _of_bytes(y: Array, words: Array, config: UnitConfig) -> Iterator[str]:
     )
     if (offset == 0).any():
         yield "offset/0"
-    signed = np.broadcast_to(_field(words, 46, 1).astype(bool), y.shape[-1:])
+    signed = np.broadcast_to(fields.signed, y.shape[-1:])
     clamped_low, clamped_high = y < -256, y > 255
     clamped = np.clip(y, -256, 255)
     result = np.rint(clamped)

@@ -28,8 +28,6 @@ from cube24.cli.options import (
 from cube24.cli.progress import bar
 from cube24.errors import ArgumentError
 from cube24.simulator import ConfigError, UnitConfig, isa, profiles
-
-# Rooms of the simulator that have no name on its front.
 from cube24.simulator import hazards as checker
 from cube24.simulator import sweep as sweeps
 
@@ -50,7 +48,7 @@ def validate(unit: str, as_json: bool) -> int:
     return GOOD if all(one.good for one in comparisons) else FAILED
 
 
-def _plain_comparison(one: profiles.Comparison) -> dict[str, Any]:
+def _plain_comparison(one: profiles.Deviation) -> dict[str, Any]:
     """A line of the table as plain data; error and limit in %."""
     return {
         "profile": one.profile.name,

@@ -25,12 +25,24 @@ from cube24.cli.options import (
 from cube24.cli.progress import rate
 from cube24.errors import ArgumentError, Cube24Error
 from cube24.files import whole_file
-
-# Rooms of the vectors, of which few names are on the front.
-from cube24.vectors import campaign, coverage_table, network, shrink, suites, verification
-from cube24.vectors.comparison import compare
-from cube24.vectors.files import READABLE, SUFFIXES, Style
-from cube24.vectors.manifest import MANIFEST, write
+from cube24.vectors import (
+    MANIFEST,
+    READABLE,
+    SUFFIXES,
+    Campaign,
+    CaseStyle,
+    compare,
+    coverage,
+    folders,
+    from_onnx,
+    generate,
+    mutate,
+    shrink,
+    suites,
+    verify,
+    write,
+    write_case,
+)
 
 
 @click.group("vectors", short_help="Golden vectors: generate, verify, compare, shrink.")
@@ -63,14 +75,14 @@ _style_options = options(
 
 def _style(
     formats: tuple[str, ...], word_bytes: int, order: str, header: bool, steps: bool
-) -> Style:
+) -> CaseStyle:
     """The style of the files; options of words are refused where there are none."""
     formats = formats or ("npy", "hex")
     if not set(formats) - {"npy", "bin"}:
         refuse(["word_bytes", "order"], "npy and bin have no words")
     if "hex" not in formats:
         refuse(["header"], "only hex has comments")
-    return Style(formats, word_bytes, order, header, steps)
+    return CaseStyle(formats, word_bytes, order, header, steps)
 
 
 _suites_option = click.option(
@@ -118,12 +130,12 @@ def _generate(
     if cluster is not None:
         refuse(["workers"], "a cluster has workers of its own")
     style = _style(formats, word_bytes, order, header, steps)
-    of = campaign.Campaign(names or tuple(suites.SUITES), level, seed, style)
+    of = Campaign(names or tuple(suites.SUITES), level, seed, style)
     count = of.count()
     mine = len(range(shard[0], count, shard[1])) if shard[1] > 0 else 0
     try:
         with rate("generate", mine, "cases") as progress:
-            done = campaign.generate(
+            done = generate(
                 folder, of, workers=workers, shard=shard, cluster=cluster,
                 progress=lambda written: progress(1),
             )  # fmt: skip
@@ -164,13 +176,13 @@ def _onnx(
     unit cannot run is named with the reason.
     """
     style = _style(formats, word_bytes, order, header, steps)
-    of = campaign.Campaign(("network",), 0, seed, style)
+    of = Campaign(("network",), 0, seed, style)
     count = 0
-    for layer in network.from_onnx(model, prefix=prefix, size=size):
+    for layer in from_onnx(model, prefix=prefix, size=size):
         shape = "x".join(map(str, layer.shape))
         click.echo(f"{layer.name:<24} {shape:<16} {layer.reason or 'taken'}")
         for item in layer.items:
-            campaign.write_case(folder / "network" / item.name, "network", item, of)
+            write_case(folder / "network" / item.name, "network", item, of)
             count += 1
     click.echo(f"{count} cases in {folder}")
     return GOOD
@@ -190,24 +202,24 @@ def _list(names: tuple[str, ...], level: int) -> int:
 @group.command("verify")
 @click.argument("paths", nargs=-1, required=True, type=PATH)
 @click.option(
-    "--mutate", metavar="N|all",
+    "--mutate", "flips", metavar="N|all",
     help="Also flip N single bits (or all) of each file; each must make the comparison fail.",
 )  # fmt: skip
-def _verify(paths: tuple[Path, ...], mutate: str | None) -> int:
+def _verify(paths: tuple[Path, ...], flips: str | None) -> int:
     """Make cases again from their manifests and compare every byte.
 
     PATHS are cases or folders of them. Exit code 1 if one is not what its manifest gives.
     """
-    bits = _bits(mutate)
+    bits = _bits(flips)
     # Counted first, and walked again: there may be a million of them.
-    cases = sum(1 for path in paths for _ in verification.folders(path))
+    cases = sum(1 for path in paths for _ in folders(path))
     failed = flipped = missed = 0
     with rate("verify", cases, "cases") as progress:
-        for folder in (folder for path in paths for folder in verification.folders(path)):
+        for folder in (folder for path in paths for folder in folders(path)):
             try:
-                verification.verify(folder)
-                if mutate is not None:
-                    found = verification.mutate(folder, bits)
+                verify(folder)
+                if flips is not None:
+                    found = mutate(folder, bits)
                     flipped += found.flipped
                     missed += len(found.missed)
                     for place in found.missed:
@@ -217,7 +229,7 @@ def _verify(paths: tuple[Path, ...], mutate: str | None) -> int:
                 click.echo(f"bad: {error}")
             progress(1)
     click.echo(f"verified: {cases - failed} of {cases} cases")
-    if mutate is not None:
+    if flips is not None:
         click.echo(f"flipped: {flipped} bits, of which {missed} were not noticed")
     return FAILED if failed or missed else GOOD
 
@@ -315,9 +327,9 @@ def _coverage(
         if as_json and not path.is_dir():
             _explain_json(path, click.get_current_context())
     demand_free(counts, markdown, overwrite=overwrite)
-    table = coverage_table.of_folder(paths)
+    table = coverage.of_folder(paths)
     for path in merge:
-        table = table + coverage_table.Table.load(path)
+        table = table + coverage.Table.load(path)
     click.echo(table.to_json() if as_json else str(table), nl=not as_json)
     for target, text in ((counts, table.to_json), (markdown, table.to_markdown)):
         if target is not None:
