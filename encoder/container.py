@@ -52,12 +52,16 @@ _MANIFEST_LIMIT = 1 << 20  # bytes; a manifest has a few hundred, but who wrote 
 _DTYPES: Mapping[str, np.dtype[Any]] = {"dense": np.dtype(np.int8), "index": np.dtype(np.uint8)}
 
 
+#: word_bytes, order and header where nothing is said.
+_HEX_DEFAULTS = (1, "little", True)
+
+
 @dataclass(frozen=True)
 class Style:
     """How payloads are written: format, and for hex the words and whether there is a header.
 
     Raises:
-        ArgumentError: no such format, word size or byte order.
+        ArgumentError: no such format, word size or byte order, or words of another format than hex.
     """
 
     format: Format = "npy"
@@ -72,6 +76,10 @@ class Style:
                 f"format {self.format!r}: choose one of {', '.join(get_args(Format))}"
             )
         check_words(self.word_bytes, self.order)
+        if self.format != "hex" and (self.word_bytes, self.order, self.header) != _HEX_DEFAULTS:
+            raise ArgumentError(
+                f"word_bytes, order and header are of hex files; format is {self.format!r}"
+            )
 
 
 def style_for(path: StrPath, format: Format | None, **words: Any) -> Style:
@@ -361,7 +369,7 @@ def open_payload(
     Raises:
         FileFormatError: it is not an array of that shape and of int8 (dense) or uint8 (index).
         FileAccessError: the system refuses.
-        ArgumentError: unknown suffix, no such word size or byte order.
+        ArgumentError: unknown suffix, no such word size or byte order, or one for no hex file.
     """
     dtype = _DTYPES[role]
     suffix = Path(path).suffix.lower()
@@ -374,6 +382,8 @@ def open_payload(
             f"{os.fspath(path)}: unknown suffix {suffix!r}; dense and index are read from .npy, "
             f".hex, .bin"
         )
+    if (word_bytes, order) != _HEX_DEFAULTS[:2]:
+        raise ArgumentError(f"{os.fspath(path)}: word_bytes and order are of hex files")
     with open_array(path, shape=shape, dtype=dtype.name) as array:
         yield array
 

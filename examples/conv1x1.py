@@ -8,7 +8,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from cube24.simulator import Conv2d, Requant, Run, Tile, Unit, svg
+from cube24.simulator import Conv2d, Requant, Run, Tile, Unit
+from cube24.simulator.show import svg
 
 STYLE = (
     '<svg xmlns="http://www.w3.org/2000/svg" font-family="sans-serif" font-size="12" '

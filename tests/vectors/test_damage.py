@@ -45,7 +45,7 @@ ERRORS = {
     "padding": ("RefusedError", r"row \d+ group \d+: padding that is not zero.*dense byte \d+"),
     "padding-index": ("RefusedError", r"row \d+ group \d+: padding that is not zero.*byte \d+"),
     "shape": ("ShapeError", r"(dense|index) has shape \(.*\); a (matrix|conv) weight .* has \("),
-    "shape-unit": ("ShapeError", r"activations have shape \(12, \d\); this weight takes \(M, 12\)"),
+    "shape-unit": ("ShapeError", r"activations have shape \(12, \d\); this layer takes \(\d, 12\)"),
     "shape-npy": ("FileFormatError", r"bad/ROLE\.npy: holds .*, expected"),
     "truncated": ("FileFormatError", r"bad/ROLE\.FORMAT: .*(truncated|holds \d+ bytes, expected)"),
     "over-long": ("FileFormatError", r"bad/ROLE\.FORMAT: .*(too long|too many|holds at least)"),
