@@ -1,4 +1,4 @@
-"""The house: who may know whom. All imports of the installed package are read and held to it.
+"""The house: who may know whom. All imports of the package are read and held to it.
 
     csrc <- _core <- encoder <- simulator <- graph <- vectors <- cli
 
@@ -6,14 +6,12 @@ with errors, sizes, extras, version and files on the ground floor, known by all 
 """
 
 import ast
-import sys
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 
 import pytest
-
-import cube24
 
 #: The floor of each part; a part knows only what is on floors below its own.
 FLOORS = {
@@ -28,16 +26,24 @@ FLOORS = {
     "": 8, "__main__": 8,  # the package itself
 }  # fmt: skip
 
-ROOT = Path(cube24.__file__).parent
+ROOT = Path(__file__).parent.parent
+#: The folders of the checkout, and what they are in the package.
+FOLDERS = {
+    "python/cube24": "",
+    "encoder": "encoder",
+    "simulator": "simulator",
+    "vectors": "vectors",
+}
 
 
-def module_of(path: Path) -> str:
-    return ".".join(["cube24", *path.relative_to(ROOT).with_suffix("").parts]).removesuffix(
-        ".__init__"
-    )
+def modules() -> Iterator[tuple[str, Path]]:
+    for folder, package in FOLDERS.items():
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            parts = ["cube24", package, *path.relative_to(ROOT / folder).with_suffix("").parts]
+            yield ".".join(filter(None, parts)).removesuffix(".__init__"), path
 
 
-FILES = {module_of(path): path for path in sorted(ROOT.rglob("*.py"))}
+FILES = dict(modules())
 TREES = {name: ast.parse(path.read_text("utf-8")) for name, path in FILES.items()}
 
 
@@ -159,5 +165,7 @@ def test_no_module_is_larger_than_a_newcomer_can_hold():
     assert max(sizes.values()) <= 750, max(sizes, key=sizes.get)
 
 
-def test_the_package_that_is_read_is_the_one_that_is_tested():
-    assert Path(sys.modules["cube24"].__file__).parent == ROOT
+@pytest.mark.parametrize("module", [name for name in FILES if "__main__" not in name])
+def test_the_package_that_is_read_is_the_one_that_is_tested(module):
+    installed = Path(import_module(module).__file__)
+    assert installed.read_text("utf-8") == FILES[module].read_text("utf-8"), "install again"
