@@ -7,7 +7,7 @@ attributes, so that a program need not read the message.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from os import PathLike, fspath
+from os import PathLike, fsencode, fspath
 
 #: What names a file or folder.
 StrPath = str | PathLike[str]
@@ -96,10 +96,18 @@ def check_path(path: StrPath) -> None:
     """Refuse a path that no system call takes.
 
     Raises:
-        FileAccessError: it holds a NUL character.
+        FileAccessError: it holds a NUL character, or one that the file system cannot spell.
     """
-    if "\0" in fspath(path):
-        raise FileAccessError(fspath(path).replace("\0", "\\0"), "no path holds a NUL character")
+    text = fspath(path)
+    if "\0" in text:
+        raise FileAccessError(text.replace("\0", "\\0"), "no path holds a NUL character")
+    try:
+        fsencode(text)
+    except UnicodeEncodeError as error:
+        shown = text.encode("ascii", "backslashreplace").decode()
+        raise FileAccessError(
+            shown, f"no path is spelt like this: {error.encoding} has no such character"
+        ) from error
 
 
 def counted(count: int, noun: str) -> str:

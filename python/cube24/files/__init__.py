@@ -13,14 +13,21 @@ from cube24.files.arrays import (
     opened_zip,
 )
 from cube24.files.hex import check_words, read_hex, write_hex
+from cube24.files.paths import asked, exists, is_file, is_folder, is_same, listing
 from cube24.files.plain import explained, opened, read_bytes, read_exactly, read_text
 from cube24.files.whole import whole_file, whole_folder, write_bytes
 
 __all__ = [
     "SUFFIXES",
     "ArrayFile",
+    "asked",
     "check_words",
+    "exists",
     "explained",
+    "is_file",
+    "is_folder",
+    "is_same",
+    "listing",
     "npy_array",
     "npy_header",
     "open_array",
