@@ -23,6 +23,7 @@ from cube24.encoder.refusals import Offender, RefusedError, RefusedGroup, Violat
 from cube24.encoder.stream import (
     Progress,
     check_file,
+    check_weight_target,
     decode_arrays,
     decode_file,
     encode_file,
@@ -72,6 +73,7 @@ __all__ = [
     "ViolationError",
     "check",
     "check_file",
+    "check_weight_target",
     "decode",
     "decode_arrays",
     "decode_conv",

@@ -12,9 +12,9 @@ import json
 import os
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, get_args
@@ -23,10 +23,14 @@ import numpy as np
 import numpy.typing as npt
 
 from cube24.encoder.layout import Geometry
-from cube24.errors import ArgumentError, Cube24Error, FileFormatError, StrPath
+from cube24.errors import ArgumentError, Cube24Error, FileAccessError, FileFormatError, StrPath
 from cube24.files import (
     ArrayFile,
     check_words,
+    decoded,
+    is_file,
+    is_folder,
+    is_same,
     npy_array,
     npy_header,
     open_array,
@@ -126,22 +130,35 @@ class Payload:
 
 @contextmanager
 def payload_writer(
-    path: StrPath, geometry: Geometry, style: Style, *, overwrite: bool = False
+    path: StrPath,
+    geometry: Geometry,
+    style: Style,
+    *,
+    overwrite: bool = False,
+    inputs: Iterable[str | None] = (),
 ) -> Iterator[dict[str, Payload]]:
     """Open the payloads of a weight for writing at any place; the weight appears at the end.
 
     Gives {"dense": ..., "index": ...}. When the block ends they are turned into what the style asks
     for and the manifest is written.
 
+    Args:
+        path, geometry, style: of what is written.
+        overwrite: replace a file, or a folder that holds an encoded weight and nothing else.
+        inputs: files that the payloads are made from, which are never replaced by them.
+
     Raises:
-        FileAccessError: it is there already, or the system refuses.
+        FileAccessError: it is there already, holds what we did not write or one of the inputs, or
+            the system refuses.
     """
+    written = _written(path) if overwrite and style.format != "npz" else ()
+    keep_inputs(inputs, path, *(Path(path) / name for name in written))
     if style.format == "npz":
         with whole_file(path, overwrite=overwrite) as target, _scratch(Path(path).parent) as raw:
             yield raw
             _write_npz(target, raw, geometry)
         return
-    with whole_folder(path, marker=MANIFEST, overwrite=overwrite) as folder:
+    with whole_folder(path, marker=MANIFEST, ours=written, overwrite=overwrite) as folder:
         if style.format == "hex":
             with _scratch(folder) as raw:
                 yield raw
@@ -157,6 +174,34 @@ def payload_writer(
                     for role, payload in raw.items()
                 }
         (folder / MANIFEST).write_text(_manifest(geometry, files), encoding="utf-8", newline="\n")
+
+
+def _written(path: StrPath) -> tuple[str, ...]:
+    """The names of what we wrote into a folder, besides its manifest; none if it has no manifest.
+
+    Raises:
+        FileAccessError: its manifest is not ours, so nothing in it is.
+    """
+    if not is_file(Path(path) / MANIFEST):
+        return ()
+    try:
+        return tuple(entry["name"] for entry in _folder_manifest(Path(path)).files.values())
+    except FileFormatError as error:
+        raise FileAccessError(
+            path, f"is not ours to replace; name another one, or remove it ({error})"
+        ) from error
+
+
+def keep_inputs(inputs: Iterable[str | None], *replaced: StrPath) -> None:
+    """Refuse to replace what is being read; None stands for what is not a file.
+
+    Raises:
+        FileAccessError: one of the inputs is one of the files that are to be replaced.
+    """
+    for source in inputs:
+        for path in replaced:
+            if source is not None and is_same(source, path):
+                raise FileAccessError(path, "is what is read, and would be lost; name another one")
 
 
 @contextmanager
@@ -261,7 +306,7 @@ def open_stored(path: StrPath) -> Iterator[tuple[Geometry, dict[str, ArrayFile]]
             checksum.
         FileAccessError: the system refuses.
     """
-    if Path(path).is_dir():
+    if is_folder(path):
         with _open_folder(Path(path)) as stored:
             yield stored
         return
@@ -273,7 +318,7 @@ def open_stored(path: StrPath) -> Iterator[tuple[Geometry, dict[str, ArrayFile]]
                 array = npy_array(label, file, size)
                 _agree(label, array, entry, role)
                 # Archives are read at once: seeking back in one means reading it again.
-                arrays[role] = _in_memory(array)
+                arrays[role] = replace(_in_memory(array), file=os.fspath(path))
             _check_sum(label, arrays[role], entry)
     yield manifest.geometry, arrays
 
@@ -286,9 +331,9 @@ def is_stored(path: StrPath) -> bool:
     Raises:
         FileAccessError: the system refuses.
     """
-    if Path(path).is_dir():
+    if is_folder(path):
         return True
-    if Path(path).suffix.lower() != ".npz" or not Path(path).is_file():
+    if Path(path).suffix.lower() != ".npz" or not is_file(path):
         return False
     try:
         with opened_zip(path) as archive:
@@ -305,7 +350,7 @@ def stored_geometry(path: StrPath) -> Geometry:
             sparse.json says. Checksums, and the words of hex files, are not looked at.
         FileAccessError: the system refuses.
     """
-    if Path(path).is_dir():
+    if is_folder(path):
         manifest = _folder_manifest(Path(path))
         for role, entry in manifest.files.items():
             member = Path(path) / entry["name"]
@@ -375,7 +420,8 @@ def open_payload(
     suffix = Path(path).suffix.lower()
     if suffix == ".hex":
         data = read_hex(path, prod(shape), word_bytes=word_bytes, order=order)
-        yield _in_memory_array(path, np.frombuffer(data, dtype).reshape(shape))
+        array = _in_memory_array(path, np.frombuffer(data, dtype).reshape(shape))
+        yield replace(array, file=os.fspath(path))
         return
     if suffix not in (".npy", ".bin"):
         raise ArgumentError(
@@ -445,7 +491,9 @@ class _Manifest:
 def _parse(path: StrPath, text: bytes) -> _Manifest:
     """Read sparse.json; every key is demanded, no other is allowed."""
     try:
-        about = json.loads(text)
+        about = json.loads(decoded(path, text, "JSON"))
+    except FileFormatError:
+        raise
     except (ValueError, RecursionError) as error:
         raise FileFormatError(path, f"is no JSON: {error}") from error
     keys = {"schema", "kind", "shape", "layout", "files"}
@@ -482,7 +530,7 @@ def _parse(path: StrPath, text: bytes) -> _Manifest:
             except ArgumentError as error:
                 raise FileFormatError(path, f"files.{role}: {error}") from error
             expected = ceil_div(prod(shape), entry["word_bytes"])
-            if entry["words"] != expected:
+            if type(entry["words"]) is not int or entry["words"] != expected:
                 raise FileFormatError(
                     path,
                     f"files.{role}.words is {entry['words']!r}, but the shape takes {expected}",

@@ -27,7 +27,7 @@ from cube24.encoder.codec import (
     encode_conv,
     int8_dtype,
 )
-from cube24.encoder.container import Payload, Style, open_stored, payload_writer
+from cube24.encoder.container import Payload, Style, keep_inputs, open_stored, payload_writer
 from cube24.encoder.layout import (
     DENSE_K0,
     GROUP,
@@ -42,7 +42,7 @@ from cube24.encoder.pruning import PruneCost, prune
 from cube24.encoder.refusals import RefusedError, RefusedGroup, ViolationError
 from cube24.encoder.weight import Changes, SparseWeight
 from cube24.errors import ArgumentError, StrPath
-from cube24.files import ArrayFile, npy_header, whole_file
+from cube24.files import ArrayFile, check_target, npy_header, whole_file
 
 #: Called with the number of weights done since the last call.
 Progress = Callable[[int], None]
@@ -174,7 +174,7 @@ def encode_file(
         layout: ``nd`` or ``zn``.
         policy: as for ``encode``.
         style: format of the files; default npy.
-        overwrite: replace what stands there.
+        overwrite: replace an encoded weight that stands there; never the source.
         progress: called after each chunk.
 
     Raises:
@@ -185,7 +185,10 @@ def encode_file(
     geometry = _geometry(source, kind, layout)
     function = encode_conv if kind == "conv" else encode
     changes = Changes()
-    with payload_writer(target, geometry, style or Style(), overwrite=overwrite) as payloads:
+    style = style or Style()
+    with payload_writer(
+        target, geometry, style, overwrite=overwrite, inputs=[source.file]
+    ) as payloads:
         for chunk in chunks(geometry):
             weight = _read_weight(source, geometry, chunk)
             try:
@@ -238,6 +241,9 @@ def prune_file(
 ) -> PruneCost:
     """Prune an open array into a .npy or .bin file; gives what it cost.
 
+    With ``overwrite`` the target may be the file of the source itself, which is read to its end
+    before it is replaced.
+
     Raises:
         Cube24Error: as for :func:`encode_file`; nothing is written.
     """
@@ -268,6 +274,7 @@ def decode_file(
         RefusedError: as for ``decode``; nothing is written.
         Cube24Error: any other trouble with arguments or files; nothing is written either.
     """
+    check_weight_target(target, overwrite=overwrite)  # before all is read for its checksums
     with open_stored(stored) as (geometry, arrays):
         decode_arrays(
             geometry, arrays, target, strict=strict, overwrite=overwrite, progress=progress
@@ -287,8 +294,10 @@ def decode_arrays(
     """Decode open dense and index arrays, for bytes that come without a sparse.json.
 
     Raises:
+        FileAccessError: the target is there already, or is a file of the arrays.
         Cube24Error: as for :func:`decode_file`.
     """
+    keep_inputs([array.file for array in arrays.values()], target)
     count, groups = 0, list[RefusedGroup]()
     with _weight_file(target, geometry, overwrite) as file:
         for chunk in chunks(geometry):
@@ -344,14 +353,25 @@ def _in_whole(group: RefusedGroup, geometry: Geometry, chunk: Chunk) -> RefusedG
     )
 
 
-@contextmanager
-def _weight_file(target: StrPath, geometry: Geometry, overwrite: bool) -> Iterator[Payload]:
-    """A .npy or .bin file for a weight, whole or not at all."""
+def check_weight_target(target: StrPath, *, overwrite: bool = False) -> None:
+    """Refuse a file that a weight cannot be written to, before the work.
+
+    Raises:
+        ArgumentError: it is named neither .npy nor .bin.
+        FileAccessError: it is there already, or the system refuses.
+    """
     suffix = Path(target).suffix.lower()
     if suffix not in (".npy", ".bin"):
         raise ArgumentError(f"{target}: a weight is written as .npy or .bin, not {suffix!r}")
+    check_target(target, overwrite=overwrite)
+
+
+@contextmanager
+def _weight_file(target: StrPath, geometry: Geometry, overwrite: bool) -> Iterator[Payload]:
+    """A .npy or .bin file for a weight, whole or not at all."""
+    check_weight_target(target, overwrite=overwrite)
     with whole_file(target, overwrite=overwrite) as file:
         start = 0
-        if suffix == ".npy":
+        if Path(target).suffix.lower() == ".npy":
             start = file.write(npy_header(geometry.shape, np.dtype(np.int8)))
         yield Payload(file, start)

@@ -127,10 +127,11 @@ class SparseWeight:
                 zeros.
             order: ``little`` or ``big``: where the first byte of a word stands in a hex file.
             header: whether hex files start with ``//`` lines.
-            overwrite: replace a file, or a folder that holds a sparse.json.
+            overwrite: replace a file, or a folder that holds an encoded weight and nothing else.
 
         Raises:
-            FileAccessError: it is there already, or the system refuses.
+            FileAccessError: it is there already, holds what we did not write, or the system
+                refuses.
             ArgumentError: no such format, word size or byte order.
         """
         style = style_for(path, format, word_bytes=word_bytes, order=order, header=header)

@@ -271,7 +271,7 @@ def test_a_disk_that_fills_up_leaves_what_was_there(tmp_path, before):
 
 # --- whichever call fails -------------------------------------------------------------------------
 
-CALLS = {"open": io, "mkdir": os, "rename": os, "replace": os, "fsync": os}
+CALLS = {"open": io, "mkdir": os, "rename": os, "replace": os, "link": os, "fsync": os}
 
 
 @contextmanager

@@ -14,14 +14,16 @@ from cube24.files.arrays import (
 )
 from cube24.files.hex import check_words, read_hex, write_hex
 from cube24.files.paths import asked, exists, is_file, is_folder, is_same, listing
-from cube24.files.plain import explained, opened, read_bytes, read_exactly, read_text
-from cube24.files.whole import whole_file, whole_folder, write_bytes
+from cube24.files.plain import decoded, explained, opened, read_bytes, read_exactly, read_text
+from cube24.files.whole import check_target, whole_file, whole_folder, write_bytes
 
 __all__ = [
     "SUFFIXES",
     "ArrayFile",
     "asked",
+    "check_target",
     "check_words",
+    "decoded",
     "exists",
     "explained",
     "is_file",

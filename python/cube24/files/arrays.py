@@ -15,7 +15,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from operator import index
 from pathlib import Path
@@ -26,6 +26,7 @@ import numpy.typing as npt
 
 from cube24.errors import (
     ArgumentError,
+    Cube24Error,
     DtypeError,
     FileAccessError,
     FileFormatError,
@@ -47,13 +48,15 @@ class ArrayFile:
     """An array in an open file.
 
     Attributes: path; shape; dtype; ``read(r0, r1, c0, c1)``, which gives rows r0..r1 and columns
-    c0..c1 of the array seen as (prod(shape[:-1]), shape[-1]) as a new C-contiguous array.
+    c0..c1 of the array seen as (prod(shape[:-1]), shape[-1]) as a new C-contiguous array. ``path``
+    is for messages, with the name of a member; ``file`` is the file on the disk, or None.
     """
 
     path: str
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     read: _Read
+    file: str | None = None
 
     def read_all(self) -> npt.NDArray[Any]:
         """The whole array."""
@@ -79,8 +82,9 @@ def open_array(
 
     Raises:
         FileFormatError: the file is malformed, truncated or over-long.
-        FileAccessError: the system refuses.
-        ArgumentError: unknown suffix, a name that is not there or not needed.
+        FileAccessError: the system refuses, or it is a pipe, device or folder.
+        ArgumentError: unknown suffix, a name that is not there or not needed, a type that is none.
+        ShapeError: a shape that no array has.
         MissingExtraError: a .safetensors file, and no package to read it.
     """
     suffix = Path(path).suffix.lower()
@@ -93,19 +97,20 @@ def open_array(
         raise ArgumentError(f"{os.fspath(path)}: a {suffix} file has no named members")
     try:
         wanted = None if dtype is None else np.dtype(dtype)
-    except TypeError:
-        raise ArgumentError(f"dtype {dtype!r}: NumPy knows no such type") from None
-    if wanted is not None and not wanted.itemsize:
-        raise ArgumentError(f"dtype {dtype!r}: its elements have no bytes")
+    except Exception:  # it is parsed as Python text: anything may come of it
+        raise ArgumentError(f"dtype {str(dtype)[:40]!r}: NumPy knows no such type") from None
+    if wanted is not None and (problem := _no_numbers(wanted)):
+        kind: type[Cube24Error] = DtypeError if wanted.hasobject else ArgumentError
+        raise kind(f"dtype {str(dtype)[:40]!r}: {problem}; name a type of numbers")
     try:
-        shape = None if shape is None else tuple(index(size) for size in shape)
+        shape = None if shape is None else _plain_sizes(tuple(index(size) for size in shape))
     except TypeError:
         raise ArgumentError(f"shape {shape!r}: it is a tuple of whole numbers") from None
     if suffix == ".bin":
         if shape is None:
             raise ArgumentError(f"{os.fspath(path)}: a raw file needs its shape")
         with _open_raw(path, shape, wanted or np.dtype(np.int8)) as array:
-            yield array
+            yield replace(array, file=os.fspath(path))
         return
     if suffix == ".npy":
         opener = _open_npy(path)
@@ -118,7 +123,7 @@ def open_array(
             raise FileFormatError(path, f"has shape {array.shape}, not {shape}")
         if wanted is not None and wanted != array.dtype:
             raise FileFormatError(path, f"has dtype {array.dtype}, not {wanted}")
-        yield array
+        yield replace(array, file=os.fspath(path))
 
 
 def _rows_and_columns(shape: tuple[int, ...]) -> tuple[int, int]:
@@ -169,8 +174,6 @@ def _strided(
 @contextmanager
 def _open_raw(path: StrPath, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Iterator[ArrayFile]:
     check_sizes(shape)
-    if dtype.hasobject:
-        raise DtypeError(f"dtype {dtype}: a raw file holds numbers")
     little = dtype.newbyteorder("<")
     expected = prod(shape) * dtype.itemsize
     with opened(path) as file:
@@ -212,10 +215,12 @@ def npy_array(path: StrPath, file: IO[bytes], size: int) -> ArrayFile:
         except Exception as error:  # the header is parsed as Python text: anything may come of it
             raise FileFormatError(path, f"no readable .npy header: {error}") from error
         start = file.tell()
-    if dtype.hasobject:
-        raise FileFormatError(path, "holds Python objects; save numbers")
-    if any(length < 0 for length in shape):
-        raise FileFormatError(path, f"shape {shape}: a size is negative")
+    if problem := _no_numbers(dtype):
+        raise FileFormatError(path, f"{problem}; save numbers")
+    try:
+        check_sizes(_plain_sizes(shape))
+    except ShapeError as error:
+        raise FileFormatError(path, str(error)) from error
     expected = start + prod(shape) * dtype.itemsize
     if size != expected:
         state = "truncated" if size < expected else "too long"
@@ -224,11 +229,29 @@ def npy_array(path: StrPath, file: IO[bytes], size: int) -> ArrayFile:
             f"{size} bytes, but its header (shape {shape}, dtype {dtype}) asks for {expected}: "
             f"it is {state}",
         )
-    try:
-        check_sizes(shape)
-    except ShapeError as error:
-        raise FileFormatError(path, str(error)) from error
     return _strided(path, file, start, shape, dtype, fortran)
+
+
+def _no_numbers(dtype: np.dtype[Any]) -> str | None:
+    """Why a type is not that of plain elements; None: it is."""
+    if dtype.hasobject:
+        return "holds Python objects"
+    if dtype.names is not None or dtype.subdtype is not None:
+        return "its elements are records of several numbers"
+    if not dtype.itemsize:
+        return "its elements have no bytes"
+    return None
+
+
+def _plain_sizes(shape: tuple[object, ...]) -> tuple[int, ...]:
+    """A shape from outside, whose sizes can be printed: no bool, no number of 5,000 digits."""
+    for size in shape:
+        if type(size) is not int:
+            raise ShapeError(f"a size of its shape is {size}, which is no whole number")
+        if size.bit_length() > 63:
+            shown = size if size.bit_length() <= 128 else f"a number of {size.bit_length()} bits"
+            raise ShapeError(f"a size of its shape is {shown}; no array is so large")
+    return shape  # type: ignore[return-value]  # as just seen
 
 
 def npy_header(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:

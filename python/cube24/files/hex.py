@@ -14,11 +14,12 @@ from typing import IO, BinaryIO
 import numpy as np
 
 from cube24.errors import ArgumentError, FileFormatError, StrPath
-from cube24.files.plain import explained, opened
+from cube24.files.plain import explained, mark_length, opened
 from cube24.sizes import ceil_div
 
 _CHUNK = 1 << 20
 _WORD = re.compile(rb"[^\s]+")
+_WITH_0X = re.compile(rb"0[xX][0-9a-fA-F]+")
 
 
 def check_words(word_bytes: int, order: str) -> None:
@@ -79,7 +80,8 @@ def _write_words(target: BinaryIO, data: bytes, word_bytes: int, order: str) -> 
 def read_hex(path: StrPath, size: int, *, word_bytes: int = 1, order: str = "little") -> bytes:
     """Read ``size`` bytes from a file of words, the inverse of :func:`write_hex`.
 
-    Comments (``//``) and white space between words are passed over; upper case is read too.
+    Comments (``//``) and white space between words are passed over, and so is a byte-order mark of
+    UTF-8; upper case and CRLF are read too.
 
     Raises:
         FileFormatError: a word of another width, x or z digits, an address, too few or too many
@@ -106,7 +108,8 @@ def read_hex(path: StrPath, size: int, *, word_bytes: int = 1, order: str = "lit
 
 def _tokens(path: StrPath, file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
     """Each word with its place in the file, line by line; no line may be huge."""
-    offset = 0
+    offset = mark_length(path, file.read(4))
+    file.seek(offset)
     while line := file.readline(_CHUNK):
         if len(line) == _CHUNK and not line.endswith(b"\n"):
             raise FileFormatError(path, "a line of over a megabyte; this is no hex file", offset)
@@ -119,8 +122,9 @@ def _word(path: StrPath, offset: int, token: bytes, word_bytes: int, order: str)
     shown = token[:40].decode("ascii", "replace")
     if token.startswith(b"@"):
         raise FileFormatError(path, f"address {shown}: only files without addresses", offset)
-    if token[:2].lower() == b"0x" and len(token) == 2 * word_bytes + 2:
-        raise FileFormatError(path, f"word {shown}: words are written without 0x", offset)
+    if _WITH_0X.fullmatch(token):  # of whatever width: %#x writes no leading zeros
+        as_digit = "; or its x is a digit without a value" if len(token) == 2 * word_bytes else ""
+        raise FileFormatError(path, f"word {shown}: words are written without 0x{as_digit}", offset)
     if re.search(rb"[xXzZ?]", token):
         raise FileFormatError(path, f"word {shown} has x or z digits: it was not driven", offset)
     if len(token) != 2 * word_bytes:
