@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ from samples import legal_weight
 
 from cube24 import encoder
 from cube24.encoder import FileAccessError, SparseWeight
+from cube24.files import check_target, whole_file, whole_folder
 
 FORMATS = ["npy", "hex", "bin", "npz"]
 OLD = encoder.encode(np.int8([[0, 5, 0, -3, 7, 0, -8, 0]]))
@@ -368,3 +370,349 @@ def test_what_ends_the_work_in_the_middle_leaves_nothing(tmp_path, error):
         with pytest.raises(error):
             encoder.decode_file(tmp_path / "stored", tmp_path / name, overwrite=True, progress=stop)
     assert tree(tmp_path) == before
+
+
+# --- what is not ours -----------------------------------------------------------------------------
+
+
+def put(path: Path, kind: str) -> None:
+    """Something of the user's, of any kind."""
+    if kind == "file":
+        path.write_text("years of work")
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "full folder":
+        path.mkdir()
+        (path / "thesis.tex").write_text("years of work")
+    elif kind == "link":
+        path.symlink_to("elsewhere")
+    else:
+        os.mkfifo(path)
+
+
+OTHERS = ["file", "folder", "full folder", "link", "pipe"]
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+@pytest.mark.parametrize("name", ["notes", ".hidden", "dense.hex", "dense.npy.bak"])
+@pytest.mark.parametrize("form", ["npy", "bin"])
+def test_a_folder_that_holds_something_of_the_users_is_not_replaced(tmp_path, form, name, kind):
+    path = tmp_path / "w"
+    OLD.save(path, format=form)
+    put(path / name, kind)
+    refused(
+        lambda: NEW.save(path, format="hex", overwrite=True), path, f"holds {name}, which is not"
+    )
+
+
+@pytest.mark.parametrize("kind", OTHERS[1:])
+def test_something_else_under_a_name_of_ours_is_the_users(tmp_path, kind):
+    path = tmp_path / "w"
+    OLD.save(path)
+    (path / "index.npy").unlink()
+    put(path / "index.npy", kind)
+    refused(lambda: NEW.save(path, overwrite=True), path, "holds index.npy, which is not")
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"schema": "another-tool/1"}', "\xff"])
+def test_a_folder_with_another_manifest_is_the_users(tmp_path, text):
+    path = tmp_path / "w"
+    OLD.save(path)
+    (path / "sparse.json").write_text(text, encoding="latin-1")
+    refused(lambda: NEW.save(path, overwrite=True), path, "not ours to replace")
+
+
+def test_a_folder_of_ours_that_lost_a_file_is_replaced(tmp_path):
+    path = tmp_path / "w"
+    OLD.save(path)
+    (path / "index.npy").unlink()
+    NEW.save(path, overwrite=True)
+    assert sorted(tree(path)) == ["dense.npy", "index.npy", "sparse.json"]
+
+
+def test_what_comes_into_the_folder_while_we_write_is_not_lost(tmp_path):
+    path = tmp_path / "w"
+    with whole_folder(path, marker="mark") as folder:
+        (folder / "mark").touch()
+
+    def replace() -> None:
+        with whole_folder(path, marker="mark", overwrite=True) as folder:
+            (folder / "mark").write_text("new")
+            (path / "late.txt").write_text("the user's")
+
+    with pytest.raises(FileAccessError, match=r"holds late\.txt"):
+        replace()
+    assert tree(tmp_path) == {"w": None, "w/late.txt": b"the user's", "w/mark": b""}
+
+
+def test_files_in_folders_of_the_folder_are_ours_by_their_names(tmp_path):
+    path = tmp_path / "w"
+    for text in ("old", "new"):
+        ours = ["sub/a", "sub/deep/b", "gone/c"]
+        with whole_folder(path, marker="mark", ours=ours, overwrite=True) as folder:
+            (folder / "mark").write_text(text)
+            (folder / "sub/deep").mkdir(parents=True)
+            (folder / "sub/a").write_text(text)
+            (folder / "sub/deep/b").write_text(text)
+    assert tree(tmp_path) == {
+        "w": None, "w/mark": b"new", "w/sub": None, "w/sub/a": b"new", "w/sub/deep": None,
+        "w/sub/deep/b": b"new",
+    }  # fmt: skip
+    (path / "sub/mine").touch()
+    with (
+        pytest.raises(FileAccessError, match=r"holds sub/mine, which is not"),
+        whole_folder(path, marker="mark", ours=ours, overwrite=True),
+    ):
+        raise AssertionError("refused before the work")
+
+
+@pytest.mark.parametrize("form", ["npy", "bin", "npz"])
+@pytest.mark.parametrize("linked", [False, True])
+def test_an_input_is_never_replaced_by_what_is_made_from_it(tmp_path, form, linked):
+    path = target(tmp_path, form)
+    OLD.save(path, format=form)
+    shape = (1, 4)
+    if form == "npz":
+        np.savez(path, only=np.zeros(shape, np.int8))
+    source = path if form == "npz" else path / f"dense.{form}"  # the user's, with a name of ours
+    named = source
+    if linked:
+        named = tmp_path / f"link{source.suffix}"
+        named.symlink_to(source)
+    style = encoder.Style("npz" if form == "npz" else "npy")
+    before = tree(tmp_path)
+    with (
+        encoder.open_array(named, shape=shape) as array,
+        pytest.raises(FileAccessError, match="is what is read, and would be lost"),
+    ):
+        encoder.encode_file(array, path, style=style, overwrite=True, policy="first_two")
+    assert tree(tmp_path) == before
+
+
+def test_decoding_does_not_replace_what_it_reads(tmp_path):
+    OLD.save(tmp_path / "w")
+    before = tree(tmp_path)
+    for name in ("dense.npy", "index.npy"):
+        with pytest.raises(FileAccessError, match="is what is read, and would be lost"):
+            encoder.decode_file(tmp_path / "w", tmp_path / "w" / name, overwrite=True)
+    assert tree(tmp_path) == before
+
+
+def test_pruning_in_place_reads_all_before_it_replaces(tmp_path):
+    weight = np.arange(1, 65, dtype=np.int8).reshape(8, 8)
+    np.save(tmp_path / "w.npy", weight)
+    with encoder.open_array(tmp_path / "w.npy") as array:
+        encoder.prune_file(array, tmp_path / "w.npy", overwrite=True)
+    assert np.array_equal(np.load(tmp_path / "w.npy"), np.where(np.arange(8) % 4 < 2, 0, weight))
+
+
+# --- permission bits ------------------------------------------------------------------------------
+
+
+def bits(path: Path) -> str:
+    return f"{path.stat().st_mode & 0o7777:04o}"
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o664, 0o444, 0o755])
+def test_a_replaced_file_keeps_its_permission_bits(tmp_path, mode):
+    path = tmp_path / "w.npz"
+    OLD.save(path)
+    path.chmod(mode)
+    NEW.save(path, overwrite=True)
+    assert bits(path) == f"{mode:04o}"
+    assert SparseWeight.load(path).shape == NEW.shape
+
+
+@pytest.mark.parametrize("mode", [0o700, 0o750, 0o2775])
+def test_a_replaced_folder_keeps_its_permission_bits_and_those_of_its_files(tmp_path, mode):
+    path = tmp_path / "w"
+    OLD.save(path)
+    path.chmod(mode)
+    (path / "dense.npy").chmod(0o640)
+    (path / "index.npy").chmod(0o600)
+    NEW.save(path, overwrite=True)
+    assert bits(path) == f"{mode:04o}"
+    assert [bits(path / name) for name in ("dense.npy", "index.npy")] == ["0640", "0600"]
+
+
+def test_an_empty_folder_keeps_its_permission_bits(tmp_path):
+    (tmp_path / "w").mkdir(mode=0o700)
+    OLD.save(tmp_path / "w")
+    assert bits(tmp_path / "w") == "0700"
+
+
+@pytest.mark.parametrize(
+    ("mask", "file", "folder"), [(0o22, "0644", "0755"), (0o77, "0600", "0700")]
+)
+def test_new_files_have_what_the_umask_leaves(tmp_path, mask, file, folder):
+    before = os.umask(mask)
+    try:
+        OLD.save(tmp_path / "w")
+        OLD.save(tmp_path / "h", format="hex")
+        OLD.save(tmp_path / "w.npz")
+    finally:
+        os.umask(before)
+    for path in tmp_path.rglob("*"):
+        assert bits(path) == (folder if path.is_dir() else file), path
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_root_leaves_a_replaced_file_to_its_owner(tmp_path):
+    for form in FORMATS:
+        path = target(tmp_path, form)
+        OLD.save(path, format=form)
+        for each in [path, *path.rglob("*")]:
+            os.chown(each, 12345, 54321)
+        NEW.save(path, format=form, overwrite=True)
+        for each in [path, *path.rglob("*")]:
+            assert (each.stat().st_uid, each.stat().st_gid) == (12345, 54321)
+        shutil.rmtree(path, ignore_errors=True)
+
+
+# --- other processes ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_file_that_another_process_makes_meanwhile_is_not_replaced(tmp_path, links, monkeypatch):
+    path = tmp_path / "w.npz"
+
+    def no_links(*args: object, **options: object) -> None:
+        raise OSError(errno.EPERM, "no links here")
+
+    def late() -> None:
+        with whole_file(path) as file:
+            file.write(b"ours")
+            path.write_bytes(b"theirs")
+
+    with pytest.raises(FileAccessError, match="meanwhile") as caught:
+        late()
+    assert caught.value.errno == errno.EEXIST
+    assert tree(tmp_path) == {"w.npz": b"theirs"}
+    path.unlink()
+    if not links:
+        monkeypatch.setattr(os, "link", no_links)
+    with whole_file(path) as file:
+        file.write(b"ours")
+    assert tree(tmp_path) == {"w.npz": b"ours"}
+
+
+def test_a_folder_that_another_process_makes_meanwhile_is_not_replaced(tmp_path):
+    path = tmp_path / "w"
+
+    def late() -> None:
+        with whole_folder(path, marker="mark") as folder:
+            (folder / "mark").write_text("ours")
+            path.mkdir()
+            (path / "mark").write_text("theirs")
+
+    with pytest.raises(FileAccessError) as caught:
+        late()
+    assert caught.value.errno in (errno.ENOTEMPTY, errno.EEXIST)
+    assert tree(tmp_path) == {"w": None, "w/mark": b"theirs"}
+
+
+# --- before the work ------------------------------------------------------------------------------
+
+
+def test_what_the_end_would_refuse_is_refused_before_the_work(tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/file").touch()
+    refusals = [
+        ("file", False, False, "is there already; name another one"),
+        ("file", True, True, "no folder"),
+        ("folder", True, False, "no regular file"),
+        ("full", False, True, "is there already; name another one"),
+        ("gone/file", False, False, "does not exist"),
+        ("x" * 256, False, False, "File name too long"),
+    ]
+    for name, overwrite, folder, said in refusals:
+        with pytest.raises(FileAccessError, match=said):
+            check_target(tmp_path / name, overwrite=overwrite, folder=folder)
+    for name, overwrite, folder in [("file", True, False), ("new", False, False),
+                                    ("folder", False, True), ("full", True, True)]:  # fmt: skip
+        check_target(tmp_path / name, overwrite=overwrite, folder=folder)
+    with pytest.raises(FileAccessError, match="where a file system begins"):
+        check_target("/proc", overwrite=True, folder=True)
+
+
+BEFORE_THE_WORK = """
+from cube24.files import check_target
+folder.joinpath("inner").is_dir()
+print(json.dumps([
+    attempt(check_target, folder / "new"),
+    attempt(check_target, folder / "new", folder=True),
+    attempt(check_target, folder / "inner", folder=True, overwrite=True),
+]))
+"""
+
+
+def test_a_missing_permission_is_told_before_the_work(tmp_path):
+    folder = tmp_path / "locked"
+    (folder / "inner").mkdir(parents=True)
+    (folder / "inner/file").touch()
+    folder.chmod(0o555)
+    names = [str(folder / name) for name in ("new", "new", "inner")]
+    outcomes = run(BEFORE_THE_WORK, folder, *unprivileged())
+    assert outcomes == [["FileAccessError", errno.EACCES, name] for name in names]
+    folder.chmod(0o755)
+    (folder / "inner").chmod(0o555)
+    outcomes = run(BEFORE_THE_WORK, folder, *unprivileged())
+    assert outcomes == [None, None, ["FileAccessError", errno.EACCES, names[2]]]
+
+
+# --- signals --------------------------------------------------------------------------------------
+
+SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGXCPU]
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_at_any_call_leaves_the_old_or_the_new_weight(tmp_path, form, number):
+    class Stopped(BaseException):
+        pass
+
+    def stop(*_: object) -> None:
+        signal.signal(number, signal.SIG_IGN)
+        raise Stopped
+
+    made = 0
+
+    def wrap(function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **options: Any) -> Any:
+            nonlocal made
+            made += 1
+            if made == hit:
+                signal.raise_signal(number)
+            return function(*args, **options)
+
+        return call
+
+    before = signal.getsignal(number)
+    try:
+        for hit in itertools.count(1):
+            folder = tmp_path / str(hit)
+            folder.mkdir()
+            path = target(folder, form)
+            OLD.save(path, format=form)
+            old, made, stopped = tree(folder), 0, False
+            signal.signal(number, stop)
+            with pytest.MonkeyPatch.context() as patch:
+                for name in ("mkdir", "rename", "replace", "fsync", "unlink", "rmdir", "chmod"):
+                    patch.setattr(os, name, wrap(getattr(os, name)))
+                try:
+                    NEW.save(path, format=form, overwrite=True)
+                except Stopped:
+                    stopped = True
+            new = tree(folder)
+            assert [entry.name for entry in folder.iterdir()] == [path.name]
+            if new != old:
+                assert np.array_equal(SparseWeight.load(path).dense, NEW.dense)
+            assert stopped == (made >= hit)
+            assert number not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+            if not stopped:
+                break
+        assert hit > 4
+    finally:
+        signal.signal(number, before)
