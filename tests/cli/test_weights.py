@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from processes import in_foreground
 
 from cube24 import encoder
 from cube24.cli import run
@@ -254,12 +255,16 @@ def big_file(megabytes: int) -> None:
 
 
 def start(*arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen([*COMMAND, *arguments], stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        [*COMMAND, *arguments], stderr=subprocess.PIPE, text=True, preexec_fn=in_foreground
+    )
 
 
 @pytest.mark.parametrize("target", ["e", "e.npz"])
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["Ctrl-C", "SIGTERM"]
+    ("number", "code"),
+    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGXCPU, 152)],
+    ids=["Ctrl-C", "SIGTERM", "SIGHUP", "SIGXCPU"],
 )
 def test_a_signal_leaves_nothing_half_written(number, code, target):
     big_file(2048)

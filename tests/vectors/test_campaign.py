@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from processes import in_foreground
 
 from cube24.cli import run
 from cube24.encoder import ArgumentError, Cube24Error
@@ -179,7 +180,7 @@ def test_a_signal_stops_the_workers_and_a_second_run_ends_the_work(tmp_path, pla
         "requant", "--level", "0", "--seed", "7", "--format", "hex", "--format", "bin",
         "--workers", "2",
     ]  # fmt: skip
-    process = subprocess.Popen(order, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(order, stderr=subprocess.PIPE, text=True, preexec_fn=in_foreground)
     deadline = time.monotonic() + 30
     while not list(tmp_path.rglob("manifest.json")) and time.monotonic() < deadline:
         time.sleep(0.01)

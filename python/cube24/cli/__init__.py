@@ -4,6 +4,32 @@
 exit code. What the commands do is done by the packages below; nothing else imports this one.
 """
 
-from cube24.cli.app import main, run
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import NoReturn
+
+from cube24.cli.codes import Ends
+from cube24.cli.output import fill_descriptors
 
 __all__ = ["main", "run"]
+
+
+def main() -> NoReturn:
+    """Entry point of the command: what may end it is watched before anything large is imported."""
+    ends = Ends()
+    ends.at_once()
+    fill_descriptors()
+    sys.exit(import_module("cube24.cli.app").run_as_process(ends))
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run a command line; gives the exit code. No exception leaves this function.
+
+    Args:
+        arguments: the words after ``cube24``; None: those of the process.
+    """
+    code = import_module("cube24.cli.app").run(arguments)
+    assert isinstance(code, int)
+    return code

@@ -1,21 +1,21 @@
 """The command cube24 itself: its group, how a command line is run, and what ends it.
 
-Exit codes: 0 good, 1 the check failed, 2 bad input or usage, 130 and 143 stopped by Ctrl-C or
-SIGTERM. Results go to stdout, errors, notes and progress to stderr.
+Exit codes: 0 good, 1 the check failed, 2 bad input or usage, or results that could not be written;
+128 + n stopped by signal n: 130 Ctrl-C, 143 SIGTERM, 129 the session ended, 152 no more CPU time.
+Results go to stdout, errors, notes and progress to stderr.
 """
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
-from types import FrameType
-from typing import NoReturn
+import traceback
 
 import click
 
 from cube24.cli import demo, simulate, time, vectors, weights
-from cube24.cli.codes import BAD, FAILED, GOOD, INTERRUPTED, TERMINATED, Terminated
+from cube24.cli.codes import BAD, FAILED, GOOD, INTERRUPTED, Ends, Terminated, said
+from cube24.cli.output import standard_streams
 from cube24.errors import Cube24Error
 from cube24.version import __version__
 
@@ -34,12 +34,20 @@ for part in (weights, simulate, time, vectors, demo):
         cli.add_command(command)
 
 
-def _terminate(number: int, frame: FrameType | None) -> NoReturn:
-    raise Terminated
-
-
 def run(arguments: list[str] | None = None) -> int:
     """Run a command line; gives the exit code. No exception leaves this function."""
+    with standard_streams():
+        try:
+            return _run(arguments)
+        except (KeyboardInterrupt, click.Abort):
+            click.echo(said(signal.SIGINT), err=True)
+            return INTERRUPTED
+        except Terminated as stopped:
+            click.echo(said(stopped.number), err=True)
+            return 128 + stopped.number
+
+
+def _run(arguments: list[str] | None) -> int:
     try:
         code = cli.main(arguments, prog_name="cube24", standalone_mode=False)
         sys.stdout.flush()
@@ -51,22 +59,31 @@ def run(arguments: list[str] | None = None) -> int:
         kind = "differs" if error.exit_code == FAILED else "error"
         click.echo(f"{kind}: {error}", err=True)
         return error.exit_code
+    except click.Abort:  # what click makes of KeyboardInterrupt
+        raise
     except MemoryError:
         click.echo("error: not enough memory for an array of this size", err=True)
         return BAD
-    except BrokenPipeError:
-        # The reader of our output has gone; keep the interpreter from telling so at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return GOOD
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("interrupted; nothing was written", err=True)
-        return INTERRUPTED
-    except Terminated:
-        click.echo("terminated; nothing was written", err=True)
-        return TERMINATED
+    except OSError as error:
+        # Of no file that we know, for those are told as above: no more processes or descriptors.
+        click.echo(f"error: {error}", err=True)
+        return BAD
+    except SystemExit as left:
+        # Of click: shell completion; and 1 where some pipe broke, which is no failed check.
+        return BAD if left.code else GOOD
+    except Exception:
+        # 1 would say that a check failed.
+        traceback.print_exc()
+        click.echo("error: this is a defect of cube24; please report it with these lines", err=True)
+        return BAD
 
 
-def main() -> None:
-    """Entry point of the ``cube24`` command."""
-    signal.signal(signal.SIGTERM, _terminate)
-    sys.exit(run())
+def run_as_process(ends: Ends) -> int:
+    """Run the command line of the process; gives the exit code."""
+    try:
+        ends.as_exceptions()
+        code = ends.code(run())
+        ends.by_default()
+        return code
+    except (KeyboardInterrupt, Terminated) as stopped:  # between two lines here, or in run
+        return 128 + getattr(stopped, "number", signal.SIGINT)

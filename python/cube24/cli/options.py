@@ -7,6 +7,7 @@ one that has its default.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,6 +17,7 @@ from click.core import ParameterSource
 
 from cube24.encoder import Kind
 from cube24.errors import FileAccessError
+from cube24.files import check_target, exists
 
 # Whether a path can be read is found out, and explained, by reading it.
 PATH = click.Path(path_type=Path, readable=False)
@@ -83,6 +85,19 @@ def renamed(old: str, new: str, now: str) -> None:
 # --- types ----------------------------------------------------------------------------------------
 
 
+def _whole_numbers(words: Iterable[str]) -> tuple[int, ...] | None:
+    """Words as whole numbers of at most 18 digits, which are more than any size has; or None."""
+    words = [word.strip() for word in words]
+    if all(re.fullmatch(r"[+-]?[0-9]{1,18}", word) for word in words):
+        return tuple(map(int, words))
+    return None
+
+
+def _short(text: str) -> str:
+    """What was written, quoted, and not all of it if it is long."""
+    return repr(text if len(text) <= 60 else f"{text[:57]}...")
+
+
 class Numbers(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.3 only
     """So many whole numbers, separated by commas."""
 
@@ -96,12 +111,9 @@ class Numbers(click.ParamType):  # type: ignore[type-arg]  # generic since click
         """A tuple of numbers."""
         if isinstance(value, tuple):
             return value
-        try:
-            numbers = tuple(int(number) for number in value.split(","))
-        except ValueError:
-            numbers = ()
-        if len(numbers) != self._count:
-            self.fail(f"{value!r}: write {self._count} numbers as {self.name}", param, ctx)
+        numbers = _whole_numbers(value.split(","))
+        if numbers is None or len(numbers) != self._count:
+            self.fail(f"{_short(value)}: write {self._count} numbers as {self.name}", param, ctx)
         return numbers
 
 
@@ -113,10 +125,10 @@ class _Shape(click.ParamType):  # type: ignore[type-arg]  # generic since click 
     ) -> tuple[int, ...]:
         if isinstance(value, tuple):
             return value
-        try:
-            return tuple(int(size) for size in value.replace("x", ",").split(","))
-        except ValueError:
-            self.fail(f"{value!r} is no shape; write it as 64,128 or 64x128", param, ctx)
+        numbers = _whole_numbers(value.replace("x", ",").split(","))
+        if numbers is None:
+            self.fail(f"{_short(value)} is no shape; write it as 64,128 or 64x128", param, ctx)
+        return numbers
 
 
 def dims(shape: Iterable[int]) -> str:
@@ -182,14 +194,16 @@ overwrite_option = click.option("--overwrite", is_flag=True, help="Replace what 
 
 
 def demand_free(*paths: Path | None, overwrite: bool) -> None:
-    """Refuse to write what stands there already, before the work that gives it.
+    """Refuse, before the work, what would be refused when its results are written to files.
 
     Raises:
-        FileAccessError: one of the paths is there, and ``--overwrite`` was not given.
+        FileAccessError: one of the paths is there, and ``--overwrite`` was not given; or it is no
+            regular file, its folder is not there, or the system lets us write nothing there.
     """
-    for path in paths:
-        if path is not None and path.exists() and not overwrite:
+    for path in filter(None, paths):
+        if not overwrite and exists(path):
             raise FileAccessError(path, "is there already; name another one, or say --overwrite")
+        check_target(path, overwrite=overwrite)
 
 
 def format_option(

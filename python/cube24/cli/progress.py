@@ -13,10 +13,14 @@ import click
 from cube24.encoder import Progress
 
 
+def _on_terminal() -> bool:
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
 @contextmanager
 def bar(label: str, total: int) -> Iterator[Progress]:
     """A progress bar on a terminal, nothing elsewhere."""
-    if not sys.stderr.isatty():
+    if not _on_terminal():
         yield lambda done: None
         return
     with click.progressbar(length=total, label=label, file=sys.stderr) as shown:
@@ -35,7 +39,7 @@ def rate(label: str, total: int, what: str) -> Iterator[Progress]:
     def pace() -> str:
         return f"{done / max(time.monotonic() - start, 1e-9):.3g} {what} a second"
 
-    if sys.stderr.isatty():
+    if _on_terminal():
         line: Any = click.progressbar(  # its type has changed from version to version
             length=total, label=label, file=sys.stderr, show_pos=True,
             item_show_func=lambda item: pace(),

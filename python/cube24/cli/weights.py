@@ -70,7 +70,8 @@ def encode(
 
     SOURCE is .npy, .npz, .safetensors or raw .bin; it may be larger than memory. The result is a
     folder of dense, index and sparse.json, or one .npz. A weight that is not 2:4 is refused unless
-    a policy says what to drop.
+    a policy says what to drop. With --overwrite an encoded weight is replaced, but no folder that
+    holds anything else, and never SOURCE.
     """
     style = style_for(output, format_, word_bytes=word_bytes, order=order, header=header)
     if style.format != "hex":
@@ -79,6 +80,7 @@ def encode(
             f"{style.format} files have neither words nor comments; say --format hex",
         )
     with _open(source, name, shape, dtype) as array:
+        _hint_of_convolution(array.shape, conv)
         with _progress("encode", array) as progress:
             geometry, changes = encoder.encode_file(
                 array,
@@ -134,6 +136,7 @@ def decode(
             ["dense", "index", "shape", "conv", "layout", "word_bytes", "order"],
             f"{source} says it all; leave it out",
         )
+        encoder.check_weight_target(output, overwrite=overwrite)  # before all checksums
         with open_stored(source) as (geometry, arrays):
             _decode_into(geometry, arrays, output, strict, overwrite)
     else:
@@ -141,6 +144,8 @@ def decode(
             raise click.UsageError("name SOURCE, or all of --dense, --index and --shape")
         if not {dense.suffix.lower(), index.suffix.lower()} & {".hex"}:
             refuse(["word_bytes", "order"], "npy and bin have no words")
+        encoder.check_weight_target(output, overwrite=overwrite)
+        _hint_of_convolution(shape, conv)
         geometry = Geometry(shape, kind_of(conv), layout)
         words: dict[str, Any] = {"word_bytes": word_bytes, "order": order}
         with (
@@ -180,11 +185,10 @@ def check(
     Prints the patterns of its groups, the groups with more than two non-zeros and the rows that
     have most of them. Exit code 1 if the weight is not 2:4.
     """
-    with (
-        _open(source, name, shape, dtype) as array,
-        _progress("check", array) as progress,
-    ):
-        report = encoder.check_file(array, kind=kind_of(conv), limit=limit, progress=progress)
+    with _open(source, name, shape, dtype) as array:
+        _hint_of_convolution(array.shape, conv)
+        with _progress("check", array) as progress:
+            report = encoder.check_file(array, kind=kind_of(conv), limit=limit, progress=progress)
     click.echo(json.dumps(report.to_dict(), indent=2) if as_json else str(report))
     return GOOD if report.legal else FAILED
 
@@ -206,19 +210,21 @@ def prune(
     as_json: bool,
     overwrite: bool,
 ) -> int:
-    """Make a weight 2:4 by dropping weights, and say what that cost."""
-    with (
-        _open(source, name, shape, dtype) as array,
-        _progress("prune", array) as progress,
-    ):
-        cost = encoder.prune_file(
-            array,
-            output,
-            policy=policy,
-            kind=kind_of(conv),
-            overwrite=overwrite,
-            progress=progress,
-        )
+    """Make a weight 2:4 by dropping weights, and say what that cost.
+
+    With --overwrite the result may take the place of SOURCE.
+    """
+    with _open(source, name, shape, dtype) as array:
+        _hint_of_convolution(array.shape, conv)
+        with _progress("prune", array) as progress:
+            cost = encoder.prune_file(
+                array,
+                output,
+                policy=policy,
+                kind=kind_of(conv),
+                overwrite=overwrite,
+                progress=progress,
+            )
     if as_json:
         shares = {"l1_share": cost.l1_share, "l2_share": cost.l2_share}
         click.echo(json.dumps({**vars(cost), **shares}, indent=2))
@@ -288,6 +294,28 @@ def _open(source: Path, name: str | None, shape: _Shape, dtype: str | None) -> I
         )
     with encoder.open_array(source, name=name, shape=shape, dtype=dtype) as array:
         yield array
+
+
+def _hint_of_convolution(shape: tuple[int, ...], conv: bool) -> None:
+    """Say so if a weight looks like a convolution and is taken for matrices.
+
+    A line on stderr, for people: reports and JSON tell the kind that was asked for. A batch of
+    matrices has four dimensions too, so it is no error.
+    """
+    if conv or len(shape) < 3:
+        return
+    if len(shape) == 4:
+        click.echo(
+            f"hint: this weight has four dimensions, {dims(shape)}, and is taken for a batch of "
+            f"matrices; if it is a convolution (Cout, Cin, Kh, Kw), say --conv",
+            err=True,
+        )
+    elif 0 < shape[-1] < 4:
+        click.echo(
+            f"hint: groups of four lie along the last dimension of {dims(shape)}, which has only "
+            f"{shape[-1]}; if it is a convolution, make it (Cout, Cin, Kh, Kw) and say --conv",
+            err=True,
+        )
 
 
 def _progress(label: str, array: ArrayFile) -> Any:
