@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from os import PathLike, fsencode, fspath
+from types import MemberDescriptorType
+from typing import Any
 
 #: What names a file or folder.
 StrPath = str | PathLike[str]
@@ -16,10 +18,30 @@ StrPath = str | PathLike[str]
 class Cube24Error(Exception):
     """Root of all errors that cube24 raises on purpose.
 
+    They can be pickled and copied, so they cross processes.
+
     exit_code: with which the command line ends.
     """
 
     exit_code = 2
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copy what an error holds: what its class was made from need not be what it keeps."""
+        members = {
+            name: getattr(self, name)
+            for kind in type(self).__mro__
+            for name, what in vars(kind).items()
+            if isinstance(what, MemberDescriptorType) and not name.startswith("__")
+        }  # errno, strerror and the like, which Python keeps outside of the dictionary
+        state = vars(self) | {name: value for name, value in members.items() if value is not None}
+        return _blank, (type(self), self.args), state
+
+
+def _blank(kind: type[Cube24Error], args: tuple[Any, ...]) -> Cube24Error:
+    """An error without its attributes, not going through ``__init__``."""
+    error = kind.__new__(kind)
+    error.args = args
+    return error
 
 
 class ArgumentError(Cube24Error, ValueError):
