@@ -12,8 +12,10 @@ Each pipe runs its instructions in order; nothing else orders two instructions b
 * A barrier keeps a pipe in order, which it is by itself here, and orders no two pipes.
 
 Two accesses to one byte from different pipes, one of them a write, are a race unless these rules
-order them. The pipes are run one instruction at a time, with queues that are never full, so a wait
-may stand before its set in the program. What a pipe knows of the others is a vector clock.
+order them. The pipes are run one instruction at a time, and the scalar unit issues in program order
+into queues of ``queue_depth`` instructions, so a wait may stand before its set in the program, but
+not by more than the queue of its pipe holds. Whether a program stops does not depend on how long
+its instructions take. What a pipe knows of the others is a vector clock.
 """
 
 from __future__ import annotations
@@ -30,9 +32,10 @@ from cube24.simulator import isa
 from cube24.simulator.access import Access, Cells, Index, accesses
 from cube24.simulator.config import UnitConfig
 from cube24.simulator.machine import CapacityError, RangeError
-from cube24.sizes import ceil_div
+from cube24.sizes import ceil_div, whole
 
 _M, _FIX = isa.PIPES.index("M"), isa.PIPES.index("FIX")
+_GM_BYTES = 1 << 62  # more than any program has; addresses are counted in int64
 _Numbers = npt.NDArray[np.int64]
 _Clock = list[int]  # of each pipe, how many of its instructions are known to be over
 
@@ -172,10 +175,11 @@ def check(program: isa.Program, config: UnitConfig, *, limit: int = 100) -> Haza
             one pipe to a byte, the race with the last one is listed.
 
     Raises:
+        ArgumentError: a limit that is no whole number, or below 0.
         CapacityError: an access beyond the end of a memory.
         RangeError: an instruction that no unit can run.
     """
-    return _Run(program.instructions, config, limit).run()
+    return _Run(program.instructions, config, whole(limit, "limit")).run()
 
 
 # --- memories -------------------------------------------------------------------------------------
@@ -248,9 +252,11 @@ class _Run:
     ) -> None:
         self._all, self._limit = instructions, limit
         self._queues: list[list[int]] = [[] for _ in isa.PIPES]  # numbers in the program
-        for number, instruction in enumerate(instructions):
-            self._queues[_pipe_of(number, instruction)].append(number)
+        self._pipes = [_pipe_of(number, i) for number, i in enumerate(instructions)]
+        for number, pipe in enumerate(self._pipes):
+            self._queues[pipe].append(number)
         self._next = [0] * len(isa.PIPES)
+        self._depth, self._issued = config.queue_depth, len(instructions)
         self._clocks: list[_Clock] = [[0] * len(isa.PIPES) for _ in isa.PIPES]
         self._flags: dict[tuple[str, str, int], _Flag] = {}
         self._unit_flags = _UnitFlags(config.l0c_bytes)
@@ -277,7 +283,7 @@ class _Run:
                     continue
                 touches[instruction] = found = accesses(instruction)
                 for access in found:
-                    size = sizes.get(access.memory, access.end)
+                    size = sizes.get(access.memory, _GM_BYTES)
                     if access.start < 0 or access.end > size:
                         raise CapacityError(
                             number, instruction, f"bytes {access.start:#x} to {access.end:#x} are "
@@ -296,7 +302,13 @@ class _Run:
         """Run all pipes to the end, or to where they stop for ever."""
         # As near to program order as the waits allow: then the last access to a byte, with which
         # a race is reported, is the one that a reader of the program thinks of.
+        issued = [0] * len(isa.PIPES)
         for now in range(len(self._all)):
+            pipe = self._pipes[now]
+            if issued[pipe] - self._next[pipe] >= self._depth:
+                self._issued = now  # the scalar unit stops: what can run has run
+                break
+            issued[pipe] += 1
             moved = True
             while moved:
                 moved = False
@@ -434,7 +446,7 @@ class _Run:
         stuck = {
             pipe: queue[self._next[pipe]]
             for pipe, queue in enumerate(self._queues)
-            if self._next[pipe] < len(queue)
+            if self._next[pipe] < len(queue) and queue[self._next[pipe]] < self._issued
         }
         waits = {pipe: self._explain(stuck, number) for pipe, number in stuck.items()}
         for pipe, number in stuck.items():
@@ -466,8 +478,14 @@ class _Run:
             nobody, does = f"no {what} with unit_flag=3 {does} {where}", f"{does} {where}"
         if coming is None:
             return nobody, None
-        head = stuck[other]
         text = f"instruction {coming} ({self._all[coming]}) {does}, "
+        if coming >= self._issued:
+            full = self._pipes[self._issued]
+            return (
+                f"{text}but is not issued: the queue of {isa.PIPES[full]} holds {self._depth}, and "
+                f"instruction {self._issued} ({self._all[self._issued]}) does not fit"
+            ), full
+        head = stuck[other]
         if coming == head:
             return f"{text}and waits itself", other
         return f"{text}but stands behind instruction {head} ({self._all[head]}), which waits", other

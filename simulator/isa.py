@@ -21,6 +21,7 @@ from cube24 import _core
 from cube24.encoder import DENSE_K0, INDEX_K0, N0
 from cube24.errors import Cube24Error, FileFormatError, StrPath
 from cube24.files import read_text, write_bytes
+from cube24.sizes import real_of, shortened, shown, whole_of
 
 #: The pipes; each runs its instructions in order.
 PIPES = ("MTE2", "MTE1", "M", "FIX")
@@ -42,6 +43,7 @@ LIMIT_MNK = 4095  # m, n and k of one Mmad [ADK]
 LIMIT_REPEAT = 255  # repetitions of one load [ADK]
 LIMIT_STEP = 65535  # starts, strides and gaps of one load [ADK]
 FLAG_IDS = 8  # flags of a pair of pipes [ADK]
+_FP32_MAX = float(np.finfo(np.float32).max)
 LARGEST = 1 << 40  # any other size: more than a unit can have
 
 
@@ -61,7 +63,11 @@ class Instruction:
         words = [self.name]
         for spec in fields(self):
             value = getattr(self, spec.name)
-            if spec.default is MISSING or value != spec.default:
+            if (
+                spec.default is MISSING
+                or type(value) is not type(spec.default)
+                or (value != spec.default)
+            ):
                 words.append(f"{spec.name}={_text(spec.name, value)}")
         return " ".join(words)
 
@@ -70,7 +76,10 @@ _ADDRESSES = {"dst", "src", "dense", "index", "a", "b", "c", "bias", "words", "a
 
 
 def _text(name: str, value: object) -> str:
-    return hex(value) if name in _ADDRESSES and isinstance(value, int) else str(value)
+    # Python prints no number of thousands of digits but as hexadecimal.
+    if isinstance(value, int) and (name in _ADDRESSES or value.bit_length() > 64):
+        return hex(value)
+    return str(value)
 
 
 @dataclass(frozen=True)
@@ -345,14 +354,17 @@ def problem(i: Instruction) -> str | None:
     for name, value in vars(i).items():
         if name in words:
             # 2.0 and True are equal to words, and none.
-            if value not in words[name] or type(value) not in (int, str):
-                return f"{name} is {value!r}; it takes {_list(map(str, words[name]))}"
-        elif name != "alpha":
+            if type(value) not in (int, str) or value not in words[name]:
+                return f"{name} is {shown(value)}; it takes {_list(map(str, words[name]))}"
+        elif name == "alpha":
+            if type(value) not in (int, float) or not abs(value) <= _FP32_MAX:
+                return f"alpha is {shown(value)}; it is a finite fp32 number"
+        else:
             if type(value) is not int:
-                return f"{name} is {value!r}; it takes a whole number"
+                return f"{name} is {shown(value)}; it takes a whole number"
             low, high = limits.get(name, (0, LARGEST))
             if not low <= value <= high and (name in limits or name not in _ADDRESSES):
-                return f"{name} is {value}; it takes {low} to {high}"
+                return f"{name} is {shown(value)}; it takes {low} to {high}"
     relation = _RELATIONS.get(type(i))
     return None if relation is None else relation(i)
 
@@ -385,8 +397,6 @@ def _load3d(i: Load3D) -> str | None:
 
 
 def _fixpipe(i: Fixpipe) -> str | None:
-    if i.relu == "leaky" and not abs(i.alpha) <= float(np.finfo(np.float32).max):
-        return f"alpha is {i.alpha}; it is a finite fp32 number"
     if i.relu == "leaky" and i.mode == "int32":
         return "a leaky ReLU needs a requantising mode"
     if not i.m or not i.n:
@@ -496,8 +506,10 @@ def _parse(words: list[str]) -> Buffer | Instruction:
     values: dict[str, Any] = {}
     for word in rest:
         key, equals, text = word.partition("=")
+        if key in specs and not text:
+            raise ProgramError(f"{name}: {key} has no value; write {key}=VALUE, without spaces")
         if not equals or key not in specs:
-            raise ProgramError(f"{name} has no field {key!r}; it has: {_list(specs)}")
+            raise ProgramError(f"{name} has no field {shown(key)}; it has: {_list(specs)}")
         if key in values:
             raise ProgramError(f"{name}: field {key} stands twice")
         values[key] = _value(name, key, str(specs[key].type), text)
@@ -511,10 +523,10 @@ def _parse(words: list[str]) -> Buffer | Instruction:
 def _value(name: str, key: str, kind: str, text: str) -> int | float | str:
     try:
         if kind == "int":
-            return int(text, 0)
-        return float(text) if kind == "float" else text
+            return whole_of(text, 0)
+        return real_of(text) if kind == "float" else text
     except ValueError:
-        raise ProgramError(f"{name}: {key}={text} is no number") from None
+        raise ProgramError(f"{name}: {key}={shortened(text)} is no number") from None
 
 
 def _list(names: Iterable[str]) -> str:

@@ -17,7 +17,7 @@ from cube24 import _core
 from cube24.errors import ArgumentError, Cube24Error, ShapeError
 from cube24.simulator import isa, requant
 from cube24.simulator.config import UnitConfig
-from cube24.sizes import ceil_div, round_up
+from cube24.sizes import ceil_div, round_up, whole
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -51,7 +51,7 @@ class IllegalIndexError(ExecutionError):
 
 
 class FlagError(ExecutionError):
-    """A wait for a flag that nobody has set, or a flag set twice."""
+    """A wait for a flag that no instruction before it has set, or a flag set twice."""
 
 
 class UnsupportedError(ExecutionError):
@@ -123,10 +123,11 @@ class Machine:
 
     def _piece(self, memory: str, address: int, size: int) -> Bytes:
         """``size`` bytes of a memory as a view."""
-        if size:
-            self._aligned(memory, address)
         data = self.memories[memory]
-        if address < 0 or size < 0 or address + size > data.size:
+        if not size:  # what has no size touches nothing
+            return data[:0]
+        self._aligned(memory, address)
+        if address < 0 or address + size > data.size:
             raise self._fail(
                 CapacityError,
                 f"bytes {address:#x} to {address + size:#x} are beyond {memory}, which has "
@@ -148,11 +149,11 @@ class Machine:
         self._strided("L1", i.dst, i.bursts, i.bytes, i.dst_stride)[...] = source
 
     def _nd2nz(self, i: isa.Nd2Nz) -> None:
+        if not i.rows or not i.bytes:
+            return
         blocks = ceil_div(i.bytes, 32)
         source = self._strided("GM", i.src, i.rows, i.bytes, i.src_stride)
         target = self._piece("L1", i.dst, blocks * i.dst_rows * 32)
-        if not source.size:
-            return
         fractals = target.reshape(blocks, i.dst_rows, 32)[:, : i.rows].transpose(1, 0, 2)
         whole = i.bytes // 32
         fractals[:, :whole] = source[:, : whole * 32].reshape(i.rows, whole, 32)
@@ -163,6 +164,8 @@ class Machine:
     # --- MTE1 -------------------------------------------------------------------------------------
 
     def _load2d(self, i: isa.Load2D) -> None:
+        if not i.repeat:
+            return
         self._aligned("L1", i.src)
         source = self._strided(
             "L1", i.src + isa.FRACTAL * i.start, i.repeat, isa.FRACTAL, isa.FRACTAL * i.stride
@@ -170,19 +173,13 @@ class Machine:
         self._strided(i.to, i.dst, i.repeat, isa.FRACTAL, isa.FRACTAL * (i.gap + 1))[...] = source
 
     def _load3d(self, i: isa.Load3D) -> None:
+        if not i.m or not i.k:
+            return
         x = self._piece("L1", i.src, i.c1 * i.h * i.w * 32)
         out = self._piece("L0A", i.dst, round_up(i.m, 16) * i.k)
-        if i.m and i.k:
-            _core.load3d(
-                isa.image_of(i),
-                x,
-                out,
-                m_start=i.m_start,
-                m=i.m,
-                k_start=i.k_start,
-                k=i.k,
-                pad=i.pad,
-            )
+        _core.load3d(
+            isa.image_of(i), x, out, m_start=i.m_start, m=i.m, k_start=i.k_start, k=i.k, pad=i.pad
+        )
 
     def _load_sparse(self, i: isa.LoadSparse) -> None:
         self._need_sparsity()
@@ -325,7 +322,11 @@ class Machine:
     def _wait_flag(self, i: isa.WaitFlag) -> None:
         flag = self._flag(i)
         if flag not in self._set:
-            raise self._fail(FlagError, "nobody has set this flag: the unit would wait for ever")
+            raise self._fail(
+                FlagError,
+                "nobody has set this flag before it: in the order of the program, the unit would "
+                "wait for ever",
+            )
         self._set.remove(flag)
 
     def _barrier(self, i: isa.Barrier) -> None:
@@ -338,15 +339,21 @@ def load_buffers(
     """A machine whose GM holds the inputs of a program.
 
     Raises:
-        ArgumentError: an input that is no buffer of the program, or buffers that overlap.
+        ArgumentError: an input that is no buffer of the program, or buffers that overlap or stand
+            where no memory has bytes.
         ShapeError: an input that does not have the bytes of its buffer.
     """
-    end = 0
-    for buffer in sorted(program.buffers, key=lambda buffer: buffer.at):
-        if buffer.at < end or buffer.bytes < 0:
-            raise ArgumentError(f"buffer {buffer.name} overlaps another, or has no size")
+    names, end = {}, 0
+    for buffer in program.buffers:
+        at, size = (
+            whole(value, f"buffer {buffer.name}: {field}", 0, isa.LARGEST)
+            for field, value in (("at", buffer.at), ("bytes", buffer.bytes))
+        )
+        names[buffer.name] = isa.Buffer(buffer.name, at, size)
+    for buffer in sorted(names.values(), key=lambda buffer: (buffer.at, buffer.bytes)):
+        if buffer.at < end:
+            raise ArgumentError(f"buffer {buffer.name} overlaps another")
         end = buffer.at + buffer.bytes
-    names = {buffer.name: buffer for buffer in program.buffers}
     if len(names) != len(program.buffers):
         raise ArgumentError("two buffers of the program have one name")
     machine = Machine(config, end)

@@ -152,16 +152,9 @@ def schedule(program: isa.Program, config: UnitConfig, costs: Costs | None = Non
         ScheduleError: an instruction that no unit can run, or a flag that is set twice.
         DeadlockError: the program stops; the message says which pipe waits for what, and why.
     """
-    legal = set()  # of which programs repeat many
-    for number, instruction in enumerate(program.instructions):
-        if instruction not in legal:
-            problem = isa.problem(instruction)
-            if problem is None and any(a.start < 0 for a in accesses(instruction)):
-                problem = "an address is below 0"
-            if problem is not None:
-                raise ScheduleError(f"instruction {number} ({instruction}): {problem}")
-            legal.add(instruction)
-    ops = Compiler(costs or Costs(config)).compile(program.instructions)
+    demand_legal(program)
+    compiler = Compiler(costs or Costs(config), _unit_block(program.instructions))
+    ops = compiler.compile(program.instructions)
     scheduler = Scheduler(config, rows=True)
     try:
         scheduler.feed(ops)
@@ -178,6 +171,44 @@ def schedule(program: isa.Program, config: UnitConfig, costs: Costs | None = Non
         )
     )  # fmt: skip
     return Timing(cycles, scheduler.total.accounts(cycles), table)
+
+
+def demand_legal(program: isa.Program) -> None:
+    """Refuse what no unit can run.
+
+    Raises:
+        ScheduleError: an instruction of which ``isa.problem`` has something to say, or an address
+            below 0.
+    """
+    legal = set()  # of which programs repeat many
+    for number, instruction in enumerate(program.instructions):
+        try:
+            if instruction in legal:
+                continue
+        except TypeError:  # a field that has no hash is no number and no word
+            pass
+        problem = isa.problem(instruction)
+        if problem is None and any(a.start < 0 for a in accesses(instruction)):
+            problem = "an address is below 0"
+        if problem is not None:
+            raise ScheduleError(f"instruction {number} ({instruction}): {problem}")
+        legal.add(instruction)
+
+
+def _unit_block(instructions: Iterable[isa.Instruction]) -> int:
+    """The bytes of L0C that unit flags are counted in.
+
+    Both unit flags of a fractal of results change together, where all of them are aligned.
+    """
+    for i in instructions:
+        if isinstance(i, (isa.Mmad, isa.Fixpipe)) and i.unit_flag and _result(i) % isa.C_FRACTAL:
+            return isa.UNIT_BLOCK
+    return isa.C_FRACTAL
+
+
+def _result(i: isa.Mmad | isa.Fixpipe) -> int:
+    """Where the results of an instruction stand in L0C."""
+    return i.c if isinstance(i, isa.Mmad) else i.src
 
 
 def schedule_segments(segments: Iterable[tuple[Op, ...]], config: UnitConfig) -> Timing:
@@ -259,11 +290,11 @@ class Op:
 
 
 class Compiler:
-    """Turns instructions into operations."""
+    """Turns instructions into operations; unit flags are counted in ``block`` bytes of L0C."""
 
-    def __init__(self, costs: Costs) -> None:
+    def __init__(self, costs: Costs, block: int = isa.C_FRACTAL) -> None:
         """Start with no operation known."""
-        self._costs = costs
+        self._costs, self._block = costs, block
         self._known: dict[tuple[Any, ...], Op] = {}
 
     def compile(self, instructions: Iterable[isa.Instruction]) -> tuple[Op, ...]:
@@ -288,9 +319,9 @@ class Compiler:
         if cost is NOTHING:
             return (_NOTHING, pipe)
         if isinstance(i, (isa.Mmad, isa.Fixpipe)) and i.unit_flag:
-            # Both unit flags of a fractal of results change together.
-            first = (i.c if isinstance(i, isa.Mmad) else i.src) // isa.C_FRACTAL
-            blocks = ceil_div(i.m, 16) * ceil_div(i.n, 16)
+            at, size = _result(i), ceil_div(i.m, 16) * ceil_div(i.n, 16) * isa.C_FRACTAL
+            first = at // self._block
+            blocks = ceil_div(at + size, self._block) - first
             return (_WORK, pipe, cost, 0, i.unit_flag, first, blocks)
         return (_WORK, pipe, cost)
 

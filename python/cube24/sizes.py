@@ -1,9 +1,13 @@
-"""Whole numbers that sizes are made of: rounding, and what no array can have."""
+"""Numbers from outside, checked and converted in one place; and the sizes that they are: rounding,
+and what no array can have.
+"""
 
 from __future__ import annotations
 
 from math import prod
 from operator import index
+
+import numpy as np
 
 from cube24.errors import ArgumentError, Cube24Error, ShapeError
 
@@ -47,14 +51,68 @@ def whole(
     """
     takes = f"{low} or more" if high is None else f"{low} to {high}"
     try:
-        if isinstance(value, bool):
+        if isinstance(value, bool | np.bool_):
             raise TypeError
-        number = index(value)  # type: ignore[arg-type]  # whatever was given
+        found = index(value)  # type: ignore[arg-type]  # whatever was given
     except TypeError:
-        raise error(f"{name} is {value!r}; it takes a whole number, {takes}") from None
-    if number < low or (high is not None and number > high):
-        raise error(f"{name} is {number}; it takes {takes}")
-    return number
+        raise error(f"{name} is {shown(value)}; it takes a whole number, {takes}") from None
+    if found < low or (high is not None and found > high):
+        raise error(f"{name} is {shown(found)}; it takes {takes}")
+    return found
+
+
+def truth(value: object, name: str, *, error: type[Cube24Error] = ArgumentError) -> bool:
+    """True or False from outside, as a plain bool.
+
+    Raises:
+        ArgumentError: or the given error: it is neither.
+    """
+    if not isinstance(value, bool | np.bool_):
+        raise error(f"{name} is {shown(value)}; it takes True or False")
+    return bool(value)
+
+
+#: Longest text of a number. Python itself refuses decimal numbers from 4,300 digits on.
+_LONGEST = 1000
+
+
+def whole_of(text: str, base: int = 10) -> int:
+    """The whole number that a text is; base 0: it may begin with 0x.
+
+    Raises:
+        ValueError: it is none. Underscores and digits of other scripts, which Python takes, are
+            refused too, and numbers that are too long to be any.
+    """
+    return int(_plain(text), base)
+
+
+def real_of(text: str) -> float:
+    """The number that a text is.
+
+    Raises:
+        ValueError: as for :func:`whole_of`.
+    """
+    return float(_plain(text))
+
+
+def _plain(text: str) -> str:
+    if not text.isascii() or "_" in text or len(text) > _LONGEST:
+        raise ValueError(f"{shown(text)} is no number")
+    return text
+
+
+def shown(value: object) -> str:
+    """A value from outside as it stands in a message."""
+    try:
+        text = repr(value)
+    except ValueError:
+        return "a number of thousands of digits"  # which Python does not print
+    return shortened(text)
+
+
+def shortened(text: str) -> str:
+    """A text from outside as it stands in a message: not longer than a line."""
+    return text if len(text) <= 100 else f"{text[:80]}..."
 
 
 def ceil_div(a: int, b: int) -> int:

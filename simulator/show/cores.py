@@ -21,7 +21,7 @@ from cube24.simulator import isa
 from cube24.simulator.chip import core_program, costs_of
 from cube24.simulator.config import UnitConfig
 from cube24.simulator.run import Run
-from cube24.simulator.timing import Row, Timing, schedule
+from cube24.simulator.timing import Row, Timing, demand_legal, schedule
 
 #: Texts of instructions that a trace keeps, for programs repeat them.
 TEXTS = 1 << 14
@@ -33,6 +33,7 @@ class Scheduled:
 
     Raises:
         ArgumentError: the timing has not as many instructions as the program.
+        ScheduleError: the program has an instruction that no unit can run.
     """
 
     program: isa.Program
@@ -41,6 +42,7 @@ class Scheduled:
 
     def __post_init__(self) -> None:
         """Refuse a timing without instructions, or of another program."""
+        demand_legal(self.program)
         has, wanted = len(self.timing.instructions), len(self.program.instructions)
         if has != wanted:
             raise ArgumentError(

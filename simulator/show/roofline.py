@@ -11,7 +11,7 @@ from cube24.errors import StrPath
 from cube24.simulator import isa
 from cube24.simulator.run import PEAK, Run
 from cube24.simulator.show.plots import figure, save
-from cube24.simulator.timing import ScheduleError
+from cube24.simulator.timing import ScheduleError, demand_legal
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,12 @@ class Traffic:
 
 
 def traffic(program: isa.Program) -> Traffic:
-    """Bytes between global memory and the core, and multiplications of the dense problem."""
+    """Bytes between global memory and the core, and multiplications of the dense problem.
+
+    Raises:
+        ScheduleError: the program has an instruction that no unit can run.
+    """
+    demand_legal(program)
     bytes_in = bytes_out = macs = 0
     for i in program.instructions:
         if isinstance(i, isa.CopyIn):

@@ -873,6 +873,16 @@ def test_blocks_are_ordered_one_by_one():
         ("copy_in dst=0x7ffe0 src=0 bytes=64", CapacityError, "beyond L1, which has 524288"),
         ("copy_in dst=-32 src=0 bytes=64", CapacityError, "beyond L1"),
         ("copy_in dst=0 src=-1 bytes=64", CapacityError, "beyond GM"),
+        *(
+            (text.format((1 << bits) - 8), CapacityError, "beyond GM")
+            for bits in (62, 63, 64, 70)
+            for text in (
+                "copy_in dst=0 src={} bytes=32",
+                "copy_in dst=0 src={} bytes=32 bursts=4 src_stride=64 dst_stride=64",
+                "nd2nz dst=0 src={} rows=2 bytes=32 src_stride=32 dst_rows=16",
+                "fixpipe to=GM dst={} src=0 m=1 n=16 stride=16",
+            )
+        ),
         ("copy_in dst=0 src=0 bytes=1 bursts=0xffffffffff dst_stride=1", CapacityError, "L1"),
         ("copy_in dst=64 src=0 bytes=1 bursts=2 dst_stride=-8", RangeError, "dst_stride is -8"),
         ("load2d to=L0A dst=0 src=0 repeat=129", CapacityError, "L0A"),
