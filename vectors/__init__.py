@@ -12,13 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cube24.vectors import coverage, shrink, suites
-    from cube24.vectors.campaign import Campaign, generate, write_case
+    from cube24.vectors.campaign import check_shard, generate
     from cube24.vectors.comparison import compare
+    from cube24.vectors.description import Campaign, campaigns, missing
     from cube24.vectors.files import READABLE, SUFFIXES, CaseStyle
     from cube24.vectors.manifest import MANIFEST, Stored, folders, load, write
     from cube24.vectors.onnx_layers import from_onnx
+    from cube24.vectors.plain import is_no_verdict
     from cube24.vectors.rng import shown
     from cube24.vectors.verification import mutate, verify
+    from cube24.vectors.written import demand_same, write_case
 
 __all__ = [
     "MANIFEST",
@@ -27,12 +30,17 @@ __all__ = [
     "Campaign",
     "CaseStyle",
     "Stored",
+    "campaigns",
+    "check_shard",
     "compare",
     "coverage",
+    "demand_same",
     "folders",
     "from_onnx",
     "generate",
+    "is_no_verdict",
     "load",
+    "missing",
     "mutate",
     "shown",
     "shrink",
@@ -44,22 +52,27 @@ __all__ = [
 
 #: The rooms that the names come from; a room that is named itself has no name beside it.
 _WHERE = {
-    "Campaign": "campaign",
+    "Campaign": "description",
     "CaseStyle": "files",
     "MANIFEST": "manifest",
     "READABLE": "files",
     "SUFFIXES": "files",
     "Stored": "manifest",
+    "campaigns": "description",
+    "check_shard": "campaign",
     "compare": "comparison",
+    "demand_same": "written",
     "folders": "manifest",
     "from_onnx": "onnx_layers",
     "generate": "campaign",
+    "is_no_verdict": "plain",
     "load": "manifest",
+    "missing": "description",
     "mutate": "verification",
     "shown": "rng",
     "verify": "verification",
     "write": "manifest",
-    "write_case": "campaign",
+    "write_case": "written",
 }
 _ROOMS = ("coverage", "shrink", "suites")
 

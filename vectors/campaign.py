@@ -2,85 +2,48 @@
 
 A case is written into a hidden folder beside its place and renamed, so under its name it is whole.
 What is there already is checked by its checksums and kept. Processes share nothing: each takes
-every n-th case of the same list, so any number of them gives the same bytes.
+every n-th case of the same list, so any number of them gives the same bytes; where two make one
+case at the same time, the first one's stays. description.py says what a campaign is, written.py
+puts a case in its place.
 """
 
 from __future__ import annotations
 
-import json
+import asyncio
 import multiprocessing
-import shutil
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from cube24.errors import (
-    ArgumentError,
-    CheckFailedError,
-    Cube24Error,
-    FileAccessError,
-    FileFormatError,
-    StrPath,
-)
+from cube24.errors import ArgumentError, Cube24Error, StrPath, counted
 from cube24.extras import need
-from cube24.simulator import MismatchError
-from cube24.vectors import suites
-from cube24.vectors.build import build
-from cube24.vectors.files import CaseStyle
-from cube24.vectors.manifest import check_files, files_of, load
-from cube24.vectors.rng import case_seed
-from cube24.vectors.spec import Item
-from cube24.version import __version__
+from cube24.sizes import whole
+from cube24.vectors import place
+from cube24.vectors.description import (
+    CAMPAIGN,
+    Campaign,
+    CampaignError,
+    CampaignMismatchError,
+    prepare,
+    short,
+)
+from cube24.vectors.written import write_case
+
+__all__ = [
+    "CAMPAIGN", "Campaign", "CampaignError", "CampaignMismatchError", "CaseProgress", "Summary",
+    "generate",
+]  # fmt: skip
 
 #: What was done is told to this: 1 for each case that was written, 0 for one that was kept.
 CaseProgress = Callable[[int], object]
 
-CAMPAIGN = "campaign.json"
-
-
-@dataclass(frozen=True)
-class Campaign:
-    """Which cases: suites, level, seed, and the style of their files.
-
-    Raises:
-        ArgumentError: no such suite or level, or a negative seed.
-    """
-
-    suites: tuple[str, ...]
-    level: int = 1
-    seed: int = 1
-    style: CaseStyle = field(default_factory=CaseStyle)
-
-    def __post_init__(self) -> None:
-        """Check it."""
-        if self.seed < 0:
-            raise ArgumentError(f"seed {self.seed}: it is 0 or more")
-        if not self.suites or len(set(self.suites)) != len(self.suites):
-            raise ArgumentError("suites: name one or more, each once")
-        for suite in self.suites:
-            next(suites.items(suite, self.level, self.seed))
-
-    def items(self) -> Iterator[tuple[str, Item]]:
-        """All cases as (suite, item), always in the same order."""
-        for suite in self.suites:
-            for item in suites.items(suite, self.level, self.seed):
-                yield suite, item
-
-    def count(self) -> int:
-        """How many cases there are."""
-        return sum(1 for _ in self.items())
-
-    def text(self) -> bytes:
-        """What campaign.json holds."""
-        versions = {suite: suites.SUITES[suite][0] for suite in self.suites}
-        style = {**asdict(self.style), "formats": list(self.style.formats)}
-        about = {
-            "schema": "cube24-campaign-1", "package": __version__, "seed": self.seed,
-            "level": self.level, "suites": versions, "style": style,
-        }  # fmt: skip
-        return (json.dumps(about, indent=1) + "\n").encode()
+#: Seconds that a worker or a cluster, which may be gone, has to end when it is told to.
+_CLOSING = 10.0
 
 
 @dataclass(frozen=True)
@@ -115,53 +78,46 @@ def generate(
         progress: told about each case.
 
     Raises:
-        ArgumentError: the folder holds another campaign, or a number that cannot be.
+        ArgumentError: the folder holds another campaign or other things, or a number that cannot
+            be.
         CampaignMismatchError: the unit and the dense computation disagree on a case, which is not
             written.
         CampaignError: another process failed, or the cluster did.
-        FileAccessError: the system refuses: no permission, disk full.
+        FileAccessError: something stands in the place of a case that is not ours to replace, or the
+            system refuses: no permission, disk full.
     """
-    index, shards = shard
-    if not 1 <= workers <= 4096 or not 0 <= index < shards:
-        raise ArgumentError(
-            f"workers {workers}, shard {index}/{shards}: workers are 1 to 4096, shards 0/n to n-1/n"
-        )
+    check_shard(shard)
+    workers = whole(workers, "workers", 1, 4096)
     folder = Path(root)
-    _prepare(folder, campaign, shard)
+    prepare(folder, campaign)
     if cluster is not None:
         return _on_cluster(folder, campaign, shard, cluster, progress)
-    if workers == 1:
+    # A process takes longer to start than a case to make: there are never more than cases.
+    workers = _count(campaign, shard, workers)
+    if workers <= 1:
         return run_shard(folder, campaign, shard, progress)
     return _on_processes(folder, campaign, shard, workers, progress)
 
 
-def _prepare(folder: Path, campaign: Campaign, shard: tuple[int, int]) -> None:
-    text = campaign.text()
-    path = folder / CAMPAIGN
-    # Shards start together and write the same bytes, each through a file of its own. A run that is
-    # killed leaves it, and the next one clears it.
-    part = folder / f".campaign-{shard[0]}-of-{shard[1]}.part"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        there = path.read_bytes() if path.exists() else None
-        if there is None:
-            if any(not entry.name.startswith(".") for entry in folder.iterdir()):
-                raise ArgumentError(
-                    f"{folder} holds other things and no {CAMPAIGN}; name another folder"
-                )
-            part.write_bytes(text)
-            part.replace(path)
-        part.unlink(missing_ok=True)
-        for suite in campaign.suites:
-            (folder / suite).mkdir(exist_ok=True)
-    except OSError as error:
-        if isinstance(error, Cube24Error):
-            raise
-        raise FileAccessError.from_os(folder, "write", error) from error
-    if there is not None and there != text:
+def _count(campaign: Campaign, shard: tuple[int, int], most: int) -> int:
+    """How many cases a shard has, counted up to most of them."""
+    index, shards = shard
+    return sum(1 for _ in islice(campaign.items(), index, index + shards * most, shards))
+
+
+def check_shard(shard: tuple[int, int]) -> None:
+    """Refuse a shard that there is not.
+
+    Raises:
+        ArgumentError: as said.
+    """
+    index, shards = shard
+    if not 1 <= shards <= 1 << 31:
+        raise ArgumentError(f"shard {short(index)}/{short(shards)}: there are 1 to 2^31 shards")
+    if not 0 <= index < shards:
         raise ArgumentError(
-            f"{path} is of another campaign (other suites, level, seed, style or version of "
-            f"cube24); name another folder, or remove this one"
+            f"shard {short(index)}/{shards}: shards count from 0, so {counted(shards, 'shard')} "
+            f"are 0/{shards} to {shards - 1}/{shards}; a job array from 1 takes one off its number"
         )
 
 
@@ -178,57 +134,6 @@ def run_shard(
         total += Summary(written, 1 - written)
         progress(written)
     return total
-
-
-def write_case(target: Path, suite: str, item: Item, campaign: Campaign) -> int:
-    """Write one case, unless it is there already; gives 1 if it was written.
-
-    Raises:
-        CampaignMismatchError, FileAccessError: as for :func:`generate`.
-    """
-    version = suites.SUITES[suite][0]
-    if _is_whole(target, suite, item, campaign):
-        return 0
-    try:
-        case = build(suite, version, item, campaign.seed, campaign.style)
-    except MismatchError as error:
-        raise CampaignMismatchError(f"{suite}/{item.name}: {error}") from error
-    # The name is that of the case: a run that was killed leaves it, and the next one clears it.
-    part = target.parent / f".{target.name}.part"
-    try:
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
-        for name, data in files_of(case).items():
-            path = part / name
-            path.parent.mkdir(exist_ok=True)
-            path.write_bytes(data)
-        if target.exists():
-            shutil.rmtree(target)
-        part.rename(target)
-    except OSError as error:
-        raise FileAccessError.from_os(target, "write", error) from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-    return 1
-
-
-def _is_whole(target: Path, suite: str, item: Item, campaign: Campaign) -> bool:
-    """Whether the case is there, whole, and this one."""
-    if not target.is_dir():
-        return False
-    try:
-        stored = load(target)
-        check_files(stored)
-    except (FileFormatError, FileAccessError):
-        return False
-    of = stored.manifest
-    return bool(
-        of["suite"] == suite
-        and of["case"] == item.name
-        and of["spec"] == item.spec
-        and stored.style == campaign.style
-        and stored.seed == case_seed(campaign.seed, suite, item.name)
-    )
 
 
 def _pieces(shard: tuple[int, int], parts: int) -> list[tuple[int, int]]:
@@ -261,6 +166,7 @@ def _on_processes(
                     raise CampaignError("a worker was killed; run the same command again") from None
                 if message is None:
                     told.remove(pipe)
+                    pipe.close()
                 elif isinstance(message, Exception):
                     raise message
                 else:
@@ -270,7 +176,13 @@ def _on_processes(
         for process, _ in processes:
             if process.pid is not None:
                 process.terminate()
+                process.join(_CLOSING)
+                process.kill()
                 process.join()
+        for pipe in told:
+            pipe.close()
+        for suite in campaign.suites if told else ():  # what those that were stopped left
+            place.clear(folder / suite)
     return total
 
 
@@ -291,27 +203,28 @@ def _portable(error: Exception) -> Exception:
     return CampaignError(f"{type(error).__name__}: {error}")
 
 
-class CampaignError(Cube24Error, RuntimeError):
-    """A case could not be written, by another process or by a cluster; with what it said."""
-
-
-class CampaignMismatchError(CampaignError, CheckFailedError):
-    """The unit and the dense computation disagree on a case, which is named."""
-
-
 def _on_cluster(
     folder: Path, campaign: Campaign, shard: tuple[int, int], address: str, progress: CaseProgress
 ) -> Summary:
     dask = need("distributed", "cluster", "a cluster")
+
+    def run() -> Summary:
+        return asyncio.run(_with_client(dask, folder, campaign, shard, address, progress))
+
     try:
-        return _with_client(dask, folder, campaign, shard, address, progress)
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return run()
+        with ThreadPoolExecutor(1) as other:  # a notebook has a loop in this thread
+            return other.submit(run).result()
     except Cube24Error:
         raise
     except Exception as error:  # of the network, of addresses, of workers that were killed: many
         raise CampaignError(f"cluster {address}: {type(error).__name__}: {error}") from error
 
 
-def _with_client(
+async def _with_client(
     dask: Any,
     folder: Path,
     campaign: Campaign,
@@ -319,20 +232,29 @@ def _with_client(
     address: str,
     progress: CaseProgress,
 ) -> Summary:
-    total = Summary(0, 0)
-    with dask.Client(address) as client:
-        workers = max(1, len(client.scheduler_info()["workers"]))
+    # A client of a thread of its own that cannot connect is left half open by its constructor, and
+    # the garbage collector may close it in the middle of the start of another one, which waits for
+    # ever. This one lives in our loop, is there before it connects, and is closed on every path.
+    client = dask.Client(address, asynchronous=True, set_as_default=False)
+    try:
+        await client
+        workers = max(1, len(await client.nthreads()))
         # More pieces than workers, so that a slow machine takes fewer of them.
+        pieces = _count(campaign, shard, 4 * workers)
         futures = [
             client.submit(_cluster_piece, str(folder.resolve()), campaign, piece, pure=False)
-            for piece in _pieces(shard, 4 * workers)
+            for piece in _pieces(shard, pieces)
         ]
-        for future in dask.as_completed(futures):
-            done = Summary(*future.result())
+        total = Summary(0, 0)
+        for result in asyncio.as_completed([future.result() for future in futures]):
+            done = Summary(*await result)
             total += done
             for written in (1,) * done.written + (0,) * done.kept:
                 progress(written)
-    return total
+        return total
+    finally:
+        with suppress(Exception):  # what went wrong before is what is told
+            await asyncio.wait_for(client.close(), _CLOSING)
 
 
 def _cluster_piece(folder: str, campaign: Campaign, shard: tuple[int, int]) -> Sequence[int]:

@@ -31,9 +31,17 @@ from cube24.encoder import (
     encode,
     encode_conv,
 )
-from cube24.errors import ArgumentError, FileAccessError, FileFormatError, ShapeError, StrPath
+from cube24.errors import (
+    ArgumentError,
+    Cube24Error,
+    FileAccessError,
+    FileFormatError,
+    ShapeError,
+    StrPath,
+)
 from cube24.files import npy_header
 from cube24.simulator import IllegalIndexError
+from cube24.vectors import plain
 from cube24.vectors.case import Array, Case, compute
 from cube24.vectors.files import READABLE, CaseStyle, digest, payload_of, render
 from cube24.vectors.manifest import MANIFEST, check_files, files_of, json_text, load, sealed
@@ -372,6 +380,8 @@ def provoke(folder: StrPath) -> str:
     try:
         read(Path(folder) / FOLDER, by)
     except Exception as error:  # of another class: what the case must give it is not
+        if isinstance(error, Cube24Error) and plain.is_no_verdict(error):
+            raise
         return type(error).__name__
     return ""
 

@@ -41,6 +41,27 @@ def legal_groups() -> npt.NDArray[np.int8]:
     return np.array(groups, np.int8)
 
 
+#: The rules that have a name only.
+NAMED: Mapping[str, tuple[str, ...]] = {
+    "weights": ("uniform", "edges", "full", "max", "min", "zero"),
+    "activations": ("uniform", "edges", "max", "min", "one", "zero", "ramp"),
+}
+
+
+def is_rule(role: str, rule: Any) -> bool:
+    """Whether weights or activations can be filled by a rule."""
+    if not isinstance(rule, Mapping):
+        return isinstance(rule, str) and rule in NAMED[role]
+    if set(rule) == {"base64"}:
+        return isinstance(rule["base64"], str)
+    # Beyond 32 bits the number of a group would leave int64.
+    return (
+        role == "weights"
+        and set(rule) == {"legal"}
+        and (type(rule["legal"]) is int and abs(rule["legal"]) < 1 << 32)
+    )
+
+
 def weights(rule: Any, seed: int, rows: int, k: int) -> npt.NDArray[np.int8]:
     """A 2:4 weight (rows, k); groups lie along k, and a last one that is cut is legal too.
 

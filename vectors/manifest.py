@@ -1,19 +1,23 @@
-"""The folder of a case: a manifest and the files that it names, written and read strictly."""
+"""The folder of a case: a manifest and the files that it names, written and read strictly.
+
+A folder may come from anybody. ``load`` gives a case whose every field is what the code behind
+relies on, or says which one is not; after it nobody looks at a manifest with suspicion again.
+"""
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cube24.errors import FileAccessError, FileFormatError, StrPath
-from cube24.files import read_bytes
-from cube24.vectors import schema
+from cube24.errors import Cube24Error, FileAccessError, FileFormatError, StrPath, check_path
+from cube24.vectors import place, plain, schema, spec_check, strict_json
 from cube24.vectors.case import Array, Case, CaseArray
 from cube24.vectors.files import SUFFIXES, CaseStyle, digest, payload_of, read, render, words_of
 from cube24.vectors.rng import PRNG, shown
@@ -117,19 +121,19 @@ _sealed = sealed  # its name in scripts of before it was public
 
 
 def write(case: Case, folder: StrPath) -> None:
-    """Write the files of a case into a new folder.
+    """Write the files of a case into a new folder, whole or not at all.
 
     Raises:
         FileAccessError: it is there already, or the system refuses.
     """
     folder = Path(folder)
+    check_path(folder)
     try:
-        folder.mkdir(parents=True)
-        for name, data in files_of(case).items():
-            (folder / name).parent.mkdir(exist_ok=True)
-            (folder / name).write_bytes(data)
+        folder.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise FileAccessError.from_os(folder, "write", error) from error
+    if not place.put(files_of(case), folder):
+        raise FileAccessError(folder, "is there already; name another one")
 
 
 def _plain(name: str, role: str, format_: str, data: bytes) -> dict[str, Any]:
@@ -214,53 +218,171 @@ class Stored:
         raise FileFormatError(self.folder / MANIFEST, f"names no file of {role} that can be read")
 
     def _read(self, entry: Mapping[str, Any]) -> Array:
-        path, shape = self.folder / entry["name"], tuple(entry["shape"])
+        path, shape = plain.demand_plain(self.folder, entry["name"]), tuple(entry["shape"])
         dtype = np.dtype(entry["dtype"])
         return read(path, entry["format"], dtype, shape, self.style)
+
+    def checked(self, entry: Mapping[str, Any]) -> bytes:
+        """The bytes of one of its files, which have the checksum of the manifest.
+
+        Raises:
+            FileFormatError: they have another one, or it is no plain file.
+            FileAccessError: it is not there, or the system refuses.
+        """
+        data = plain.read(self.folder, entry["name"])
+        if digest(data) != entry["sha256"]:
+            path = self.folder / entry["name"]
+            raise FileFormatError(path, "its SHA-256 is not that of the manifest")
+        return data
+
+    @contextmanager
+    def explained(self, what: str) -> Iterator[None]:
+        """Tell what the code in this block cannot do with the case as a fault of its manifest.
+
+        ``load`` refuses what is known to give no case. For what is not known yet an error of Python
+        becomes one of the file, so that no case of a folder keeps others from being looked at.
+
+        Args:
+            what: of the case is used, to begin the message with, such as ``spec``.
+
+        Raises:
+            FileFormatError: as said. Errors of ours, and a lack of memory, stay what they are.
+        """
+        try:
+            yield
+        except Cube24Error:
+            raise
+        except _UNFORESEEN as error:
+            said = f"{type(error).__name__}: {error}"[:300]
+            raise FileFormatError(
+                self.folder / MANIFEST, f"{what} gives no case: {said}"
+            ) from error
+
+
+#: What the code that makes a case may raise where a field is not what it takes it for.
+_UNFORESEEN = (
+    ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, TypeError,
+    ValueError,
+)  # fmt: skip
 
 
 def load(folder: StrPath) -> Stored:
     """Open the folder of a case.
 
     Raises:
-        FileFormatError: the manifest is no JSON, does not follow its schema, or names a file twice.
+        FileFormatError: the manifest is no JSON, does not follow its schema, was changed, or has a
+            field that gives no case; the message names it.
         FileAccessError: the system refuses.
     """
     folder = Path(folder)
     path = folder / MANIFEST
-    data = read_bytes(path)
-    try:
-        manifest = json.loads(data.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise FileFormatError(path, f"no readable JSON: {error}") from error
+    manifest = strict_json.parse(path, plain.read(folder, MANIFEST))
     if found := schema.problem(manifest, schema.load("case-1")):
         raise FileFormatError(path, found)
     seal = {name: value for name, value in manifest.items() if name != "sha256"}
     if digest(json_text(seal)) != manifest["sha256"]:
         raise FileFormatError(path, "its SHA-256 is not that of its other fields: it was changed")
-    names = [entry["name"] for entry in manifest["files"]]
-    if len(set(names)) != len(names):
-        raise FileFormatError(path, "names a file twice")
-    return Stored(folder, manifest)
+    stored = Stored(folder, manifest)
+    try:
+        with stored.explained("style"):
+            _ = stored.style
+        with stored.explained("spec"):
+            spec_check.check(stored.spec)
+    except FileFormatError:
+        raise
+    except Cube24Error as error:
+        raise FileFormatError(path, str(error)) from error
+    if found := _problem(manifest):
+        raise FileFormatError(path, found)
+    return stored
+
+
+#: The types that the file of a role may have.
+_DTYPES: Mapping[str, tuple[str, ...]] = {
+    "weights": ("int8",), "dense": ("int8",), "index": ("uint8",), "activations": ("int8",),
+    "bias": ("int32",), "requant": ("uint64",), "cycles": ("json",), "bad": ("uint8",),
+    "expected": ("int32", "int8", "uint8", "float16"), "step": ("json", "int8", "uint8", "int32"),
+}  # fmt: skip
+
+
+def _problem(manifest: Mapping[str, Any]) -> str | None:
+    """The first thing in which the list of files is not that of a case, with its place."""
+    spec, files = manifest["spec"], manifest["files"]
+    seen: set[str] = set()
+    for number, entry in enumerate(files):
+        at, name, role = f"files[{number}]", entry["name"], entry["role"]
+        if name in seen:
+            return f"{at}.name: names a file twice: {name}"
+        seen.add(name)
+        if name in (MANIFEST, "steps", "bad"):
+            return f"{at}.name is {name!r}, which is no name of a file beside the manifest"
+        if entry["dtype"] not in _DTYPES[role]:
+            return f"{at}.dtype is {entry['dtype']}; {role} takes {', '.join(_DTYPES[role])}"
+        if (entry["format"] == "json") != (entry["dtype"] == "json"):
+            return f"{at}.format is {entry['format']}, which holds no {entry['dtype']}"
+        if prod(max(size, 1) for size in entry["shape"]) > _MOST or len(entry["shape"]) > 30:
+            return f"{at}.shape is {entry['shape']}, too large for a case"
+    needed = ["weights", "dense", "index", "activations", "cycles"]
+    needed += ["bias"] if spec["fill"]["bias"] is not None else []
+    needed += ["requant"] if spec["requant"] is not None else []
+    roles = {entry["role"] for entry in files}
+    for role in needed:
+        if role not in roles:
+            return f"files: there is none of {role}"
+    outcome = manifest["outcome"]
+    if (outcome["kind"] == "error") != ("error" in outcome):
+        return "outcome.error is the name of an error where kind is error, and nowhere else"
+    if (outcome["kind"] == "changed") != ("differing" in outcome):
+        return "outcome.differing is a number where kind is changed, and nowhere else"
+    return None
+
+
+#: Elements of a file, at most: weights in whole fractals may be 1024 times those without.
+_MOST = spec_check.ELEMENTS << 4
+
+
+def check_sums(stored: Stored) -> None:
+    """Compare the files that the manifest names with it: all there, plain, right checksums.
+
+    Raises:
+        FileFormatError: a file that has another checksum.
+        NotPlainError: one that is no plain file.
+        FileAccessError: one is missing, or the system refuses.
+    """
+    for entry in stored.manifest["files"]:
+        stored.checked(entry)
 
 
 def check_files(stored: Stored) -> None:
     """Compare the files of a folder with the manifest: all there, nothing else, right checksums.
 
     Raises:
-        FileFormatError: a file that is missing, unknown, or has another checksum.
+        FileFormatError: a file that is unknown, or has another checksum.
+        NotPlainError: something that is no plain file.
+        FileAccessError: a file is missing, or the system refuses.
+    """
+    check_sums(stored)
+    known = {MANIFEST, *(entry["name"] for entry in stored.manifest["files"])}
+    for path in strays(stored.folder, known):
+        plain.demand_known(path)
+        raise FileFormatError(path, "is not in the manifest")
+
+
+def strays(folder: Path, known: set[str]) -> Iterator[Path]:
+    """What stands in the folder of a case beside the plain files of these names, sorted by name.
+
+    A folder is one too unless it leads to such a file; a link, FIFO or device always is.
+
+    Raises:
         FileAccessError: the system refuses.
     """
-    for entry in stored.manifest["files"]:
-        path = stored.folder / entry["name"]
-        if digest(read_bytes(path)) != entry["sha256"]:
-            raise FileFormatError(path, "its SHA-256 is not that of the manifest")
-    known = {MANIFEST, *(entry["name"] for entry in stored.manifest["files"])}
-    there = {
-        str(path.relative_to(stored.folder)) for path in stored.folder.rglob("*") if path.is_file()
-    }
-    if unknown := sorted(there - known):
-        raise FileFormatError(stored.folder / unknown[0], "is not in the manifest")
+    above = {name.partition("/")[0] for name in known if "/" in name}
+    for path in plain.entries(folder):
+        if path.name in above and plain.is_plain_folder(path):
+            inside = {name.partition("/")[2] for name in known if name.startswith(f"{path.name}/")}
+            yield from strays(path, inside)
+        elif path.name not in known or not plain.is_plain_file(path):
+            yield path
 
 
 def folders(path: StrPath) -> Iterator[Path]:
@@ -272,24 +394,29 @@ def folders(path: StrPath) -> Iterator[Path]:
         FileFormatError: there is none.
         FileAccessError: the system refuses.
     """
-    root, found = Path(path), False
-    if root.is_dir():
-        for folder in _walk(root):
+    found = False
+    for folder in walk(path):
+        if plain.stands(folder / MANIFEST):
             found = True
             yield folder
     if not found:
-        raise FileFormatError(root, f"holds no case: there is no {MANIFEST} below it")
+        raise FileFormatError(path, f"holds no case: there is no {MANIFEST} below it")
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    try:
-        if (folder / MANIFEST).is_file():
-            yield folder  # and nothing in it: the damaged copy of a negative case is none
-            return
-        with os.scandir(folder) as entries:
-            names = sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
-    except OSError as error:
-        raise FileAccessError.from_os(folder, "read", error) from error
-    for name in names:
-        if not name.startswith("."):
-            yield from _walk(folder / name)
+def walk(path: StrPath) -> Iterator[Path]:
+    """A folder and all folders below it, sorted by name, but for those inside of cases.
+
+    Whatever stands under the name of the manifest makes a folder a case, if a bad one.
+
+    Raises:
+        FileAccessError: the system refuses.
+    """
+    check_path(path)
+    root = Path(path)
+    left = [root] if plain.is_folder(root) else []
+    while left:
+        folder = left.pop()
+        yield folder
+        # Nothing in a case is looked at: the damaged copy of a negative one is no case.
+        if not plain.stands(folder / MANIFEST):
+            left += reversed([sub for sub in plain.subfolders(folder) if sub.name[0] != "."])

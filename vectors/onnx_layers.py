@@ -32,6 +32,7 @@ from cube24.errors import ArgumentError, Cube24Error, FileFormatError, StrPath
 from cube24.extras import need
 from cube24.files import read_bytes
 from cube24.simulator import Unit
+from cube24.vectors import spec_check
 from cube24.vectors.fill import inline_weights
 from cube24.vectors.spec import Item, Spec, conv2d, layer_of, matmul
 
@@ -78,6 +79,12 @@ class OnnxLayer:
     shape: tuple[int, ...] = ()
     scale: float | None = None
     cost: PruneCost | None = None
+
+
+def is_of_prefix(name: str, prefix: str) -> bool:
+    """Whether a case of this name can be one of a model's under a prefix."""
+    form = rf"{re.escape(prefix)}-[0-9]{{4,}}-[a-z]+(-n[0-9]{{5,}})?"
+    return re.fullmatch(form, name) is not None
 
 
 class _NotTakenError(Exception):
@@ -333,15 +340,16 @@ def _items(
             spec = conv2d(part.shape[1], len(part), **geometry, **rest)
         else:
             spec = matmul(size * size, *part.shape, **rest)
-        if first == 0:
-            _demand_plan(unit, spec)
+        _demand_plan(unit, spec, time=first == 0)
         name = layer.name if columns >= len(weight) else f"{layer.name}-n{first:05d}"
         yield Item(name, spec, ("network", "onnx", layer.op))
 
 
-def _demand_plan(unit: str, spec: Spec) -> None:
-    """Refuse a layer that the unit cannot run, without running it."""
+def _demand_plan(unit: str, spec: Spec, *, time: bool) -> None:
+    """Refuse a layer that the unit cannot run, or that is too large for it, without running it."""
     try:
-        Unit(unit).time(layer_of(spec))
+        spec_check.check(spec)
+        if time:
+            Unit(unit).time(layer_of(spec))
     except Cube24Error as error:
         raise _NotTakenError(f"the unit cannot run it: {error}") from error

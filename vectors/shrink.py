@@ -20,7 +20,7 @@ from cube24.vectors.build import build
 from cube24.vectors.case import Case
 from cube24.vectors.comparison import compare
 from cube24.vectors.manifest import Stored, load, write
-from cube24.vectors.spec import AXES, Axis, Crop, Item, Spec, is_conv
+from cube24.vectors.spec import AXES, Axis, Crop, Item, Spec, names_of
 
 
 class DeviceError(Cube24Error, RuntimeError):
@@ -75,13 +75,8 @@ def _sizes(spec: Spec) -> dict[Axis, int]:
     if crop := spec["fill"].get("crop"):
         return {axis: len(crop[axis]) for axis in AXES}
     size = spec["sizes"]
-    rows, columns, k = (size[name] for name in _names(spec))
+    rows, columns, k = (size[name] for name in names_of(spec))
     return {"rows": rows, "columns": columns, "groups": ceil_div(k, GROUP)}
-
-
-def _names(spec: Spec) -> tuple[str, str, str]:
-    """The sizes that rows, columns and groups are counted by."""
-    return ("batch", "cout", "cin") if is_conv(spec) else ("m", "n", "k")
 
 
 class _Search:
@@ -118,7 +113,7 @@ class _Search:
 
 def cropped(spec: Spec, left: Mapping[Axis, list[int]]) -> Spec:
     """The spec of a case with some rows, columns and groups of another one."""
-    size, old, names = dict(spec["sizes"]), spec["fill"].get("crop"), _names(spec)
+    size, old, names = dict(spec["sizes"]), spec["fill"].get("crop"), names_of(spec)
 
     def kept(axis: Axis) -> list[int]:
         return [old[axis][i] for i in left[axis]] if old else list(left[axis])

@@ -155,20 +155,27 @@ def kind_of(spec: Spec) -> Kind:
     return "conv" if is_conv(spec) else "matrix"
 
 
+def names_of(spec: Spec) -> tuple[str, str, str]:
+    """The names of the sizes that rows, columns and k are counted by."""
+    return ("batch", "cout", "cin") if is_conv(spec) else ("m", "n", "k")
+
+
 def layer_of(spec: Spec) -> Layer:
     """What it computes.
 
     Raises:
         ShapeError, ArgumentError: sizes that no layer has.
     """
-    size = spec["sizes"]
-    if not is_conv(spec):
-        return Matmul(size["m"], size["n"], size["k"])
-    return Conv2d(**{name: _frozen(size[name]) for name in _CONV})
+    size = {name: _frozen(spec["sizes"][name]) for name in SIZES[spec["operation"]]}
+    return Conv2d(**size) if is_conv(spec) else Matmul(**size)
 
 
-#: The sizes of a convolution: the fields of its layer.
-_CONV = tuple(field.name for field in fields(Conv2d))
+#: The names of the sizes of an operation: the fields of its layer.
+SIZES: Mapping[Operation, tuple[str, ...]] = {
+    "matmul": tuple(field.name for field in fields(Matmul)),
+    "fully_connected": tuple(field.name for field in fields(Matmul)),
+    "conv2d": tuple(field.name for field in fields(Conv2d)),
+}
 
 
 def _frozen(value: Any) -> Any:

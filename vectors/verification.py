@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from cube24.errors import CheckFailedError, Cube24Error, StrPath
-from cube24.vectors import damage
+from cube24.vectors import damage, place, plain
 from cube24.vectors.build import build
-from cube24.vectors.manifest import CYCLES, MANIFEST, Stored, check_files, files_of, load
+from cube24.vectors.manifest import MANIFEST, Stored, check_files, files_of, load
 from cube24.vectors.rng import SplitMix64, stream_seed
 from cube24.vectors.spec import Item
 from cube24.version import __version__
@@ -33,13 +30,14 @@ def again(stored: Stored) -> dict[str, bytes]:
     """
     of = stored.manifest
     item = Item(of["case"], of["spec"], tuple(of["tags"]))
-    case = build(
-        of["suite"], of["suite_version"], item, of["random"]["campaign_seed"], stored.style
-    )
-    if of["package"] == __version__:
-        return files_of(case)
-    cycles = (stored.folder / CYCLES).read_bytes()
-    return files_of(replace(case, bins=tuple(of["coverage"])), of["package"], cycles)
+    with stored.explained("spec"):
+        case = build(
+            of["suite"], of["suite_version"], item, of["random"]["campaign_seed"], stored.style
+        )
+        if of["package"] == __version__:
+            return files_of(case)
+        cycles = stored.checked(stored.entries("cycles")[0])
+        return files_of(replace(case, bins=tuple(of["coverage"])), of["package"], cycles)
 
 
 def verify(folder: StrPath) -> Stored:
@@ -52,23 +50,28 @@ def verify(folder: StrPath) -> Stored:
         FileFormatError: the manifest or a file is not what it should be.
         VerifyError: a file differs from what the manifest gives, or a negative case does not give
             its error.
-        FileAccessError: the system refuses.
+        FileAccessError: the system refuses; a ScratchError if it was not a file of the case.
     """
     stored = load(folder)
     check_files(stored)
     try:
         files = again(stored)
     except Cube24Error as error:
+        if plain.is_no_verdict(error):
+            raise
         raise VerifyError(f"{stored.folder}: cannot be made again: {error}") from error
+    listed = {MANIFEST, *(entry["name"] for entry in stored.manifest["files"])}
     for name, expected in files.items():
         path = stored.folder / name
-        got = path.read_bytes()
+        if name not in listed:
+            raise VerifyError(f"{path}: belongs to this case and is not in its manifest")
+        got = plain.read(stored.folder, name)
         if got != expected:
             raise VerifyError(f"{path}: {_difference(got, expected)}")
-    if extra := {entry["name"] for entry in stored.manifest["files"]} - files.keys():
+    if extra := listed - files.keys():
         raise VerifyError(f"{stored.folder}: {sorted(extra)[0]} does not belong to this case")
     outcome = stored.manifest["outcome"]
-    if (stored.folder / damage.FOLDER).is_dir():
+    if plain.is_plain_folder(stored.folder / damage.FOLDER):
         error_name = damage.provoke(stored.folder)
         if error_name != outcome.get("error"):
             raise VerifyError(
@@ -98,15 +101,20 @@ def mutate(folder: StrPath, bits: int | None = 64) -> Mutations:
     Args:
         folder: of the case, which stays as it is.
         bits: how many of each file, drawn from the seed of the case; None: all.
+
+    Raises:
+        FileFormatError: the folder holds something that its manifest does not name.
+        FileAccessError: the system refuses; a ScratchError if it was the copy.
     """
     flipped, missed = 0, []
     stored = load(folder)
-    with tempfile.TemporaryDirectory() as scratch:
-        copy = Path(scratch) / "case"
-        shutil.copytree(folder, copy)
-        names = [MANIFEST, *(entry["name"] for entry in stored.manifest["files"])]
-        for name in names:
-            good = (copy / name).read_bytes()
+    check_files(stored)
+    names = [MANIFEST, *(entry["name"] for entry in stored.manifest["files"])]
+    files = {name: plain.read(stored.folder, name) for name in names}
+    with plain.scratch() as scratch:
+        copy = scratch / "case"
+        place.write_folder(copy, files)
+        for name, good in files.items():
             for bit in _bits(stored.seed, name, 8 * len(good), bits):
                 bad = bytearray(good)
                 bad[bit // 8] ^= 1 << bit % 8
@@ -114,7 +122,9 @@ def mutate(folder: StrPath, bits: int | None = 64) -> Mutations:
                 flipped += 1
                 try:
                     verify(copy)
-                except (Cube24Error, OSError):
+                except Cube24Error as error:
+                    if plain.is_no_verdict(error):
+                        raise
                     continue
                 missed.append(f"{name} bit {bit}")
             (copy / name).write_bytes(good)

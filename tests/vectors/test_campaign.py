@@ -19,8 +19,12 @@ from cube24.vectors.build import build
 from cube24.vectors.campaign import Campaign, Summary, generate
 from cube24.vectors.files import CaseStyle
 from cube24.vectors.manifest import folders, write
+from cube24.vectors.place import part_of
 from cube24.vectors.spec import Item
 from cube24.vectors.verification import verify
+
+#: The number of a process that does not live: more than the system gives out.
+DEAD = 1 << 30
 
 SMALL = Campaign(("requant",), 0, 7, CaseStyle(("hex", "bin")))
 COUNT = len(list(suites.items("requant", 0, 7)))
@@ -62,10 +66,12 @@ def test_a_cluster_that_is_not_there_or_fails_is_told(tmp_path, monkeypatch):
     name = next(iter(suites.items("requant", 0, 7))).name
     (tmp_path / "three" / "requant").mkdir(parents=True)
     (tmp_path / "three" / campaign.CAMPAIGN).write_bytes(SMALL.text())
-    (tmp_path / "three" / "requant" / f".{name}.part").write_text("a file where a folder would be")
+    (tmp_path / "three" / "requant" / name).write_text("a file where a folder would be")
     with (
         LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster,
-        pytest.raises(campaign.CampaignError, match=r"FileAccessError: .*File exists"),
+        pytest.raises(
+            campaign.CampaignError, match=r"FileAccessError: .*is there already and is no folder"
+        ),
     ):
         generate(tmp_path / "three", SMALL, cluster=cluster.scheduler_address)
 
@@ -105,12 +111,13 @@ def test_what_is_whole_is_kept_and_the_rest_is_made_again(tmp_path, plain):
     (cases[2] / "manifest.json").write_bytes((cases[2] / "manifest.json").read_bytes()[:-9])
     (cases[3] / "more.txt").write_text("not of this case")
     shutil.rmtree(cases[4])
-    part = cases[5].parent / f".{cases[5].name}.part"
-    shutil.move(cases[5], part)  # as if it had been killed before the last step
-    before = {folder: folder.stat().st_ino for folder in cases[6:]}
-    assert generate(tmp_path, SMALL) == Summary(6, COUNT - 6)
+    shutil.move(cases[5], part_of(cases[5], DEAD))  # as if killed before the last step
+    before = {folder: folder.stat().st_ino for folder in (cases[3], *cases[6:])}
+    assert generate(tmp_path, SMALL) == Summary(5, COUNT - 5)
+    assert (cases[3] / "more.txt").read_text() == "not of this case"
+    (cases[3] / "more.txt").unlink()
     assert tree(tmp_path) == plain
-    assert {folder: folder.stat().st_ino for folder in cases[6:]} == before
+    assert {folder: folder.stat().st_ino for folder in before} == before
 
 
 @pytest.mark.parametrize("other", ["spec", "seed", "style", "case", "suite"])
@@ -131,7 +138,7 @@ def test_a_whole_case_that_is_another_one_is_made_again(tmp_path, plain, other):
 
 def test_what_a_killed_run_left_of_the_description_is_cleared(tmp_path, plain):
     for there in (False, True):  # killed before the description had its name, or by then
-        (tmp_path / ".campaign-0-of-1.part").write_text("{")
+        part_of(tmp_path / campaign.CAMPAIGN, DEAD).write_text("{")
         assert (tmp_path / campaign.CAMPAIGN).exists() == there
         generate(tmp_path, SMALL)
         assert tree(tmp_path) == plain
@@ -264,7 +271,7 @@ def test_a_worker_that_fails_is_told_and_stops_the_others(tmp_path):
     (tmp_path / "requant").mkdir()
     (tmp_path / campaign.CAMPAIGN).write_bytes(SMALL.text())
     name = next(iter(suites.items("requant", 0, 7))).name
-    (tmp_path / "requant" / f".{name}.part").write_text("a file where the folder would be")
+    (tmp_path / "requant" / name).write_text("a file where the folder would be")
     with pytest.raises(campaign.CampaignError, match="FileAccessError"):
         generate(tmp_path, SMALL, workers=2)
 

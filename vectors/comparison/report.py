@@ -7,9 +7,7 @@ there still. cycles.json informs and is no part of being equal.
 
 from __future__ import annotations
 
-import json
 import xml.etree.ElementTree as ET
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,13 +16,14 @@ from typing import Any
 import numpy as np
 
 from cube24.errors import ArgumentError, DtypeError, FileFormatError, ShapeError, StrPath, counted
-from cube24.files import read_bytes
+from cube24.sizes import whole
+from cube24.vectors import strict_json
 from cube24.vectors.case import Array, bits
 from cube24.vectors.comparison.group import Explanation, explain
 from cube24.vectors.comparison.operands import Operands, operands_of
 from cube24.vectors.comparison.table import Explained, explaining
-from cube24.vectors.files import READABLE, SUFFIXES, digest, read
-from cube24.vectors.manifest import MANIFEST, Stored, load
+from cube24.vectors.files import READABLE, SUFFIXES, read
+from cube24.vectors.manifest import Stored, load
 from cube24.vectors.rng import shown
 
 
@@ -116,7 +115,9 @@ class Comparison:
             role for role in ("activations", "dense", "index", "bias", "requant")
             if self.stored.entries(role)
         ]  # fmt: skip
-        return operands_of(self.stored.spec, {role: _array(self.stored, role) for role in roles})
+        arrays = {role: _array(self.stored, role) for role in roles}
+        with self.stored.explained("spec"):
+            return operands_of(self.stored.spec, arrays)
 
     @cached_property
     def hypotheses(self) -> tuple[Explained, ...]:
@@ -126,7 +127,8 @@ class Comparison:
             FileFormatError: a file of the case is not what its manifest says.
             FileAccessError: the system refuses.
         """
-        return () if self.equal else explaining(self._operands, *self.results)
+        with self.stored.explained("spec"):
+            return () if self.equal else explaining(self._operands, *self.results)
 
     @cached_property
     def explanation(self) -> Explanation | None:
@@ -137,7 +139,8 @@ class Comparison:
         """
         if self.first is None:
             return None
-        return explain(self._operands, self.first, *self.results, self.hypotheses)
+        with self.stored.explained("spec"):
+            return explain(self._operands, self.first, *self.results, self.hypotheses)
 
     def __str__(self) -> str:
         """A report for a person."""
@@ -236,15 +239,18 @@ def compare(
         format: of the file: ``npy``, ``hex`` or ``bin``; None: as its suffix says.
         word_bytes: bytes a word of a hex file; None: as in the files of the case.
         order: ``little`` or ``big``; None: as in the files of the case.
-        cycles: that the device took, to be told beside those of cycles.json.
+        cycles: that the device took, 0 to 2^63 - 1, to be told beside those of cycles.json.
 
     Raises:
         FileFormatError: the file is short, over-long, has words of another width, x or z digits, or
             another shape or type; or the case has no result, or one with another checksum.
         FileAccessError: the system refuses.
-        ArgumentError: no such format, word size or order; or a case that must be refused.
+        ArgumentError: no such format, word size, order or count of cycles; or a case that must be
+            refused.
         ShapeError, DtypeError: an array of another shape or type.
     """
+    if cycles is not None:
+        cycles = whole(cycles, "cycles", 0, (1 << 63) - 1)
     stored = case if isinstance(case, Stored) else load(case)
     if not stored.entries("expected"):
         raise ArgumentError(
@@ -271,13 +277,12 @@ def compare(
 def _cycles(stored: Stored) -> int:
     """The cycles of the unit."""
     entry = stored.entries("cycles")[0]
-    data = _checked(stored, entry)
-    try:
-        if (cycles := int(json.loads(data)["cycles"])) > 0:
-            return cycles
-    except (ValueError, KeyError, TypeError):
-        pass
-    raise FileFormatError(stored.folder / entry["name"], "holds no count of cycles")
+    path = stored.folder / entry["name"]
+    found = strict_json.parse(path, stored.checked(entry))
+    cycles = found.get("cycles") if isinstance(found, dict) else None
+    if type(cycles) is not int or cycles < 1:
+        raise FileFormatError(path, "holds no count of cycles")
+    return cycles
 
 
 def _given(got: Array, expected: Array) -> Array:
@@ -318,15 +323,6 @@ def _array(stored: Stored, role: str) -> Array:
     """An array of the case, from a file with the checksum of the manifest."""
     for entry in stored.entries(role):
         if entry["format"] in READABLE:
-            _checked(stored, entry)
+            stored.checked(entry)
             break
     return stored.array(role)
-
-
-def _checked(stored: Stored, entry: Mapping[str, Any]) -> bytes:
-    """The bytes of a file of the case, which has the checksum of the manifest."""
-    path = stored.folder / entry["name"]
-    data = read_bytes(path)
-    if digest(data) != entry["sha256"]:
-        raise FileFormatError(path, f"its SHA-256 is not that of {MANIFEST}")
-    return data

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 import click
 
-from cube24.cli.codes import FAILED, GOOD, INTERRUPTED, TERMINATED, Terminated
+from cube24.cli.codes import BAD, FAILED, GOOD, INTERRUPTED, TERMINATED, Terminated
 from cube24.cli.options import (
     PATH,
     demand_free,
@@ -31,11 +31,16 @@ from cube24.vectors import (
     SUFFIXES,
     Campaign,
     CaseStyle,
+    campaigns,
+    check_shard,
     compare,
     coverage,
+    demand_same,
     folders,
     from_onnx,
     generate,
+    is_no_verdict,
+    missing,
     mutate,
     shrink,
     suites,
@@ -130,9 +135,9 @@ def _generate(
     if cluster is not None:
         refuse(["workers"], "a cluster has workers of its own")
     style = _style(formats, word_bytes, order, header, steps)
+    check_shard(shard)
     of = Campaign(names or tuple(suites.SUITES), level, seed, style)
-    count = of.count()
-    mine = len(range(shard[0], count, shard[1])) if shard[1] > 0 else 0
+    mine = len(range(shard[0], of.count(), shard[1]))
     try:
         with rate("generate", mine, "cases") as progress:
             done = generate(
@@ -177,12 +182,14 @@ def _onnx(
     """
     style = _style(formats, word_bytes, order, header, steps)
     of = Campaign(("network",), 0, seed, style)
-    count = 0
+    root, count = folder / "network", 0
+    # Before anything is written: cases of another model stay alone.
+    demand_same(root, prefix, from_onnx(model, prefix=prefix, size=size), of)
     for layer in from_onnx(model, prefix=prefix, size=size):
         shape = "x".join(map(str, layer.shape))
         click.echo(f"{layer.name:<24} {shape:<16} {layer.reason or 'taken'}")
         for item in layer.items:
-            write_case(folder / "network" / item.name, "network", item, of)
+            write_case(root / item.name, "network", item, of, replace=False)
             count += 1
     click.echo(f"{count} cases in {folder}")
     return GOOD
@@ -208,12 +215,13 @@ def _list(names: tuple[str, ...], level: int) -> int:
 def _verify(paths: tuple[Path, ...], flips: str | None) -> int:
     """Make cases again from their manifests and compare every byte.
 
-    PATHS are cases or folders of them. Exit code 1 if one is not what its manifest gives.
+    PATHS are cases or folders of them. Exit code 1 if one is not what its manifest gives, or a
+    campaign lacks some of its cases; 2 if one cannot be looked at.
     """
     bits = _bits(flips)
     # Counted first, and walked again: there may be a million of them.
     cases = sum(1 for path in paths for _ in folders(path))
-    failed = flipped = missed = 0
+    good = failed = unknown = flipped = missed = 0
     with rate("verify", cases, "cases") as progress:
         for folder in (folder for path in paths for folder in folders(path)):
             try:
@@ -224,21 +232,50 @@ def _verify(paths: tuple[Path, ...], flips: str | None) -> int:
                     missed += len(found.missed)
                     for place in found.missed:
                         click.echo(f"not noticed: {folder}: {place}")
+                good += 1
+            except MemoryError:
+                unknown += 1
+                click.echo(f"error: {folder}: not enough memory to make it again", err=True)
             except Cube24Error as error:
-                failed += 1
-                click.echo(f"bad: {error}")
+                if is_no_verdict(error):
+                    unknown += 1
+                    click.echo(f"error: {error}", err=True)
+                else:
+                    failed += 1
+                    click.echo(f"bad: {error}")
             progress(1)
-    click.echo(f"verified: {cases - failed} of {cases} cases")
+    lacking = 0
+    for folder in (folder for path in paths for folder in campaigns(path)):
+        try:
+            lacking += _lacking(folder)
+        except Cube24Error as error:
+            failed += 1
+            click.echo(f"bad: {error}")
+    click.echo(f"verified: {good} of {cases + lacking} cases")
     if flips is not None:
         click.echo(f"flipped: {flipped} bits, of which {missed} were not noticed")
-    return FAILED if failed or missed else GOOD
+    if failed or missed or lacking:
+        return FAILED
+    return BAD if unknown else GOOD
+
+
+def _lacking(folder: Path) -> int:
+    """Say which cases a campaign lacks; gives how many."""
+    of, lacking = Campaign.load(folder), missing(folder)
+    if lacking:
+        more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
+        click.echo(
+            f"incomplete: {folder}: {len(lacking)} of {of.count()} cases are missing: "
+            f"{lacking[0]}{more}; go on with: {of.command(folder)}"
+        )
+    return len(lacking)
 
 
 def _bits(text: str | None) -> int | None:
     if text is None or text == "all":
         return None
-    if not text.isdecimal() or int(text) == 0:
-        raise ArgumentError(f"--mutate {text}: write a number of bits, or all")
+    if not text.isdecimal() or len(text) > 18 or int(text) == 0:
+        raise ArgumentError(f"--mutate {text[:40]}: write a number of bits, or all")
     return int(text)
 
 

@@ -1,0 +1,224 @@
+"""What a campaign is, and the campaign.json in its folder that says so.
+
+A folder is one campaign's: the one whose campaign.json is there first. Which cases of it are there,
+and with which command it goes on, is told from that file alone. campaign.py makes the cases.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from cube24.errors import (
+    ArgumentError,
+    CheckFailedError,
+    Cube24Error,
+    FileAccessError,
+    FileFormatError,
+    StrPath,
+    check_path,
+)
+from cube24.vectors import place, plain, schema, strict_json, suites
+from cube24.vectors.files import CaseStyle
+from cube24.vectors.manifest import MANIFEST, walk
+from cube24.vectors.spec import Item
+from cube24.version import __version__
+
+CAMPAIGN = "campaign.json"
+
+
+class CampaignError(Cube24Error, RuntimeError):
+    """A case could not be written, by another process or by a cluster; with what it said."""
+
+
+class CampaignMismatchError(CampaignError, CheckFailedError):
+    """The unit and the dense computation disagree on a case, which is named."""
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """Which cases: suites, level, seed, and the style of their files.
+
+    Raises:
+        ArgumentError: no such suite or level, or a seed that is not 0 to 2^64 - 1.
+    """
+
+    suites: tuple[str, ...]
+    level: int = 1
+    seed: int = 1
+    style: CaseStyle = field(default_factory=CaseStyle)
+
+    def __post_init__(self) -> None:
+        """Check it."""
+        if not 0 <= self.seed < 1 << 64:
+            raise ArgumentError(f"seed {short(self.seed)}: it is 0 to 2^64 - 1")
+        if not self.suites or len(set(self.suites)) != len(self.suites):
+            raise ArgumentError("suites: name one or more, each once")
+        for suite in self.suites:
+            next(suites.items(suite, self.level, self.seed))
+
+    def items(self) -> Iterator[tuple[str, Item]]:
+        """All cases as (suite, item), always in the same order."""
+        for suite in self.suites:
+            for item in suites.items(suite, self.level, self.seed):
+                yield suite, item
+
+    def count(self) -> int:
+        """How many cases there are."""
+        return sum(1 for _ in self.items())
+
+    def text(self) -> bytes:
+        """What campaign.json holds."""
+        versions = {suite: suites.SUITES[suite][0] for suite in self.suites}
+        style = {**asdict(self.style), "formats": list(self.style.formats)}
+        about = {
+            "schema": "cube24-campaign-1", "package": __version__, "seed": self.seed,
+            "level": self.level, "suites": versions, "style": style,
+        }  # fmt: skip
+        return (json.dumps(about, indent=1) + "\n").encode()
+
+    def command(self, folder: StrPath) -> str:
+        """The command line that makes it, or goes on with it."""
+        words = ["cube24", "vectors", "generate", os.fspath(folder)]
+        if self.suites != tuple(suites.SUITES):
+            words += [word for suite in self.suites for word in ("--suite", suite)]
+        words += ["--level", str(self.level), "--seed", str(self.seed)]
+        words += [word for name in self.style.formats for word in ("--format", name)]
+        if set(self.style.formats) - {"npy", "bin"}:
+            words += ["--word-bytes", str(self.style.word_bytes), "--order", self.style.order]
+        words += ["--no-header"] if "hex" in self.style.formats and not self.style.header else []
+        return shlex.join([*words, *(["--steps"] if self.style.steps else [])])
+
+    @classmethod
+    def load(cls, folder: StrPath) -> Campaign:
+        """The campaign of a folder, by its campaign.json.
+
+        Raises:
+            FileFormatError: it is none, or one of other suites than this version has.
+            FileAccessError: it is not there, is no plain file, or the system refuses.
+        """
+        path = Path(folder) / CAMPAIGN
+        of = strict_json.parse(path, plain.read(Path(folder), CAMPAIGN))
+        if found := schema.problem(of, schema.load("campaign-1")):
+            raise FileFormatError(path, found)
+        for suite, version in of["suites"].items():
+            here = suites.SUITES[suite][0] if suite in suites.SUITES else "none"
+            if version != here:
+                raise FileFormatError(
+                    path, f"has suite {suite[:60]!r} of version {version!r}; this version of "
+                    f"cube24 has {here}, so which cases there are is not known"
+                )  # fmt: skip
+        try:
+            style = CaseStyle(**{**of["style"], "formats": tuple(of["style"]["formats"])})
+            return cls(tuple(of["suites"]), of["level"], of["seed"], style)
+        except ArgumentError as error:
+            raise FileFormatError(path, str(error)) from error
+
+
+def short(number: int) -> str:
+    """A number in digits, unless it has hundreds of them."""
+    # Python writes no numbers of thousands of digits.
+    return str(number) if abs(number) < 1 << 128 else "of more than 128 bits"
+
+
+def prepare(folder: Path, campaign: Campaign) -> None:
+    """Make a folder the campaign's, or find that it is.
+
+    Raises:
+        ArgumentError: it holds another campaign, or other things.
+        FileAccessError: campaign.json is no plain file, or the system refuses.
+    """
+    check_path(folder)
+    text = campaign.text()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # Looked at before campaign.json is: who makes that first makes nothing else before.
+        others = [entry for entry in plain.entries(folder) if not entry.name.startswith(".")]
+        at_once = False
+        if not plain.stands(folder / CAMPAIGN):
+            if others:
+                raise ArgumentError(
+                    f"{folder} holds other things and no {CAMPAIGN}; name another folder"
+                )
+            at_once = not _describe(folder / CAMPAIGN, text)
+        if (there := plain.read(folder, CAMPAIGN)) != text:
+            raise ArgumentError(_another(folder, there, text, at_once))
+        place.clear(folder)
+        for suite in campaign.suites:
+            (folder / suite).mkdir(exist_ok=True)
+            place.clear(folder / suite)
+    except OSError as error:
+        if isinstance(error, Cube24Error):
+            raise
+        raise FileAccessError.from_os(folder, "write", error) from error
+
+
+def _describe(path: Path, text: bytes) -> bool:
+    """Write campaign.json, at once whole; gives False where another process was faster."""
+    part = place.part_of(path)
+    try:
+        part.write_bytes(text)
+        try:
+            os.link(part, path)
+        except FileExistsError:
+            return False
+        except OSError:  # a file system without links; then it is not whole at once
+            try:
+                with path.open("xb") as file:
+                    file.write(text)
+            except FileExistsError:
+                return False
+    finally:
+        part.unlink(missing_ok=True)
+    return True
+
+
+def _another(folder: Path, there: bytes, text: bytes, at_once: bool) -> str:
+    """What to say where campaign.json is of another campaign."""
+    differs = "other suites, level, seed, style or version of cube24"
+    with suppress(FileFormatError):
+        one, other = (strict_json.parse(folder / CAMPAIGN, data) for data in (there, text))
+        if isinstance(one, dict):
+            differs = ", ".join(
+                f"{name} {json.dumps(one.get(name))[:80]}, not {json.dumps(value)[:80]}"
+                for name, value in other.items() if one.get(name) != value
+            ) or differs  # fmt: skip
+    if at_once:
+        return (
+            f"{folder}: another campaign was started in this folder at the same time ({differs}); "
+            f"nothing was written for this one; name another folder"
+        )
+    return (
+        f"{folder / CAMPAIGN} is of another campaign ({differs}); name another folder, or remove "
+        f"this one"
+    )
+
+
+def missing(folder: StrPath) -> tuple[str, ...]:
+    """The cases of a campaign that are not in its folder, as ``suite/case``, in its order.
+
+    Raises:
+        FileFormatError, FileAccessError: as for :meth:`Campaign.load`.
+    """
+    folder = Path(folder)
+    return tuple(
+        f"{suite}/{item.name}"
+        for suite, item in Campaign.load(folder).items()
+        if not plain.stands(folder / suite / item.name / MANIFEST)
+    )
+
+
+def campaigns(path: StrPath) -> Iterator[Path]:
+    """The folders of campaigns below a folder, or the folder itself, sorted by name.
+
+    Raises:
+        FileAccessError: the system refuses.
+    """
+    for folder in walk(path):
+        if plain.stands(folder / CAMPAIGN):
+            yield folder

@@ -1,0 +1,196 @@
+"""Files of a case or campaign: plain files in plain folders, and nothing that only looks like one.
+
+A case may come from anybody. A link may lead to /dev/zero, which never ends, and a FIFO waits for
+ever; so what is no regular file is refused before it is opened. Here is also told which errors are
+no verdict on a case.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+from cube24.errors import Cube24Error, FileAccessError
+from cube24.files import read_bytes
+
+#: What the system says when it is the machine that lacks something, not the case.
+_LACKING = frozenset(
+    {
+        errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM,
+        errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.ESTALE, errno.ETIMEDOUT,
+    }
+)  # fmt: skip
+
+
+class ScratchError(FileAccessError):
+    """The system refuses a file of our own that is needed for a while: no space in TMPDIR."""
+
+
+class NotPlainError(FileAccessError):
+    """A link, FIFO, socket or device where a plain file would stand: it is not opened."""
+
+
+def is_no_verdict(error: Cube24Error) -> bool:
+    """Whether an error says nothing about what a case holds.
+
+    So it is where the machine lacks something (space, permission, open files), and where the folder
+    holds what is not opened at all.
+    """
+    return isinstance(error, FileAccessError) and (
+        isinstance(error, ScratchError | NotPlainError) or error.errno in _LACKING
+    )
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """A folder for a while; what the system refuses in this block is no fault of a case.
+
+    Raises:
+        ScratchError: the system refuses. Errors of ours stay what they are.
+    """
+    at = "TMPDIR"
+    try:
+        at = tempfile.gettempdir()
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+            yield Path(folder)
+    except OSError as error:
+        if isinstance(error, Cube24Error):
+            raise
+        raise ScratchError.from_os(at, "write scratch files", error) from error
+
+
+def stands(path: Path) -> bool:
+    """Whether the name is taken, if only by a link that leads nowhere.
+
+    Raises:
+        FileAccessError: the system refuses to say.
+    """
+    return _mode(path) is not None
+
+
+def is_plain_folder(path: Path) -> bool:
+    """Whether it is a folder, and no link to one.
+
+    Raises:
+        FileAccessError: the system refuses to say.
+    """
+    mode = _mode(path)
+    return mode is not None and stat.S_ISDIR(mode)
+
+
+def is_plain_file(path: Path) -> bool:
+    """Whether it is a regular file, and no link to one.
+
+    Raises:
+        FileAccessError: the system refuses to say.
+    """
+    mode = _mode(path)
+    return mode is not None and stat.S_ISREG(mode)
+
+
+def is_folder(path: Path) -> bool:
+    """Whether it is a folder, or a link to one: for paths that the user names.
+
+    Raises:
+        FileAccessError: the system refuses to say.
+    """
+    mode = _mode(path, follow=True)
+    return mode is not None and stat.S_ISDIR(mode)
+
+
+def _mode(path: Path, *, follow: bool = False) -> int | None:
+    try:
+        return path.stat(follow_symlinks=follow).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise FileAccessError.from_os(path, "look at it", error) from error
+
+
+def demand_plain(folder: Path, name: str) -> Path:
+    """The path of a file in a folder, which is a plain one in plain folders.
+
+    Args:
+        folder: the case; it may be a link itself, it is what the user named.
+        name: of the file, or ``steps/name``.
+
+    Raises:
+        NotPlainError: a link, FIFO, socket, device or folder stands in its place.
+        FileAccessError: it is not there, or the system refuses.
+    """
+    path, parts = folder, PurePosixPath(name).parts
+    for number, part in enumerate(parts, 1):
+        path = path / part
+        try:
+            mode = path.lstat().st_mode
+        except OSError as error:
+            raise FileAccessError.from_os(path, "read", error) from error
+        if number == len(parts):
+            if not stat.S_ISREG(mode):
+                raise NotPlainError(path, f"is {kind(mode)}, no plain file; copy it to one")
+        elif not stat.S_ISDIR(mode):
+            raise NotPlainError(path, f"is {kind(mode)}, no plain folder")
+    return path
+
+
+def read(folder: Path, name: str) -> bytes:
+    """All bytes of a plain file in a folder.
+
+    Raises:
+        FileAccessError: as for :func:`demand_plain`.
+    """
+    return read_bytes(demand_plain(folder, name))
+
+
+def demand_known(path: Path) -> None:
+    """Refuse what is neither a file nor a folder, as :func:`demand_plain` does.
+
+    Raises:
+        NotPlainError, FileAccessError: as there.
+    """
+    mode = _mode(path)
+    if mode is not None and not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise NotPlainError(path, f"is {kind(mode)}, no plain file; remove it")
+
+
+def kind(mode: int) -> str:
+    """What stands there, in words."""
+    for is_, name in (
+        (stat.S_ISREG, "a file"), (stat.S_ISDIR, "a folder"), (stat.S_ISLNK, "a link"),
+        (stat.S_ISFIFO, "a FIFO"), (stat.S_ISSOCK, "a socket"), (stat.S_ISCHR, "a device"),
+        (stat.S_ISBLK, "a device"),
+    ):  # fmt: skip
+        if is_(mode):
+            return name
+    return "something else"
+
+
+def entries(folder: Path) -> list[Path]:
+    """What stands in a folder, hidden names too, sorted by name.
+
+    Raises:
+        FileAccessError: it is no folder, or the system refuses.
+    """
+    try:
+        return sorted(folder.iterdir(), key=lambda entry: entry.name)
+    except OSError as error:
+        raise FileAccessError.from_os(folder, "read", error) from error
+
+
+def subfolders(folder: Path) -> list[Path]:
+    """The folders in a folder, no links to one, sorted by name.
+
+    Raises:
+        FileAccessError: it is no folder, or the system refuses.
+    """
+    try:
+        with os.scandir(folder) as found:  # which knows what is a folder without asking for each
+            names = [entry.name for entry in found if entry.is_dir(follow_symlinks=False)]
+    except OSError as error:
+        raise FileAccessError.from_os(folder, "read", error) from error
+    return [folder / name for name in sorted(names)]
