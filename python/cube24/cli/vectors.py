@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -35,6 +36,7 @@ from cube24.vectors import (
     check_shard,
     compare,
     coverage,
+    demand_new,
     demand_same,
     folders,
     from_onnx,
@@ -66,8 +68,21 @@ class _Shard(click.ParamType):  # type: ignore[type-arg]  # generic since click 
         try:
             index, count = (int(part) for part in value.split("/"))
         except ValueError:
-            self.fail(f"{value!r}: write I/N, such as 0/8", param, ctx)
+            self.fail(f"{value[:40]!r}: write I/N, such as 0/8", param, ctx)
         return index, count
+
+
+class Finite(click.FloatRange):
+    """A number that is one: any range has room for nan, which is neither above nor below."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """The number."""
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is no finite number", param, ctx)
+        return number
 
 
 _style_options = options(
@@ -285,10 +300,12 @@ def _bits(text: str | None) -> int | None:
 @format_option(READABLE, "Of GOT.  [as its suffix says]")
 @word_options(None, None, none="  [as the case]")
 @click.option(
-    "--cycles", type=click.IntRange(min=0), help="That the device took: says how far off."
+    "--cycles",
+    type=click.IntRange(0, (1 << 63) - 1),
+    help="That the device took: says how far off.",
 )
 @click.option(
-    "--cycles-within", type=click.FloatRange(min=0), metavar="PERCENT",
+    "--cycles-within", type=Finite(min=0), metavar="PERCENT",
     help="Fail if they are further off than this.",
 )  # fmt: skip
 @json_option
@@ -387,23 +404,45 @@ def _coverage(
     show_default=True, help="What the device writes.",
 )  # fmt: skip
 @click.option("--limit", type=click.IntRange(min=1), default=500, show_default=True, help="Runs.")
-@click.option("--timeout", type=click.FloatRange(min=0), help="Seconds for one run.")
+@click.option(
+    "--timeout", type=Finite(min=0, min_open=True), metavar="SECONDS", help="For one run.  [none]"
+)
 @output_option("Folder for the smaller case.", required=True)
 def _shrink(
     case: Path, dut_cmd: str, suffix: str, limit: int, timeout: float | None, output: Path
 ) -> int:
-    """Find a smaller case on which a device still fails: fewer rows, columns and groups."""
-    if output.exists():
-        raise ArgumentError(f"{output} exists; name another folder")
-    found = shrink.shrink(
-        case,
-        shrink.device(dut_cmd, suffix, timeout),
-        limit=limit,
-        progress=lambda text: click.echo(f"left: {text}", err=True),
-    )
+    """Find a smaller case on which a device still fails: fewer rows, columns and groups.
+
+    The smallest one so far is written whatever ends the search. Exit code 0: no smaller one was
+    found, or --limit was reached; 1: a later run of the device failed (it crashed, left no result
+    or one that cannot be read, or timed out) or the disk is full; 130 and 143: Ctrl-C and SIGTERM;
+    2: nothing was written, the device does not run or does not fail on CASE.
+    """
+    demand_new(output)
+    best: list[shrink.Shrunk] = []
+    stopped: Cube24Error | KeyboardInterrupt | Terminated | None = None
+    try:
+        found = shrink.shrink(
+            case,
+            shrink.device(dut_cmd, suffix, timeout),
+            limit=limit,
+            progress=lambda text: click.echo(f"left: {text}", err=True),
+            keep=best.append,
+        )
+        stopped = found.stopped
+    except (KeyboardInterrupt, Terminated) as error:
+        if not best:
+            raise
+        found, stopped = best[-1], error
     write(found.case, output)
     click.echo(f"written: {output / MANIFEST} after {found.runs} runs")
-    return GOOD
+    if stopped is None:
+        return GOOD
+    if isinstance(stopped, Cube24Error):
+        click.echo(f"stopped: {stopped}; what is written is the smallest case so far", err=True)
+        return GOOD if isinstance(stopped, shrink.LimitError) else FAILED
+    click.echo("stopped; what is written is the smallest case so far", err=True)
+    return INTERRUPTED if isinstance(stopped, KeyboardInterrupt) else TERMINATED
 
 
 COMMANDS = (group,)
