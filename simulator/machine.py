@@ -2,7 +2,8 @@
 
 Program order is one of the orders that the flags allow, so it gives the values; when which pipe
 runs what is the business of the timing, not of this module. Every address, alignment, size and
-field of an instruction is checked before anything is moved.
+field of an instruction is checked before anything is moved. Aligned are the addresses that an
+instruction names; the fractals that a load counts from there may begin anywhere.
 """
 
 from __future__ import annotations
@@ -122,11 +123,16 @@ class Machine:
             )
 
     def _piece(self, memory: str, address: int, size: int) -> Bytes:
-        """``size`` bytes of a memory as a view."""
+        """``size`` bytes of a memory as a view, at an address that is aligned."""
+        if size:
+            self._aligned(memory, address)
+        return self._bytes(memory, address, size)
+
+    def _bytes(self, memory: str, address: int, size: int) -> Bytes:
+        """``size`` bytes of a memory as a view, wherever they begin."""
         data = self.memories[memory]
         if not size:  # what has no size touches nothing
             return data[:0]
-        self._aligned(memory, address)
         if address < 0 or address + size > data.size:
             raise self._fail(
                 CapacityError,
@@ -139,7 +145,12 @@ class Machine:
         """``count`` pieces of ``size`` bytes at distances of ``stride``: (count, size), a view."""
         if not count or not size:
             return np.empty((0, size), np.uint8)
-        whole = self._piece(memory, address, (count - 1) * stride + size)
+        self._aligned(memory, address)
+        return self._pieces(memory, address, count, size, stride)
+
+    def _pieces(self, memory: str, address: int, count: int, size: int, stride: int) -> Bytes:
+        """The same, wherever they begin."""
+        whole = self._bytes(memory, address, (count - 1) * stride + size)
         return np.lib.stride_tricks.as_strided(whole, (count, size), (stride, 1))
 
     # --- MTE2 -------------------------------------------------------------------------------------
@@ -167,7 +178,7 @@ class Machine:
         if not i.repeat:
             return
         self._aligned("L1", i.src)
-        source = self._strided(
+        source = self._pieces(
             "L1", i.src + isa.FRACTAL * i.start, i.repeat, isa.FRACTAL, isa.FRACTAL * i.stride
         )
         self._strided(i.to, i.dst, i.repeat, isa.FRACTAL, isa.FRACTAL * (i.gap + 1))[...] = source
@@ -188,8 +199,8 @@ class Machine:
             return
         self._aligned("L1", i.dense)
         self._aligned("L1", i.index)
-        dense = self._piece("L1", i.dense + isa.FRACTAL * i.start, isa.FRACTAL * count)
-        index = self._piece("L1", i.index + isa.INDEX_FRACTAL * i.start, isa.INDEX_FRACTAL * count)
+        dense = self._bytes("L1", i.dense + isa.FRACTAL * i.start, isa.FRACTAL * count)
+        index = self._bytes("L1", i.index + isa.INDEX_FRACTAL * i.start, isa.INDEX_FRACTAL * count)
         self._piece("L0B", i.dst, isa.FRACTAL * count)[...] = dense
         self.memories["INDEX"][i.dst // 4 : i.dst // 4 + isa.INDEX_FRACTAL * count] = index
 

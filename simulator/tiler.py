@@ -11,6 +11,7 @@ multiplication stand in GM as rows (M, K), those of a convolution as NC1HWC0.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import lcm
 
 from cube24.encoder import C0
 from cube24.errors import Cube24Error
@@ -115,12 +116,22 @@ def choose_tile(problem: Problem, config: UnitConfig) -> Tile:
     """Tile sizes that fill the buffers, no larger than the problem.
 
     Where even one step of k does not fit L1 (wide images, large kernels), the larger of the two
-    operands is made narrower; Plan.check refuses what does not fit at all.
+    operands is made narrower, and then k; Plan.check refuses what does not fit at all.
     """
-    row = 64 * problem.element
-    m = _clip(128, problem.m, min(config.l0a_bytes // 2 // row, config.l0c_bytes // 8 // 16))
-    limit = min(config.bt_bytes // 2 // 4, config.fb_bytes // 2 // 8, isa.LIMIT_MNK)
-    n = _clip(limit, problem.n, min(config.l0c_bytes // 8 // m, config.l0b_bytes // 2 // row))
+    tile = _filling(problem, config, 128)
+    # One row of fractals in L0A has no other behind it that would have to be aligned.
+    return tile if Plan(problem, config, tile).rows_aligned else _filling(problem, config, 16)
+
+
+def _filling(problem: Problem, config: UnitConfig, most: int) -> Tile:
+    """The tile that fills the buffers, of at most so many rows."""
+    row, results = 64 * problem.element, _half(config.l0c_bytes, _l0c_align(config)) // 4
+    m = _clip(most, problem.m, min(_half(config.l0a_bytes, config.l0a_align) // row, results // 16))
+    columns = min(
+        _half(config.bt_bytes, config.bt_align) // 4, _half(config.fb_bytes, config.fb_align) // 8
+    )
+    weights = _half(config.l0b_bytes, config.l0b_align) // row
+    n = _clip(min(columns, isa.LIMIT_MNK), problem.n, min(results // m, weights))
     tile = _widest(problem, config, m, n)
     while not (plan := Plan(problem, config, tile)).fits and max(m, n) > 16:
         if n > 16 and (plan.w_bytes >= plan.a_bytes or m == 16):
@@ -128,6 +139,9 @@ def choose_tile(problem: Problem, config: UnitConfig) -> Tile:
         else:
             m = _clip(m // 2, problem.m, m)
         tile = _widest(problem, config, m, n)
+    while not Plan(problem, config, tile).fits and tile.k > 64:
+        k = round_down(tile.k // 2, 64) or 64
+        tile = replace(tile, k=k, k_l1=k)
     while tile.k_l1 < round_up(problem.k, 64):  # as much of k in L1 as fits twice
         wider = Tile(m, n, tile.k, tile.k_l1 + tile.k)
         if not Plan(problem, config, wider).fits:
@@ -143,13 +157,23 @@ def _widest(problem: Problem, config: UnitConfig, m: int, n: int) -> Tile:
     weight_bytes = n // 2 if problem.sparse else n * problem.element  # for one k
     k = min(
         round_up(problem.k, 64),
-        config.l0a_bytes // 2 // (m * problem.element),
-        config.l0b_bytes // 2 // weight_bytes,
+        _half(config.l0a_bytes, config.l0a_align) // (m * problem.element),
+        _half(config.l0b_bytes, config.l0b_align) // weight_bytes,
         isa.LIMIT_REPEAT // (n // 16) * problem.k_fractal,  # one load of L0B
         isa.LIMIT_MNK,
     )
     k = max(64, round_down(k, 64))
     return Tile(m, n, k, k)
+
+
+def _half(size: int, align: int) -> int:
+    """Bytes of one of two slots of a memory."""
+    return round_down(size // 2, align)
+
+
+def _l0c_align(config: UnitConfig) -> int:
+    """Results begin where a fractal of them does, so that no two of them share a unit flag."""
+    return lcm(config.l0c_align, isa.C_FRACTAL)
 
 
 def _clip(wanted: int, size: int, limit: int) -> int:
@@ -180,19 +204,30 @@ class Plan:
         self.chunk = self._chunk(tile.k_l1)
         self.weight_chunk = self._chunk(tile.k_weights) if tile.k_weights else self.chunk
         # L1: activations, weights and index, each as often as there are buffers; then bias and
-        # words of the columns, twice.
+        # words of the columns, twice. All of it begins at addresses that the unit takes.
+        align = config.l1_align
         per_k = tile.n // 2 if problem.sparse else tile.n * problem.element
-        self.a_bytes = self._a_bytes()
-        self.w_bytes = round_up(self.weight_chunk, problem.k_fractal) * per_k
-        self.x_bytes = self.w_bytes // 4 if problem.sparse else 0
+        weights = round_up(self.weight_chunk, problem.k_fractal) * per_k
+        self.a_bytes = round_up(self._a_bytes(), align)
+        self.w_bytes = round_up(weights, align)
+        self.x_bytes = round_up(weights // 4, align) if problem.sparse else 0
         self.w_at = tile.l1_buffers * self.a_bytes
         self.x_at = self.w_at + tile.l1_buffers * self.w_bytes
         self.columns_at = self.x_at + tile.l1_buffers * self.x_bytes
         # An int32 of bias and a 64-bit word for each column.
-        self.columns = 12 * tile.n if problem.bias or self.vector else 0
+        self.words_at = round_up(4 * tile.n, align)
+        columns = round_up(self.words_at + 8 * tile.n, align)
+        self.columns = columns if problem.bias or self.vector else 0
         self.total = self.columns_at + 2 * self.columns
+        # Of the other memories, the bytes of one slot: a part of activations or weights, a result,
+        # a row of bias, a row of words.
+        self.l0a_slot = round_up(tile.m * tile.k * problem.element, config.l0a_align)
+        self.l0b_slot = round_up(tile.k * per_k, config.l0b_align)
+        self.l0c_slot = round_up(4 * tile.m * tile.n, _l0c_align(config))
+        self.bt_slot = round_up(4 * tile.n, config.bt_align)
+        self.fb_slot = round_up(8 * tile.n, config.fb_align)
         #: Results in L0C at one time.
-        self.results = 2 if 8 * tile.m * tile.n <= config.l0c_bytes else 1
+        self.results = 2 if 2 * self.l0c_slot <= config.l0c_bytes else 1
 
     @property
     def fits(self) -> bool:
@@ -225,11 +260,11 @@ class Plan:
             )
         loads = tile.n // 16 * (tile.k // problem.k_fractal)
         for what, needed, there in (
-            ("two parts of activations in L0A", 2 * self.l0a_part, config.l0a_bytes),
-            ("two parts of weights in L0B", 2 * loads * isa.FRACTAL, config.l0b_bytes),
+            ("two parts of activations in L0A", 2 * self.l0a_slot, config.l0a_bytes),
+            ("two parts of weights in L0B", 2 * self.l0b_slot, config.l0b_bytes),
             ("a result in L0C", 4 * tile.m * tile.n, config.l0c_bytes),
-            ("two rows of bias", 8 * tile.n if problem.bias else 0, config.bt_bytes),
-            ("two rows of words", 16 * tile.n if self.vector else 0, config.fb_bytes),
+            ("two rows of bias", 2 * self.bt_slot if problem.bias else 0, config.bt_bytes),
+            ("two rows of words", 2 * self.fb_slot if self.vector else 0, config.fb_bytes),
             ("chunks in L1", self.total, config.l1_bytes),
             ("m of one Mmad", tile.m, isa.LIMIT_MNK),
             ("n of one Mmad", tile.n, isa.LIMIT_MNK),
@@ -241,17 +276,37 @@ class Plan:
                 raise TilingError(f"tile {tile}: {what} take {needed}, the unit has {there}")
         if self.chunk <= 0:
             raise TilingError(f"tile {tile}: k_l1 holds no whole channel block of this kernel")
+        if not self.rows_aligned:
+            raise TilingError(
+                f"tile {tile}: rows of 16 in L0A do not all begin at multiples of l0a_align "
+                f"{config.l0a_align}; choose m 16, or a k whose parts all fill such pieces"
+            )
 
     @property
-    def l0a_part(self) -> int:
-        """Bytes of one part of activations in L0A."""
-        return self.tile.m * self.tile.k * self.problem.element
+    def rows_aligned(self) -> bool:
+        """Whether each row of fractals in L0A that is loaded by itself begins where it may."""
+        return min(self.tile.m, self.problem.m) <= 16 or not any(
+            self.row_bytes(k) % self.config.l0a_align
+            for k in self._parts()
+            if self.problem.image is None or not self.rows_follow(k)
+        )
 
-    @property
-    def l0b_part(self) -> int:
-        """Bytes of one part of weights in L0B."""
-        tile, problem = self.tile, self.problem
-        return tile.n * tile.k // 2 if problem.sparse else tile.n * tile.k * problem.element
+    def rows_follow(self, k: int) -> bool:
+        """Whether the rows of fractals of an image in L0A follow each other without a gap.
+
+        Not where k ends in the middle of a fractal of the weight.
+        """
+        return k % self.problem.k_fractal == 0
+
+    def row_bytes(self, k: int) -> int:
+        """Bytes of one row of fractals in L0A."""
+        return 16 * round_up(k, self.problem.k_fractal) * self.problem.element
+
+    def _parts(self) -> set[int]:
+        """The k of all Mmads."""
+        k, step = self.problem.k, min(self.chunk, self.weight_chunk)
+        steps = {min(k, step), k % step}
+        return {part for k in steps for part in (min(self.tile.k, k), k % self.tile.k) if part}
 
     @property
     def vector(self) -> bool:

@@ -281,13 +281,13 @@ class Writer:
         return self.plan.columns_at + slot * self.plan.columns
 
     def _load_words(self, piece: Piece) -> Iterator[isa.Instruction]:
-        slot, n = self._words.filling(), self.tile.n
-        l1 = self._bias_at(slot) + 4 * n
+        slot = self._words.filling()
+        l1 = self._bias_at(slot) + self.plan.words_at
         yield from self._words.fill()
         yield isa.CopyIn(l1, self._at["words"] + 8 * piece.n_start, 8 * piece.n)
         yield from self._words.filled()
         yield from self._words.use()
-        yield isa.LoadParams(slot * 8 * n, l1, 8 * piece.n)
+        yield isa.LoadParams(slot * self.plan.fb_slot, l1, 8 * piece.n)
         yield from self._words.emptied()
 
     def _load_activations(self, piece: Piece, k_start: int, k: int) -> isa.Instruction:
@@ -354,8 +354,8 @@ class Writer:
         problem, plan, tile, piece = self.problem, self.plan, self.tile, step.piece
         k_start = step.k_start + part
         slot = self._l0.filling()
-        a, b = slot * plan.l0a_part, slot * plan.l0b_part
-        columns = number % 2 * 4 * tile.n
+        a, b = slot * plan.l0a_slot, slot * plan.l0b_slot
+        columns = number % 2 * plan.bt_slot
         yield from self._l0.fill()
         if k_start == 0 and problem.bias:
             yield isa.LoadBias(columns, self._bias_at(1 - self._biases[1]), 4 * piece.n)
@@ -394,7 +394,7 @@ class Writer:
         m1, blocks = ceil_div(piece.m, 16), ceil_div(k, per_fractal)
         for row in range(m1):
             start = k_start // per_fractal * m1 + row
-            yield isa.Load2D("L0A", a + row * self._row_bytes(k), base, blocks, start, m1)
+            yield isa.Load2D("L0A", a + row * self.plan.row_bytes(k), base, blocks, start, m1)
 
     def _load_image(
         self, piece: Piece, k_start: int, k: int, base: int, a: int
@@ -403,25 +403,20 @@ class Writer:
         assert image is not None
         lines = self.plan.rows(piece.m_start)
         blocks = ceil_div(k_start + k, image.kernel[0] * image.kernel[1] * C0)
-        # Where k ends in the middle of a fractal of the weight, rows of fractals do not follow
-        # each other and are placed one by one.
-        rows = piece.m if k % self.problem.k_fractal == 0 else 16
+        # Where rows of fractals do not follow each other they are placed one by one.
+        rows = piece.m if self.plan.rows_follow(k) else 16
         for row in range(0, piece.m, rows):
             yield isa.Load3D(
-                a + row // 16 * self._row_bytes(k), base, blocks, lines.count, image.w,
+                a + row // 16 * self.plan.row_bytes(k), base, blocks, lines.count, image.w,
                 *image.kernel, lines.offset + row, min(rows, piece.m - row), k_start, k,
                 *image.strides, *image.dilations, lines.top, image.pads[1], lines.bottom,
                 image.pads[3], image.offset_x,
             )  # fmt: skip
 
-    def _row_bytes(self, k: int) -> int:
-        """Bytes of one row of fractals in L0A."""
-        return 16 * round_up(k, self.problem.k_fractal) * self.problem.element
-
     # --- L0C -> GM --------------------------------------------------------------------------------
 
     def _result_at(self, number: int) -> int:
-        return number % self.plan.results * 4 * self.tile.m * self.tile.n
+        return number % self.plan.results * self.plan.l0c_slot
 
     def _store(self, number: int) -> Iterator[isa.Instruction]:
         problem, piece = self.problem, self.pieces[number]
@@ -433,7 +428,7 @@ class Writer:
         # One words slot back: the words of this tile were loaded before its first chunk.
         words = problem.word
         if self.plan.vector:
-            words = (1 - self._words.filling()) * 8 * self.tile.n
+            words = (1 - self._words.filling()) * self.plan.fb_slot
         yield isa.Fixpipe(
             "GM", target, self._result_at(number), piece.m, piece.n, problem.n, problem.fixpipe,
             words, problem.relu, problem.alpha, "nd", 3 if self.tile.unit_flag else 0,
