@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -14,7 +15,7 @@ from cube24.simulator import isa, reasons
 from cube24.simulator.chip import ChipTiming, core_program, costs_of, time_plan
 from cube24.simulator.config import UnitConfig
 from cube24.simulator.tiler import Plan, TilingError
-from cube24.simulator.timing import PIPE_NAMES, PipeAccount, Row, Timing, schedule
+from cube24.simulator.timing import PIPE_NAMES, PipeAccount, Row, ScheduleError, Timing, schedule
 from cube24.simulator.writer import plan_for
 
 #: Products that the cube adds up in one cycle: 16 x 16 results, 32 products of int8 each [ADK].
@@ -50,6 +51,14 @@ class Run:
         if self.plan is None:
             return isa.Program((), ())
         return core_program(self.plan, self.cores, self.chip.groups[0].first)
+
+    @property
+    def listed(self) -> bool:
+        """Whether its program can be listed: it has at most chip.PROGRAM_LIMIT instructions."""
+        try:
+            return bool(self.program)
+        except ScheduleError:
+            return False
 
     @cached_property
     def chip(self) -> ChipTiming:
@@ -108,21 +117,41 @@ class Run:
         useful = problem.layer.macs / (2 if problem.sparse else 1)
         return useful / (self.cycles * self.cores * PEAK[problem.dtype])
 
+    @property
+    def dense(self) -> Run | None:
+        """The same run without sparsity, time only: with the same tile where it fits.
+
+        None where a dense weight, which is twice as large, does not fit the unit at all.
+        """
+        return self._dense[0]
+
+    @property
+    def dense_problem(self) -> str:
+        """Why there is no dense run; empty where there is one."""
+        return self._dense[1]
+
     @cached_property
-    def dense(self) -> Run:
-        """The same run without sparsity, time only: with the same tile where it fits."""
+    def _dense(self) -> tuple[Run | None, str]:
         if self.plan is None or not self.plan.problem.sparse:
-            return self
+            return self, ""
         problem = replace(self.plan.problem, sparse=False)
         try:
             plan = plan_for(problem, self.config, self.plan.tile)
         except TilingError:
-            plan = plan_for(problem, self.config)
-        return Run(None, self.config, {}, plan, self.cores)
+            try:
+                plan = plan_for(problem, self.config)
+            except TilingError as error:
+                return None, str(error)
+        return Run(None, self.config, {}, plan, self.cores), ""
 
     @property
     def speed_up(self) -> float:
-        """Cycles of the dense run over cycles of this one; 1.0 for a run without sparsity."""
+        """Cycles of the dense run over cycles of this one; 1.0 for a run without sparsity.
+
+        NaN where there is no dense run.
+        """
+        if self.dense is None:
+            return math.nan
         return self.dense.cycles / self.cycles if self.cycles else 1.0
 
     @cached_property

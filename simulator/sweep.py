@@ -59,7 +59,8 @@ def sweep(
 
     mte2, mte1, mac and fixpipe are busy cycles of the pipes of the sparse run; bottleneck is the
     busiest pipe. With dtype float16, and on a unit without sparsity, the run is the dense one.
-    Where a point is impossible, ``problem`` says why, and the other results are empty.
+    Where a point is impossible, ``problem`` says why, and the other results are empty; where it is
+    only the dense run that does not fit, dense_cycles and speed_up are.
 
     Args:
         points: of :func:`grid`.
@@ -96,14 +97,15 @@ def _time(point: Point) -> dict[str, Any]:
     busy = {name: run.pipes[name].busy for name in ("MTE2", "MTE1", "M", "FIX")}
     return {
         "cycles": run.cycles,
-        "dense_cycles": run.dense.cycles,
-        "speed_up": f"{run.speed_up:.4f}",
+        "dense_cycles": run.dense.cycles if run.dense else "",
+        "speed_up": f"{run.speed_up:.4f}" if run.dense else "",
         "utilisation": f"{run.utilisation:.4f}",
         "mte2": busy["MTE2"],
         "mte1": busy["MTE1"],
         "mac": busy["M"],
         "fixpipe": busy["FIX"],
         "bottleneck": max(busy, key=lambda name: busy[name]),
+        "problem": f"the dense run does not fit: {run.dense_problem}" if not run.dense else "",
     }
 
 
@@ -156,9 +158,9 @@ def write_plot(
         x = [row[chosen] for row in line]
         colour = f"C{number % 10}"
         upper.plot(x, [row["cycles"] for row in line], "o-", color=colour, label=label or "sparse")
-        dense = [row["dense_cycles"] for row in line]
+        dense = [float(row["dense_cycles"] or "nan") for row in line]
         upper.plot(x, dense, "x--", color=colour, label="dense" if not label else None)
-        lower.plot(x, [float(row["speed_up"]) for row in line], "o-", color=colour)
+        lower.plot(x, [float(row["speed_up"] or "nan") for row in line], "o-", color=colour)
     upper.set_ylabel("cycles (dashed: dense)")
     lower.set_ylabel("speed-up over dense")
     lower.axhline(2, color="0.6", linewidth=0.8)

@@ -120,7 +120,11 @@ def _summary(run: Run) -> str:
     share = 100 * run.pipes[pipe].busy / run.cycles
     text = f"The run takes {run.cycles:,} cycles. {pipe} is busiest, at work {share:.0f} % of them."
     if problem.sparse:
-        text += f" It is {run.speed_up:.2f} times as fast as the same run without sparsity."
+        text += (
+            f" Without sparsity it does not fit: {run.dense_problem}."
+            if run.dense is None
+            else f" It is {run.speed_up:.2f} times as fast as the same run without sparsity."
+        )
     return f"<p>{escape(text)}</p>\n" + _pairs(rows)
 
 
@@ -223,26 +227,24 @@ def _tiles(run: Run, rows: Sequence[Row]) -> str:
 def _versus(run: Run, listed: bool) -> str:
     assert run.plan is not None
     parts = ['<section id="versus"><h2>Dense against sparse, and what would help</h2>\n']
-    if run.plan.problem.sparse:
-        twin = run.dense
+    twin = run.dense
+    if twin is None:
+        parts.append(f"<p>The dense run does not fit: {escape(run.dense_problem)}.</p>")
+    elif run.plan.problem.sparse:
         rows = [["cycles", f"{run.cycles:,}", f"{twin.cycles:,}"]]
         rows += [
             [f"{pipe} busy", f"{run.pipes[pipe].busy:,}", f"{twin.pipes[pipe].busy:,}"]
             for pipe in isa.PIPES
         ]
-        if listed:
+        if listed and twin.listed:
             one, two = roofline.traffic(run.program), roofline.traffic(twin.program)
             rows.append(["bytes in", f"{one.bytes_in:,}", f"{two.bytes_in:,}"])
             rows.append(["bytes out", f"{one.bytes_out:,}", f"{two.bytes_out:,}"])
         parts.append(_table(f"Speed-up {run.speed_up:.2f}", ["", "2:4", "dense"], rows))
-    dense = run.dense.cycles
-    reasons = [
-        [
-            reason.name, f"{reason.cycles:,}", f"{dense / max(run.cycles - reason.cycles, 1):.2f}",
-            reason.about,
-        ]
-        for reason in run.reasons
-    ]  # fmt: skip
+    reasons = []
+    for reason in run.reasons:
+        then = f"{twin.cycles / max(run.cycles - reason.cycles, 1):.2f}" if twin else "-"
+        reasons.append([reason.name, f"{reason.cycles:,}", then, reason.about])
     head = ["without", "cycles less", "speed-up then", "what it is"]
     parts.append(_table("The run without one cost at a time", head, reasons))
     parts.append(

@@ -70,12 +70,14 @@ def roofs(run: Run) -> dict[str, float]:
 
 
 def points(run: Run) -> dict[str, tuple[float, float]]:
-    """Operations a byte and a cycle, of the run and of its dense twin."""
+    """Operations a byte and a cycle, of the run and of its dense twin, if there is one to list."""
+    runs, twin = {"this run": run}, run.dense
+    if twin is not None and twin is not run and twin.listed:
+        runs["dense"] = twin
     found = {}
-    for name, one in (("this run", run), ("dense", run.dense)):
-        if name == "this run" or one is not run:
-            of = traffic(one.program)
-            found[name] = (of.intensity, 2 * of.macs / one.cycles)
+    for name, one in runs.items():
+        of = traffic(one.program)
+        found[name] = (of.intensity, 2 * of.macs / one.cycles)
     return found
 
 

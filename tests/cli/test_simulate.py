@@ -165,3 +165,17 @@ def test_help_names_the_arguments(capsys):
     for command in ("simulate", "simulate matmul", "simulate fc", "simulate conv2d", "units"):
         assert run([*command.split(), "--help"]) == 0
         assert "Usage: cube24" in capsys.readouterr().out
+
+
+def test_a_dense_twin_that_does_not_fit_costs_a_line_and_not_the_result(capsys):
+    image, weight = np.ones((1, 32, 25, 25), np.int8), np.zeros((16, 32, 25, 25), np.int8)
+    weight[:, ::4] = 3
+    np.save("x.npy", image)
+    np.save("f.npy", weight)
+    order = ["simulate", "conv2d", "x.npy", "f.npy", "--why", "-o", "o.npy", "--report", "r.html"]
+    assert run(order) == 0
+    said = capsys.readouterr().out
+    assert "dense twin   does not fit: tile Tile(" in said
+    assert "chunks in L1 take 680000, the unit has 524288\n" in said
+    assert np.array_equal(np.load("o.npy"), np.full((1, 16, 1, 1), 3 * 8 * 625))
+    assert "does not fit" in Path("r.html").read_text()

@@ -275,7 +275,12 @@ def _tell(run: simulator.Run, why: bool) -> None:
         f"{100 * run.utilisation:.1f} %"
     )
     if run.plan and run.plan.problem.sparse:
-        click.echo(f"dense twin   {run.dense.cycles} cycles: speed-up {run.speed_up:.2f}")
+        twin = run.dense
+        click.echo(
+            f"dense twin   does not fit: {run.dense_problem}"
+            if twin is None
+            else f"dense twin   {twin.cycles} cycles: speed-up {run.speed_up:.2f}"
+        )
     if not why:
         return
     for reason in run.reasons:
