@@ -12,11 +12,13 @@ import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from cube24.errors import ArgumentError, Cube24Error, FileFormatError, StrPath
 from cube24.files import read_text, write_bytes
+from cube24.sizes import plain, shown
 
 
 class ConfigError(Cube24Error, ValueError):
@@ -147,28 +149,37 @@ class UnitConfig:
     def __post_init__(self) -> None:
         """Refuse what cannot be."""
         for spec in fields(self):
-            value = getattr(self, spec.name)
+            value = plain(getattr(self, spec.name))
             wanted = type(spec.default)
-            if wanted is float and type(value) is int:
-                object.__setattr__(self, spec.name, value := float(value))
+            if wanted is float and type(value) is int and abs(value) <= 1 << 1000:
+                value = float(value)
             if type(value) is not wanted:
                 raise ConfigError(
-                    f"{spec.name} is {value!r}; it takes a value of type {wanted.__name__}"
+                    f"{spec.name} is {shown(value)}; it takes a value of type {wanted.__name__}"
                 )
+            object.__setattr__(self, spec.name, value)
             least = spec.metadata.get("least", 1)
             if (
                 type(value) is not bool
                 and isinstance(value, int | float)
                 and not least <= value <= 1 << 40
             ):
-                raise ConfigError(f"{spec.name} is {value}; it is a number from {least} to 2^40")
+                raise ConfigError(
+                    f"{spec.name} is {shown(value)}; it is a number from {least} to 2^40"
+                )
             choices = spec.metadata.get("of")
             if choices and value not in choices:
-                raise ConfigError(f"{spec.name} is {value!r}; choose one of {', '.join(choices)}")
+                raise ConfigError(
+                    f"{spec.name} is {shown(value)}; choose one of {', '.join(choices)}"
+                )
         for memory in ("l1", "l0a", "l0b", "l0c", "bt", "fb"):
             size, align = getattr(self, f"{memory}_bytes"), getattr(self, f"{memory}_align")
             if size % align:
                 raise ConfigError(f"{memory}_bytes {size} is no multiple of {memory}_align {align}")
+        try:
+            self.name.encode()
+        except UnicodeEncodeError as error:
+            raise ConfigError(f"name is {shown(self.name)}; no file can hold it") from error
         if self.l0b_bytes % 4:
             raise ConfigError(f"l0b_bytes {self.l0b_bytes} is no multiple of 4, for the index")
 
@@ -229,7 +240,7 @@ class UnitConfig:
         """
         try:
             values = tomllib.loads(text)
-        except (tomllib.TOMLDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:  # such as a number of thousands of digits
             raise ConfigError(f"no readable TOML: {error}") from error
         known = {spec.name for spec in fields(cls)}
         if unknown := sorted(values.keys() - known):
@@ -286,6 +297,10 @@ def config_of(unit: str | StrPath | UnitConfig) -> UnitConfig:
     """
     if isinstance(unit, UnitConfig):
         return unit
+    if not isinstance(unit, str | PathLike):
+        raise ArgumentError(
+            f"unit {shown(unit)}: it takes a name, the path of a file or a UnitConfig"
+        )
     if str(unit) in PRESETS:
         return PRESETS[str(unit)]
     if Path(unit).suffix == ".toml":

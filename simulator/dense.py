@@ -7,6 +7,7 @@ Independent on purpose: it knows nothing of groups, indices or layouts, and shar
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ def conv2d(
 
     Summed tap by tap, each tap a product over the channels: nothing is gathered or reordered.
     """
-    top, left, bottom, right = pads
+    strides, (top, left, bottom, right) = _plain(strides), _plain(pads)
     x = np.pad(activations, ((0, 0), (0, 0), (top, bottom), (left, right))).astype(np.int64)
     w = weight.astype(np.int64)
     _, _, kh, kw = weight.shape
@@ -86,7 +87,8 @@ def accumulate_conv2d(
     ends: as above, in the K order (C1, Kh, Kw, 32); multiples of 32. The image is padded with
     ``pad_value`` in every channel that there is.
     """
-    top, left, bottom, right = pads
+    strides, dilations = _plain(strides), _plain(dilations)
+    top, left, bottom, right = _plain(pads)
     x = np.pad(
         activations, ((0, 0), (0, 0), (top, bottom), (left, right)), constant_values=pad_value
     ).astype(np.int64)
@@ -124,6 +126,11 @@ def accumulate_conv2d(
     shape = (x.shape[0], cout, ho, wo)
     start = np.zeros(cout, np.int64) if bias is None else bias
     return _accumulate(pieces(), np.broadcast_to(start[:, None, None], shape), overflow)
+
+
+def _plain(numbers: Any) -> Any:
+    """Whole numbers as plain ints: small integer types of NumPy would overflow."""
+    return tuple(index(number) for number in numbers)
 
 
 def _accumulate(

@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from cube24.encoder import C0, SparseWeight, decode, int8_array
-from cube24.errors import Cube24Error, ShapeError
+from cube24.errors import ArgumentError, Cube24Error, ShapeError
+from cube24.sizes import whole
 
 
 class AccumulatorError(Cube24Error, OverflowError):
@@ -80,9 +81,12 @@ def conv2d(
         int32 (B, Cout, Ho, Wo).
 
     Raises:
+        ArgumentError: strides or pads that are no such numbers.
         DtypeError, ShapeError, RefusedError, AccumulatorError: as for :func:`matmul`.
     """
     activations = int8_array(activations, "activations")
+    strides = _numbers("strides", strides, 2, 1)
+    pads = _numbers("pads", pads, 4, 0)
     if sparse.kind != "conv":
         raise ShapeError("the weight is of kind 'matrix'; encode it with encode_conv")
     cout, cin, kh, kw = sparse.shape
@@ -92,6 +96,14 @@ def conv2d(
         )
     columns, (batch, ho, wo) = _im2col(activations, kh, kw, strides, pads)
     return matmul(columns, sparse, bias).reshape(batch, ho, wo, cout).transpose(0, 3, 1, 2)
+
+
+def _numbers(name: str, values: Any, count: int, low: int) -> Any:
+    """So many whole numbers: small integer types of NumPy would overflow."""
+    found = tuple(whole(value, name, low) for value in values)
+    if len(found) != count:
+        raise ArgumentError(f"{name} has {len(found)} numbers; it takes {count}")
+    return found
 
 
 def _slots(

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from math import prod
-from operator import index
 from typing import Any
 
 from cube24.encoder import C0
 from cube24.errors import ArgumentError, ShapeError
 from cube24.simulator import isa
-from cube24.sizes import ceil_div, whole
+from cube24.sizes import ceil_div, shown, whole
 
 
 @dataclass(frozen=True)
@@ -22,7 +21,8 @@ class Matmul:
     """Activations (m, k) times the transpose of a weight (n, k): (m, n).
 
     Raises:
-        ShapeError: a size that is no whole number or below 0, or k = 0 where there are results.
+        ShapeError: a size that is no whole number, below 0 or beyond 2^40, or k = 0 where there
+            are results.
     """
 
     m: int
@@ -241,21 +241,18 @@ _NUMBERS = {
 
 def _set_size(layer: Layer, name: str) -> None:
     """Keep a size as a plain int."""
-    object.__setattr__(layer, name, whole(getattr(layer, name), name, error=ShapeError))
+    size = whole(getattr(layer, name), name, 0, isa.LARGEST, error=ShapeError)
+    object.__setattr__(layer, name, size)
 
 
 def _numbers(name: str, values: Any, of: tuple[str, ...]) -> tuple[int, ...]:
     """So many whole numbers, each within the limits of its field."""
     limits = [isa.LIMITS[isa.Load3D][field] for field in of]
     try:
-        found = tuple(index(value) for value in values)
-    except TypeError:
-        found = ()
-    if len(found) != len(of) or any(
-        not low <= value <= high for value, (low, high) in zip(found, limits, strict=True)
-    ):
+        pairs = zip(values, limits, strict=True)
+        return tuple(whole(value, name, low, high) for value, (low, high) in pairs)
+    except (TypeError, ValueError) as error:  # of zip, and of whole
         low, high = limits[0]
         raise ArgumentError(
-            f"{name} {values}: the unit takes {len(of)} whole numbers from {low} to {high}"
-        )
-    return found
+            f"{name} {shown(values)}: the unit takes {len(of)} whole numbers from {low} to {high}"
+        ) from error

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cube24 import _core
-from cube24.errors import ArgumentError, Cube24Error, ShapeError
+from cube24.errors import ArgumentError, Cube24Error, DtypeError, ShapeError
 from cube24.simulator import isa, requant
 from cube24.simulator.config import UnitConfig
 from cube24.sizes import ceil_div, round_up, whole
@@ -352,6 +352,7 @@ def load_buffers(
     Raises:
         ArgumentError: an input that is no buffer of the program, or buffers that overlap or stand
             where no memory has bytes.
+        DtypeError: an input of Python objects.
         ShapeError: an input that does not have the bytes of its buffer.
     """
     names, end = {}, 0
@@ -372,7 +373,10 @@ def load_buffers(
         if name not in names:
             raise ArgumentError(f"the program has no buffer {name!r}; it has: {', '.join(names)}")
         place = names[name]
-        data = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+        whole_array = np.ascontiguousarray(array).reshape(-1)
+        if whole_array.dtype.hasobject:
+            raise DtypeError(f"input {name} has dtype {whole_array.dtype}; it takes bytes")
+        data = whole_array.view(np.uint8)
         if data.size != place.bytes:
             raise ShapeError(f"input {name} has {data.size} bytes; its buffer has {place.bytes}")
         machine.memories["GM"][place.at : place.at + place.bytes] = data

@@ -15,9 +15,12 @@ import numpy.typing as npt
 
 from cube24.errors import ArgumentError, Cube24Error, DtypeError, ShapeError
 from cube24.simulator.config import UnitConfig
+from cube24.sizes import truth, whole
 
 _F16_MAX = np.float32(65504)
 _SCALE_MASK = np.uint32(0xFFFF_E000)  # 1 sign, 8 exponent and 10 mantissa bits of an fp32
+
+_LEAST_SCALE = 2.0**-136  # the subnormal whose lowest kept bit is set
 
 MODES = ("REQ8", "DEQF16")
 
@@ -31,7 +34,8 @@ class Requant:
     """How results become int8 (REQ8) or fp16 (DEQF16).
 
     Attributes:
-        scale: float, or one a column (N,); the low 13 of the 23 mantissa bits are dropped.
+        scale: float, or one a column (N,); the low 13 of the 23 mantissa bits are dropped:
+            ``effective_scale`` is what is left.
         offset: integer, or one a column; REQ8 only. 9 bits.
         signed: int8 if True, uint8 if False; REQ8 only.
         relu: False, True (negative results become zero), or the slope of a leaky ReLU, by which a
@@ -40,7 +44,8 @@ class Requant:
         shift: 0 for none, or the right shift, 1 to 16, before scaling, to int16; REQ8 only.
 
     Raises:
-        ArgumentError: a value that a word cannot hold.
+        ArgumentError: a value that a word cannot hold, such as a scale that would be infinite or,
+            not being zero, zero.
         ShapeError: scale or offset of more than one dimension, or of different lengths.
     """
 
@@ -66,22 +71,43 @@ class Requant:
             raise ShapeError("scale and offset are one number each, or one a column")
         if scale.ndim and offset.ndim and scale.shape != offset.shape:
             raise ShapeError(f"scale has shape {scale.shape}, offset {offset.shape}")
-        with np.errstate(over="ignore"):
-            finite = np.isfinite(scale.astype(np.float32))
-        if not finite.all():
-            raise ArgumentError("scale is not finite in fp32")
+        self._demand_scale(scale)
         if not np.issubdtype(offset.dtype, np.integer):
             raise DtypeError(f"offset has dtype {offset.dtype}; it takes integers")
         if (offset < -256).any() or (offset > 511).any():
             raise ArgumentError("offset does not fit 9 bits")
-        if self.shift not in range(17):
-            raise ArgumentError(f"shift {self.shift}: 0 for none, or 1 to 16")
+        shift = whole(self.shift, "shift", -(1 << 40), 1 << 40)
+        if shift not in range(17):
+            raise ArgumentError(f"shift {shift}: 0 for none, or 1 to 16")
+        object.__setattr__(self, "shift", shift)
+        object.__setattr__(self, "signed", truth(self.signed, "signed"))
         if self.mode == "DEQF16" and (offset.any() or self.shift):
             raise ArgumentError("DEQF16 has neither offset nor shift")
         with np.errstate(over="ignore"):
             slope = np.float32(self.relu)
         if not np.isfinite(slope):
             raise ArgumentError("the slope of a leaky ReLU is not finite in fp32")
+        if slope == 0 and self.relu != 0:
+            raise ArgumentError(f"the slope of a leaky ReLU is {self.relu}, which is zero in fp32")
+
+    def _demand_scale(self, scale: npt.NDArray[Any]) -> None:
+        """Refuse a scale that a word holds as infinite, or as zero, which it is not."""
+        with np.errstate(over="ignore", under="ignore"):
+            kept = _kept(scale)
+        for bad, what in (
+            (~np.isfinite(kept), "not finite in fp32"),
+            ((kept == 0) & (scale != 0), f"zero in a word, whose least scale is {_LEAST_SCALE}"),
+        ):
+            if bad.any():
+                column = int(np.flatnonzero(bad)[0])
+                where = f" of column {column}" if scale.ndim else ""
+                raise ArgumentError(f"scale {scale.reshape(-1)[column]}{where} is {what}")
+
+    @property
+    def effective_scale(self) -> float | npt.NDArray[np.float32]:
+        """The scale as the unit reads it, without the low 13 bits of fp32; fp32 if one a column."""
+        kept = _kept(np.asarray(self.scale))
+        return kept if kept.ndim else float(kept)
 
     @property
     def per_column(self) -> bool:
@@ -113,7 +139,7 @@ class Requant:
         Raises:
             ArgumentError: an offset or shift that this unit's reading of a word cannot express.
         """
-        scale = np.atleast_1d(np.asarray(self.scale)).astype(np.float32).view(np.uint32)
+        scale = np.atleast_1d(_kept(np.asarray(self.scale))).view(np.uint32)
         offset = np.atleast_1d(np.asarray(self.offset)).astype(np.int64)
         low, high = (-256, 255) if config.requant_offset == "signed" else (0, 511)
         if (offset < low).any() or (offset > high).any():
@@ -121,14 +147,18 @@ class Requant:
         field = self.shift - 1 if config.requant_shift == "n+1" else self.shift
         if self.shift and field > 15:
             raise ArgumentError(f"shift {self.shift} does not fit four bits on this unit")
-        words = (scale & _SCALE_MASK).astype(np.uint64) | (
-            (offset & 0x1FF).astype(np.uint64) << np.uint64(37)
-        )
+        words = scale.astype(np.uint64) | ((offset & 0x1FF).astype(np.uint64) << np.uint64(37))
         if self.shift:
             words |= np.uint64(1 << 36 | field << 32)
         if self.signed and self.mode == "REQ8":
             words |= np.uint64(1 << 46)
         return np.asarray(words, np.uint64)
+
+
+def _kept(scale: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    """Scales with the bits that a word keeps of them."""
+    bits = np.asarray(scale, np.float32).view(np.uint32)
+    return np.asarray(bits & _SCALE_MASK, np.uint32).view(np.float32)
 
 
 class Fields(NamedTuple):

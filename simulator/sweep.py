@@ -16,6 +16,7 @@ from cube24.simulator.layer import Matmul
 from cube24.simulator.show.plots import figure, save
 from cube24.simulator.tiler import Tile
 from cube24.simulator.unit import Unit
+from cube24.sizes import plain, shown
 
 #: Axes of a grid besides the fields of UnitConfig: sizes of a matrix multiplication, sizes of a
 #: tile (all four or none), cores, dtype, and the unit.
@@ -38,7 +39,7 @@ def grid(axes: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
         axes: values by the names of AXES and of the fields of UnitConfig; m, n and k are needed.
 
     Raises:
-        ArgumentError: an axis that does not exist, is missing or has no value.
+        ArgumentError: an axis that does not exist, is missing, is no list or has no value.
     """
     known = {*AXES, *(spec.name for spec in fields(UnitConfig))}
     if unknown := sorted(axes.keys() - known):
@@ -47,9 +48,14 @@ def grid(axes: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
         raise ArgumentError(f"a sweep needs the axes m, n and k; there is no {', '.join(missing)}")
     if 0 < len(axes.keys() & set(_TILE)) < len(_TILE):
         raise ArgumentError(f"a tile is all of {', '.join(_TILE)}, or none of them")
-    if empty := [name for name, values in axes.items() if not values]:
+    listed = {}
+    for name, values in axes.items():
+        if isinstance(values, str) or not isinstance(values, Iterable):
+            raise ArgumentError(f"axis {name} is {shown(values)}; it takes a list of values")
+        listed[name] = [plain(value) for value in values]
+    if empty := [name for name, values in listed.items() if not values]:
         raise ArgumentError(f"axis {', '.join(empty)} has no value")
-    return [dict(zip(axes, point, strict=True)) for point in itertools.product(*axes.values())]
+    return [dict(zip(listed, point, strict=True)) for point in itertools.product(*listed.values())]
 
 
 def sweep(

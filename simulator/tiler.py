@@ -10,7 +10,7 @@ multiplication stand in GM as rows (M, K), those of a convolution as NC1HWC0.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from math import lcm
 
 from cube24.encoder import C0
@@ -19,7 +19,7 @@ from cube24.simulator import isa
 from cube24.simulator.config import UnitConfig
 from cube24.simulator.isa import RESULT_BYTES, Buffer
 from cube24.simulator.layer import Conv2d, Layer
-from cube24.sizes import ceil_div, round_down, round_up
+from cube24.sizes import ceil_div, round_down, round_up, truth, whole
 
 
 class TilingError(Cube24Error, ValueError):
@@ -38,6 +38,10 @@ class Tile:
     l1_buffers: 2, or 1, which loads L1 only when it was read. unit_flag: FIXPIPE takes results from
     the cube block by block instead of waiting for the tile. m_core, n_core: the piece of the result
     that is dealt to a core at a time; 0: chosen so that all cores have one.
+
+    Raises:
+        TilingError: a size that is no whole number; whether a size is possible is said where the
+            tile is used.
     """
 
     m: int
@@ -49,6 +53,17 @@ class Tile:
     unit_flag: bool = False
     m_core: int = 0
     n_core: int = 0
+
+    def __post_init__(self) -> None:
+        """Keep plain numbers: small integer types of NumPy would overflow."""
+        for spec in fields(self):
+            value: object = getattr(self, spec.name)
+            name = f"tile {spec.name}"
+            if spec.name == "unit_flag":
+                value = truth(value, name, error=TilingError)
+            else:
+                value = whole(value, name, -isa.LARGEST, isa.LARGEST, error=TilingError)
+            object.__setattr__(self, spec.name, value)
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from cube24.simulator.requant import Requant
 from cube24.simulator.run import PEAK, Run
 from cube24.simulator.tiler import Problem, Tile
 from cube24.simulator.writer import plan_for
-from cube24.sizes import whole
+from cube24.sizes import shown, truth, whole
 
 #: A weight as a unit takes it: encoded, or dense int8.
 Weight = SparseWeight | npt.NDArray[np.int8]
@@ -144,7 +144,7 @@ class Unit:
         program = chip.core_program(run.plan, limit=None)
         buffers = self.execute(program, inputs)
         rows = buffers["output"].view(dtype).reshape(-1, layer.n)
-        if check is not False:
+        if not isinstance(check, bool | np.bool_) or check:
             ends = self._ends(program, layer.k, sparse)
             expected = self._accumulators(layer, x, _original(w, check), added, ends)
             self._compare(rows, expected, requant)
@@ -182,11 +182,16 @@ class Unit:
             ShapeError, ArgumentError: the arguments do not fit each other or the unit.
             TilingError: the tile does not fit the unit.
         """
-        if not isinstance(bias, bool):
+        if not isinstance(bias, bool | np.bool_):
             raise ArgumentError("bias: a time needs to know only whether there is one; say True")
-        if dtype not in PEAK:
-            raise ArgumentError(f"dtype {dtype!r}: choose {' or '.join(PEAK)}")
-        if not 1 <= (cores := whole(cores, "cores", -(1 << 62))) <= self.config.cores:
+        bias, sparse = bool(bias), truth(sparse, "sparse")
+        if dtype not in tuple(PEAK):
+            raise ArgumentError(f"dtype {shown(dtype)}: choose {' or '.join(PEAK)}")
+        if (
+            not 1
+            <= (cores := whole(cores, "cores", -isa.LARGEST, isa.LARGEST))
+            <= (self.config.cores)
+        ):
             raise ArgumentError(f"cores {cores}: {self.config.name} has 1 to {self.config.cores}")
         if sparse and not self.config.sparsity:
             raise ArgumentError(f"{self.config.name} has no 2:4 sparsity; say sparse=False")
@@ -320,7 +325,7 @@ class Unit:
         dtype: str,
         weight_rows: bool,
     ) -> Problem:
-        if weight_rows and (sparse or isinstance(layer, Conv2d)):
+        if truth(weight_rows, "weight_rows") and (sparse or isinstance(layer, Conv2d)):
             raise ArgumentError("weight_rows: only the dense weight of a Matmul stands as rows")
         if dtype == "float16":
             if isinstance(layer, Conv2d):
@@ -474,7 +479,7 @@ def _output(layer: Layer, rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
 def _original(
     weight: SparseWeight | npt.NDArray[np.int8], check: bool | npt.NDArray[np.int8]
 ) -> npt.NDArray[np.int8]:
-    if isinstance(check, np.ndarray):
+    if not isinstance(check, bool | np.bool_):
         original = int8_array(check, "check")
         if original.shape != weight.shape:
             raise ShapeError(f"check has shape {original.shape}; the weight has {weight.shape}")

@@ -72,6 +72,11 @@ def truth(value: object, name: str, *, error: type[Cube24Error] = ArgumentError)
     return bool(value)
 
 
+def plain(value: object) -> object:
+    """A number, a truth or a text of NumPy as the one of Python; anything else as it is."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
 #: Longest text of a number. Python itself refuses decimal numbers from 4,300 digits on.
 _LONGEST = 1000
 
@@ -83,7 +88,7 @@ def whole_of(text: str, base: int = 10) -> int:
         ValueError: it is none. Underscores and digits of other scripts, which Python takes, are
             refused too, and numbers that are too long to be any.
     """
-    return int(_plain(text), base)
+    return int(_taken(text), base)
 
 
 def real_of(text: str) -> float:
@@ -92,10 +97,10 @@ def real_of(text: str) -> float:
     Raises:
         ValueError: as for :func:`whole_of`.
     """
-    return float(_plain(text))
+    return float(_taken(text))
 
 
-def _plain(text: str) -> str:
+def _taken(text: str) -> str:
     if not text.isascii() or "_" in text or len(text) > _LONGEST:
         raise ValueError(f"{shown(text)} is no number")
     return text
