@@ -5,59 +5,159 @@
 runs each test that takes ``case`` once for each case below DIR, as a
 :class:`cube24.vectors.Stored`. The seed of the case stands in the report of a failure and
 in the properties of JUnit XML.
+
+Every pytest loads this where cube24 is installed, and ``case`` is a common name. So a fixture of
+another plugin, of a conftest or of a test goes before ours, parameters of a test too, and nothing
+else of cube24 is imported until a test asks for ours.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Generator
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-# Its names are imported when they are asked for: the plugin is loaded by every pytest, and most do
-# not ask for it.
 from cube24 import vectors
 from cube24.errors import Cube24Error
+from cube24.vectors import case_fixture
+from cube24.vectors.case_fixture import NAME, OPTION
 
-_OPTION = "--cube24-vectors"
+if TYPE_CHECKING:
+    from cube24.vectors import Stored
+
+#: The cases by name, read once; one that cannot be read is the error that its tests end with.
+_CASES = pytest.StashKey[list[tuple[str, "Stored | Cube24Error"]]]()
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the option."""
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
+    """Add the option, and our fixture unless a plugin that was there before has one of its name.
+
+    Of two fixtures of one name pytest takes the one that came last: ours would go before those of
+    plugins that came before, and goes behind those of plugins and conftests that are still to come.
+    """
     group = parser.getgroup("cube24")
     group.addoption(
-        _OPTION, action="append", metavar="DIR", default=[],
+        OPTION, action="append", metavar="DIR", default=[],
         help="run tests that take `case` with each golden vector below DIR; may be given again",
+    )  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of attributes that are looked at and not used
+        theirs = [plugin for plugin in pluginmanager.get_plugins() if _has_fixture(plugin)]
+    if theirs:
+        pluginmanager.register(_Note(theirs), "cube24-note")
+    else:
+        pluginmanager.register(case_fixture, "cube24-case")
+
+
+def _has_fixture(plugin: object) -> bool:
+    """Whether a plugin has a fixture of our name, under whatever name it stands in its module."""
+    for name in dir(plugin):
+        try:
+            found = getattr(plugin, name)
+            # What a fixture is has changed with pytest 8.4.
+            marker = found if _is_definition(found) else found._pytestfixturefunction
+            called = marker.name
+        except Exception:  # whatever an attribute of a plugin may raise when it is looked at
+            continue
+        if called == NAME or (called is None and name == NAME):
+            return True
+    return False
+
+
+def _is_definition(found: object) -> bool:
+    return type(found).__name__ == "FixtureFunctionDefinition"
+
+
+class _Note:
+    """Says why the option does nothing, where it does not."""
+
+    def __init__(self, theirs: list[object]) -> None:
+        self._theirs = sorted(getattr(plugin, "__name__", repr(plugin)) for plugin in theirs)
+
+    def pytest_terminal_summary(self, terminalreporter: Any, config: pytest.Config) -> None:
+        """Only if it was given."""
+        if config.getoption(OPTION):
+            terminalreporter.write_line(
+                f"{OPTION}: `{NAME}` is a fixture of another plugin here, of "
+                f"{', '.join(self._theirs)}; leave that out with -p no:NAME"
+            )
+
+
+def _cases(config: pytest.Config) -> list[tuple[str, Stored | Cube24Error]]:
+    """The cases below the folders of the option."""
+    if _CASES not in config.stash:
+        found: list[tuple[str, Stored | Cube24Error]] = []
+        try:
+            for folder in (f for path in config.getoption(OPTION) for f in vectors.folders(path)):
+                found.append(_loaded(folder))
+        except Cube24Error as error:
+            raise pytest.UsageError(f"{OPTION}: {error}") from error
+        config.stash[_CASES] = found
+    return config.stash[_CASES]
+
+
+def _loaded(folder: Path) -> tuple[str, Stored | Cube24Error]:
+    try:
+        stored = vectors.load(folder)
+    except Cube24Error as error:
+        return f"{folder.parent.name}/{folder.name}", error
+    return stored.name, stored
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """One test for each case, where ``case`` is ours."""
+    if not metafunc.config.getoption(OPTION) or NAME not in metafunc.fixturenames:
+        return
+    of = metafunc._arg2fixturedefs
+    if not _is_ours(of.get(NAME)) or _is_given(metafunc):
+        return
+    # As wide as what takes it: a fixture of a class cannot take one that changes with each test.
+    wide = [
+        found[-1] for name in metafunc.fixturenames
+        if (found := of.get(name)) and NAME in found[-1].argnames
+    ]  # fmt: skip
+    scopes = ["function", "class", "module", "package", "session"]
+    scope: Any = max((one.scope for one in wide), key=scopes.index, default="function")
+    cases = _cases(metafunc.config)
+    metafunc.parametrize(
+        NAME, [stored for _, stored in cases], ids=[name for name, _ in cases], indirect=True,
+        scope=scope,
     )  # fmt: skip
 
 
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """One test for each case."""
-    paths = metafunc.config.getoption(_OPTION)
-    if not paths or "case" not in metafunc.fixturenames:
-        return
-    try:
-        cases = [vectors.load(folder) for path in paths for folder in vectors.folders(path)]
-    except Cube24Error as error:
-        raise pytest.UsageError(f"{_OPTION}: {error}") from error
-    metafunc.parametrize("case", cases, ids=[case.name for case in cases])
+def _is_ours(found: Any) -> bool:
+    """Whether the last of some fixtures of one name is ours, or takes ours to make it another."""
+    for one in reversed(found or ()):
+        if getattr(one.func, "__module__", "") == case_fixture.__name__:
+            return True
+        if NAME not in one.argnames:
+            return False
+    return False
 
 
-@pytest.fixture
-def case() -> Any:
-    """A golden vector below the folder of --cube24-vectors."""
-    raise pytest.UsageError(f"a test takes `case`: say {_OPTION} DIR")
+def _is_given(metafunc: pytest.Metafunc) -> bool:
+    """Whether something else gives the test its cases."""
+    for mark in metafunc.definition.iter_markers("parametrize"):
+        names = mark.args[0] if mark.args else mark.kwargs.get("argnames", ())
+        names = names.split(",") if isinstance(names, str) else names
+        if NAME in [name.strip() for name in names]:
+            return True
+    return any(NAME in {**call.params, **getattr(call, "funcargs", {})} for call in metafunc._calls)
 
 
 def _seed(item: pytest.Item) -> str | None:
-    found = getattr(getattr(item, "callspec", None), "params", {}).get("case")
+    found = getattr(getattr(item, "callspec", None), "params", {}).get(NAME)
+    if found is None or not item.config.getoption(OPTION):
+        return None
     return vectors.shown(found.seed) if isinstance(found, vectors.Stored) else None
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the seed of each case into the properties of its test."""
-    if not config.getoption(_OPTION):
-        return
     for item in items:
         seed = _seed(item)
         if seed is not None:
@@ -71,7 +171,7 @@ def pytest_runtest_makereport(
 ) -> Generator[None, Any, None]:
     """Say the seed where a test failed."""
     report = (yield).get_result()
-    if report.failed and item.config.getoption(_OPTION):
+    if report.failed:
         seed = _seed(item)
         if seed is not None:
             report.sections.append(("cube24 case", f"case seed {seed}"))

@@ -1,5 +1,7 @@
 """The pytest plugin: cases as parametrised tests of a user's own model."""
 
+import os
+import shutil
 import subprocess
 import sys
 from xml.etree import ElementTree as ET
@@ -31,10 +33,11 @@ def vectors(tmp_path_factory):
     return root / "set"
 
 
-def pytest_of(folder, *options):
+def pytest_of(folder, *options, path=None, **environment):
+    environment |= {} if path is None else {"PYTHONPATH": str(path)}
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *options],
-        cwd=folder, capture_output=True, text=True,
+        cwd=folder, capture_output=True, text=True, env={**os.environ, **environment},
     )  # fmt: skip
 
 
@@ -77,3 +80,121 @@ def test_a_folder_without_cases_is_a_usage_error(tmp_path):
     assert got.returncode != 0
     assert "holds no case" in got.stdout + got.stderr
     assert "Traceback" not in got.stdout + got.stderr
+
+
+OTHER = """
+import pytest
+
+@pytest.fixture{options}
+def {name}({takes}):
+    return {gives}
+"""
+
+
+def other(options="", name="case", takes="", gives="42"):
+    return OTHER.format(options=options, name=name, takes=takes, gives=gives)
+
+
+@pytest.mark.parametrize("option", [True, False])
+@pytest.mark.parametrize(
+    "fixture",
+    [
+        other(),
+        other("(scope='session')"),
+        other("(name='case')", name="of_another_name"),
+        other("(params=[42])", takes="request", gives="request.param"),
+    ],
+)
+def test_a_fixture_of_another_plugin_goes_before_ours(tmp_path, vectors, fixture, option):
+    (tmp_path / "other.py").write_text(fixture)
+    (tmp_path / "test_it.py").write_text("def test_it(case):\n    assert case == 42\n")
+    options = ["--cube24-vectors", str(vectors)] if option else []
+    got = pytest_of(tmp_path, "-p", "other", *options, path=tmp_path)
+    assert got.returncode == 0, got.stdout
+    assert "1 passed in" in got.stdout
+    assert ("is a fixture of another plugin here, of other" in got.stdout) == option
+
+
+@pytest.mark.parametrize("option", [True, False])
+def test_a_fixture_of_the_users_and_parameters_go_before_ours(tmp_path, vectors, option):
+    (tmp_path / "conftest.py").write_text(other())
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "conftest.py").write_text(other(gives="43"))
+    (tmp_path / "sub" / "test_sub.py").write_text("def test_it(case):\n    assert case == 43\n")
+    (tmp_path / "test_own.py").write_text("""
+import pytest
+
+def test_conftest(case):
+    assert case == 42
+
+@pytest.mark.parametrize("case", [1, 2])
+def test_parameters(case):
+    assert case in (1, 2)
+
+@pytest.mark.parametrize("other, case", [(1, 2)])
+def test_two_parameters(case, other):
+    assert case == 2
+
+class TestClass:
+    @pytest.fixture
+    def case(self):
+        return 44
+
+    def test_class(self, case):
+        assert case == 44
+""")
+    options = ["--cube24-vectors", str(vectors)] if option else []
+    got = pytest_of(tmp_path, *options)
+    assert got.returncode == 0, got.stdout
+    assert "6 passed" in got.stdout
+
+
+def test_parameters_of_a_hook_go_before_ours(tmp_path, vectors):
+    hook = "def pytest_generate_tests(metafunc):\n    metafunc.parametrize('case', [7])\n"
+    (tmp_path / "conftest.py").write_text(hook)
+    (tmp_path / "test_it.py").write_text("def test_it(case):\n    assert case == 7\n")
+    got = pytest_of(tmp_path, "--cube24-vectors", str(vectors))
+    assert "1 passed" in got.stdout, got.stdout
+
+
+@pytest.mark.parametrize("scope", ["function", "class", "module", "session"])
+def test_fixtures_of_every_scope_can_take_a_case(tmp_path, vectors, scope):
+    (tmp_path / "test_it.py").write_text(
+        other(f"(scope={scope!r})", "loaded", "case", "case.name") + "\nclass TestIt:\n"
+        "    def test_one(self, loaded, case):\n        assert loaded == case.name\n\n"
+        "    def test_two(self, loaded):\n        assert loaded\n"
+    )
+    got = pytest_of(tmp_path, "-v", "--cube24-vectors", str(vectors))
+    assert "6 passed" in got.stdout, got.stdout
+    for folder in folders(vectors):
+        assert f"test_two[{load(folder).name}] PASSED" in got.stdout
+
+
+def test_a_fixture_can_make_something_else_of_our_case(tmp_path, vectors):
+    (tmp_path / "conftest.py").write_text(other(takes="case", gives="case.name"))
+    (tmp_path / "test_it.py").write_text("def test_it(case):\n    assert '/' in case\n")
+    got = pytest_of(tmp_path, "--cube24-vectors", str(vectors))
+    assert "3 passed" in got.stdout, got.stdout
+
+
+def test_a_bad_case_fails_and_the_others_are_run(tmp_path, vectors):
+    shutil.copytree(vectors, tmp_path / "set")
+    bad = next(iter(folders(tmp_path / "set")))
+    (bad / "manifest.json").write_text("{")
+    (tmp_path / "test_user.py").write_text(USER.replace("BAD", "'none'"))
+    got = pytest_of(tmp_path, "--cube24-vectors", "set")
+    assert got.returncode == 1
+    assert "3 passed, 1 error" in got.stdout
+    assert "no readable JSON" in got.stdout
+    assert bad.name in got.stdout
+
+
+def test_nothing_is_imported_until_a_test_asks_for_it(tmp_path):
+    (tmp_path / "test_it.py").write_text(
+        "import sys\n\ndef test_it():\n    assert 'cube24.vectors.plugin' in sys.modules\n"
+        "    assert 'numpy' not in sys.modules\n"
+        "    assert not [name for name in sys.modules if name.startswith('cube24.simulator')]\n"
+    )
+    # Plugins of others, such as hypothesis, may import NumPy.
+    got = pytest_of(tmp_path, "-p", "cube24.vectors.plugin", PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
+    assert "1 passed" in got.stdout, got.stdout
