@@ -52,21 +52,21 @@ def write_case(
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise FileAccessError.from_os(target, "write", error) from error
-    aside = None
-    if plain.stands(target):
-        demand_ours(target, files)
-        aside = _set_aside(target, files)
-    if place.put(files, target):
-        if aside is not None:
-            place.remove(aside)
-        return 1
-    if aside is not None:
-        place.remove(aside)
-    if not is_whole(target, suite, item, campaign):
-        raise FileAccessError(
-            target, "another process wrote another case there at the same time; name another folder"
-        )
-    return 0
+    for _ in range(_TRIED):
+        if plain.stands(target):
+            if is_whole(target, suite, item, campaign):
+                return 0  # another process was faster
+            demand_ours(target, files)
+            _remove(target, suite, item, campaign, files)
+        if place.put(files, target):
+            return 1
+    raise FileAccessError(
+        target, "other processes write another case there at the same time; name another folder"
+    )
+
+
+#: How often a case is put in its place: each time another process may be faster.
+_TRIED = 8
 
 
 def demand_ours(target: Path, files: Mapping[str, bytes]) -> None:
@@ -92,22 +92,29 @@ def demand_ours(target: Path, files: Mapping[str, bytes]) -> None:
         )  # fmt: skip
 
 
-def _set_aside(target: Path, files: Mapping[str, bytes]) -> Path | None:
-    """Rename a folder that is to be replaced; None where another process was faster."""
+def _remove(
+    target: Path, suite: str, item: Item, campaign: Campaign, files: Mapping[str, bytes]
+) -> None:
+    """Remove a folder that is to be replaced; it stays if it is not what it was a moment ago."""
     aside = place.part_of(target)
     try:
         target.rename(aside)
     except FileNotFoundError:
-        return None
+        return  # by another process
     except OSError as error:
         raise FileAccessError.from_os(target, "replace", error) from error
+    # Looked at again, where nobody else knows its name: whole, or with a file of the user's.
     try:
-        demand_ours(aside, files)  # again, where nobody else knows its name
+        stays = is_whole(aside, suite, item, campaign)
+        demand_ours(aside, files)
     except FileAccessError:
         with suppress(OSError):
             aside.rename(target)
         raise
-    return aside
+    if stays:
+        with suppress(OSError):
+            aside.rename(target)
+    place.remove(aside)
 
 
 def is_whole(target: Path, suite: str, item: Item, campaign: Campaign) -> bool:
