@@ -7,9 +7,7 @@ from typing import Any
 import pytest
 
 from cube24.errors import Cube24Error
-
-OPTION = "--cube24-vectors"
-NAME = "case"
+from cube24.vectors.plugin import NAME, OPTION
 
 
 @pytest.fixture(scope="session")

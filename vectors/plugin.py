@@ -22,11 +22,15 @@ import pytest
 
 from cube24 import vectors
 from cube24.errors import Cube24Error
-from cube24.vectors import case_fixture
-from cube24.vectors.case_fixture import NAME, OPTION
 
 if TYPE_CHECKING:
     from cube24.vectors import Stored
+
+OPTION = "--cube24-vectors"
+NAME = "case"
+
+#: The module of our fixture.
+_FIXTURE = "cube24.vectors.case_fixture"
 
 #: The cases by name, read once; one that cannot be read is the error that its tests end with.
 _CASES = pytest.StashKey[list[tuple[str, "Stored | Cube24Error"]]]()
@@ -49,7 +53,7 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     if theirs:
         pluginmanager.register(_Note(theirs), "cube24-note")
     else:
-        pluginmanager.register(case_fixture, "cube24-case")
+        pluginmanager.import_plugin(_FIXTURE)
 
 
 def _has_fixture(plugin: object) -> bool:
@@ -132,7 +136,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def _is_ours(found: Any) -> bool:
     """Whether the last of some fixtures of one name is ours, or takes ours to make it another."""
     for one in reversed(found or ()):
-        if getattr(one.func, "__module__", "") == case_fixture.__name__:
+        if getattr(one.func, "__module__", "") == _FIXTURE:
             return True
         if NAME not in one.argnames:
             return False

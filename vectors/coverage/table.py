@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cube24.errors import ArgumentError, FileFormatError, StrPath
+from cube24.errors import ArgumentError, Cube24Error, FileFormatError, StrPath
 from cube24.files import read_text
+from cube24.vectors import strict_json
 from cube24.vectors.coverage.points import BINS, POINTS, UNREACHABLE, is_bin
 from cube24.vectors.manifest import MANIFEST, folders, load
 
@@ -54,7 +55,7 @@ class Table:
 
     def __add__(self, other: Table) -> Table:
         """Both tables as one: the counts are added."""
-        names = self.counts.keys() | other.counts.keys()
+        names = {**self.counts, **other.counts}
         counts = {name: self.counts.get(name, 0) + other.counts.get(name, 0) for name in names}
         return Table(self.cases + other.cases, counts)
 
@@ -174,10 +175,7 @@ class Table:
         Raises:
             FileFormatError: no JSON, another schema, an unknown bin, or a count that cannot be.
         """
-        try:
-            given = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise FileFormatError(path, f"no readable JSON: {error}") from error
+        given = strict_json.parse(path, text.encode("utf-8", "surrogatepass"), mark=True)
         if not isinstance(given, dict) or given.get("schema") != SCHEMA:
             raise FileFormatError(path, f"is no coverage: its schema is not {SCHEMA}")
         cases, counts = given.get("cases"), given.get("counts")
@@ -220,11 +218,17 @@ def _text(hit: int, of: int) -> str:
     return f"{_percent(hit, of):.1f}"
 
 
-def of_folder(paths: StrPath | Sequence[StrPath]) -> Table:
+def of_folder(
+    paths: StrPath | Sequence[StrPath], refused: Callable[[Cube24Error], object] | None = None
+) -> Table:
     """Count the cases below one or several folders, each case once, by their manifests.
 
+    Args:
+        paths: the folders.
+        refused: told of each case that cannot be counted; the others are. None: that is an error.
+
     Raises:
-        FileFormatError: a folder without cases, a bad manifest, or a bin that there is not.
+        FileFormatError: a folder without cases; a bad manifest, or a bin that there is not.
         FileAccessError: the system refuses.
     """
     given: Sequence[StrPath] = (
@@ -233,7 +237,12 @@ def of_folder(paths: StrPath | Sequence[StrPath]) -> Table:
     table = Table()
     for folder in dict.fromkeys(found.resolve() for path in given for found in folders(Path(path))):
         try:
-            table.add(load(folder).manifest["coverage"])
-        except ArgumentError as error:
-            raise FileFormatError(folder / MANIFEST, str(error)) from error
+            try:
+                table.add(load(folder).manifest["coverage"])
+            except ArgumentError as error:
+                raise FileFormatError(folder / MANIFEST, str(error)) from error
+        except Cube24Error as error:
+            if refused is None:
+                raise
+            refused(error)
     return table

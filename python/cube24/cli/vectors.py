@@ -41,6 +41,7 @@ from cube24.vectors import (
     folders,
     from_onnx,
     generate,
+    is_folder,
     is_no_verdict,
     missing,
     mutate,
@@ -376,12 +377,18 @@ def _coverage(
     merge: tuple[Path, ...],
     overwrite: bool,
 ) -> int:
-    """Say which coverage bins the cases below PATHS hit. Exit code 1 if there are holes."""
+    """Say which coverage bins the cases below PATHS hit. Exit code 1 if there are holes.
+
+    Cases that cannot be read are named and not counted; the exit code is 2 then.
+    """
     for path in paths:
-        if as_json and not path.is_dir():
+        if as_json and not is_folder(path):
             _explain_json(path, click.get_current_context())
     demand_free(counts, markdown, overwrite=overwrite)
-    table = coverage.of_folder(paths)
+    bad: list[Cube24Error] = []
+    table = coverage.of_folder(paths, bad.append)
+    for error in bad:
+        click.echo(f"bad: {error}", err=True)
     for path in merge:
         table = table + coverage.Table.load(path)
     click.echo(table.to_json() if as_json else str(table), nl=not as_json)
@@ -390,6 +397,8 @@ def _coverage(
             with whole_file(target, overwrite=overwrite) as file:
                 file.write(text().encode())
             click.echo(f"written: {target}", err=as_json)
+    if bad:
+        return BAD
     return FAILED if table.holes else GOOD
 
 
