@@ -55,13 +55,13 @@ def _problem(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any], at:
     if types and not any(_TYPES[name](value) for name in types):
         return f"{place} is no {' or '.join(types)}"
     if "const" in schema and value != schema["const"]:
-        return f"{place} is {value!r}; this version reads {schema['const']!r}"
+        return f"{place} is {_shown(value)}; this version reads {schema['const']!r}"
     if "enum" in schema and value not in schema["enum"]:
-        return f"{place} is {value!r}; it takes {', '.join(schema['enum'])}"
+        return f"{place} is {_shown(value)}; it takes {', '.join(schema['enum'])}"
     # The $ of a schema is the end; that of Python's re also matches before a last line feed.
     pattern = schema.get("pattern", "").replace("$", r"\Z")
     if isinstance(value, str) and not re.search(pattern, value):
-        return f"{place} is {value!r}, which is not of the form {schema['pattern']}"
+        return f"{place} is {_shown(value)}, which is not of the form {schema['pattern']}"
     is_number = _TYPES["number"](value)
     if is_number and not schema.get("minimum", value) <= value <= schema.get("maximum", value):
         return f"{place} is {value}, out of range"
@@ -74,6 +74,11 @@ def _problem(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any], at:
     if isinstance(value, dict):
         return _object(value, schema, root, at)
     return None
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:80]}..."
 
 
 def _object(
@@ -89,5 +94,5 @@ def _object(
             if found := _problem(item, properties[name], root, f"{prefix}{name}"):
                 return found
         elif schema.get("additionalProperties") is False:
-            return f"{prefix}{name} is unknown"
+            return f"{prefix}{name[:80]} is unknown"
     return None
