@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import hashlib
 import inspect
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import GeneratorType
@@ -21,6 +23,7 @@ import numpy as np
 import pytest
 
 from cube24 import Cube24Error, encoder, simulator, vectors
+from cube24.errors import FileAccessError
 from cube24.simulator import (
     Conv2d,
     Matmul,
@@ -170,6 +173,37 @@ def dump(name: str) -> Path:
     return case(root="dumps", formats=("npy", "hex"), word_bytes=4).make() / name
 
 
+def generated(folder: str, lost: bool = False) -> str:
+    """A campaign; lost: without one of its cases."""
+    vectors.generate(folder, campaign())
+    if lost:
+        shutil.rmtree(next(path.parent for path in sorted(Path(folder).rglob("manifest.json"))))
+    return folder
+
+
+def from_model(folder: str) -> Path:
+    """The cases of a model."""
+    of = Campaign(("network",), 0, 1)
+    for layer in vectors.from_onnx(onnx_model()):
+        for item in layer.items:
+            vectors.write_case(Path(folder) / item.name, "network", item, of)
+    return Path(folder)
+
+
+def broken_case(folder: str) -> Path:
+    """A good case, and one whose manifest is none."""
+    case(root=folder).make()
+    (Path(folder) / "bad").mkdir()
+    (Path(folder) / "bad" / "manifest.json").write_text("{}")
+    return Path(folder)
+
+
+def other_case(folder: str) -> Path:
+    """A folder that holds another case."""
+    vectors.write_case(Path(folder), "shapes", item_of("shapes", 5), campaign())
+    return Path(folder)
+
+
 def stored_arrays(folder: str) -> Any:
     _, arrays = _OPEN[-1].enter_context(encoder.open_stored(folder))
     return arrays
@@ -260,6 +294,10 @@ PAIRS: dict[str, Pairs] = {
     "encoder.check_file": Pairs(
         encoder.check_file, {"source": source("w.npy")},
         {"source": source("legal.npy"), "kind": "conv", "limit": 1, "progress": told},
+    ),
+    "encoder.check_weight_target": Pairs(
+        encoder.check_weight_target, {"target": "new.npy"},
+        {"target": "new.txt", "overwrite": after(True, target="there.npy")},
     ),
     "encoder.decode": Pairs(
         encoder.decode, {"sparse": SPARSE},
@@ -572,6 +610,34 @@ PAIRS: dict[str, Pairs] = {
             "overwrite": after(True, path=Make(lambda: there("there.svg"))),
         },
     ),
+    "vectors.campaigns": Pairs(
+        vectors.campaigns, {"path": Make(lambda: generated("set"))}, {"path": "enc"}
+    ),
+    "vectors.check_shard": Pairs(vectors.check_shard, {"shard": (0, 1)}, {"shard": (1, 1)}),
+    "vectors.demand_new": Pairs(
+        vectors.demand_new, {"path": Path("new")}, {"path": Path("enc")}
+    ),
+    "vectors.demand_same": Pairs(
+        vectors.demand_same,
+        {
+            "folder": Make(lambda: from_model("set")), "prefix": "onnx",
+            "layers": Make(lambda: list(vectors.from_onnx(onnx_model()))),
+            "campaign": Campaign(("network",), 0, 1),
+        },
+        {
+            "folder": after(Path("new"), campaign=Campaign(("network",), 0, 2)),
+            "prefix": after("other", layers=()), "layers": (),
+            "campaign": Campaign(("network",), 0, 2),
+        },
+    ),
+    "vectors.is_no_verdict": Pairs(
+        vectors.is_no_verdict, {"error": FileAccessError("x", "full", errno.ENOSPC)},
+        {"error": FileAccessError("x", "not there", errno.ENOENT)},
+    ),
+    "vectors.missing": Pairs(
+        vectors.missing, {"folder": Make(lambda: generated("set"))},
+        {"folder": Make(lambda: generated("set", lost=True))},
+    ),
     "vectors.compare": Pairs(
         vectors.compare, {"case": case(), "got": Make(lambda: dump("expected.npy"))},
         {
@@ -613,6 +679,7 @@ PAIRS: dict[str, Pairs] = {
         {
             "target": Path("a/c"), "suite": "patterns", "item": item_of("shapes", 1),
             "campaign": campaign(seed=3),
+            "replace": after(False, target=Make(lambda: other_case("a/b"))),
         },
     ),
     "Campaign": Pairs(
@@ -630,7 +697,11 @@ PAIRS: dict[str, Pairs] = {
     ),
     "coverage.is_bin": Pairs(coverage.is_bin, {"name": "scale/0"}, {"name": "scale/x"}),
     "coverage.of_folder": Pairs(
-        coverage.of_folder, {"paths": case()}, {"paths": case("matmul-1x1x64")}
+        coverage.of_folder, {"paths": case()},
+        {
+            "paths": case("matmul-1x1x64"),
+            "refused": after(told, paths=Make(lambda: broken_case("broken"))),
+        },
     ),
     "shrink.shrink": Pairs(
         shrink.shrink,
@@ -640,7 +711,7 @@ PAIRS: dict[str, Pairs] = {
         },
         {
             "folder": case("matmul-17x33x4"), "fails": lambda folder: False, "limit": 9,
-            "progress": told,
+            "progress": told, "keep": told,
         },
     ),
     "shrink.device": Pairs(
@@ -707,7 +778,7 @@ def public() -> Iterator[tuple[str, Callable[..., Any]]]:
 
 PUBLIC = dict(public())
 #: Plumbing of a function that other packages take, not users.
-LEFT_OUT = {"shrink.cropped"}
+LEFT_OUT = {"shrink.cropped", "vectors.is_folder"}
 
 
 def test_every_public_function_has_its_pairs():
