@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
-from typing import NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from cube24.cli.codes import Ends
 from cube24.cli.output import fill_descriptors
+
+if TYPE_CHECKING:
+    from cube24.cli.app import run
 
 __all__ = ["main", "run"]
 
@@ -24,12 +27,8 @@ def main() -> NoReturn:
     sys.exit(import_module("cube24.cli.app").run_as_process(ends))
 
 
-def run(arguments: list[str] | None = None) -> int:
-    """Run a command line; gives the exit code. No exception leaves this function.
-
-    Args:
-        arguments: the words after ``cube24``; None: those of the process.
-    """
-    code = import_module("cube24.cli.app").run(arguments)
-    assert isinstance(code, int)
-    return code
+def __getattr__(name: str) -> Any:
+    """Import the commands when ``run`` is asked for."""
+    if name == "run":
+        return import_module("cube24.cli.app").run
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -15,7 +15,7 @@ import click
 
 from cube24.cli import demo, simulate, time, vectors, weights
 from cube24.cli.codes import BAD, FAILED, GOOD, INTERRUPTED, Ends, Terminated, said
-from cube24.cli.output import standard_streams
+from cube24.cli.output import standard_streams, tell
 from cube24.errors import Cube24Error
 from cube24.version import __version__
 
@@ -40,10 +40,10 @@ def run(arguments: list[str] | None = None) -> int:
         try:
             return _run(arguments)
         except (KeyboardInterrupt, click.Abort):
-            click.echo(said(signal.SIGINT), err=True)
+            tell(said(signal.SIGINT))
             return INTERRUPTED
         except Terminated as stopped:
-            click.echo(said(stopped.number), err=True)
+            tell(said(stopped.number))
             return 128 + stopped.number
 
 
@@ -57,16 +57,16 @@ def _run(arguments: list[str] | None) -> int:
         return BAD
     except Cube24Error as error:
         kind = "differs" if error.exit_code == FAILED else "error"
-        click.echo(f"{kind}: {error}", err=True)
+        tell(f"{kind}: {error}")
         return error.exit_code
     except click.Abort:  # what click makes of KeyboardInterrupt
         raise
     except MemoryError:
-        click.echo("error: not enough memory for an array of this size", err=True)
+        tell("error: not enough memory for an array of this size")
         return BAD
     except OSError as error:
         # Of no file that we know, for those are told as above: no more processes or descriptors.
-        click.echo(f"error: {error}", err=True)
+        tell(f"error: {error}")
         return BAD
     except SystemExit as left:
         # Of click: shell completion; and 1 where some pipe broke, which is no failed check.
@@ -74,7 +74,7 @@ def _run(arguments: list[str] | None) -> int:
     except Exception:
         # 1 would say that a check failed.
         traceback.print_exc()
-        click.echo("error: this is a defect of cube24; please report it with these lines", err=True)
+        tell("error: this is a defect of cube24; please report it with these lines")
         return BAD
 
 

@@ -20,7 +20,6 @@ from __future__ import annotations
 import errno
 import os
 import secrets
-import shutil
 import signal
 import stat
 from collections.abc import Iterable, Iterator
@@ -109,6 +108,7 @@ def whole_folder(
             _refuse_others(path, target, marker, names)
         temporary, aside = _temporary(target), _temporary(target)
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+        spare = os.open(os.devnull, os.O_RDONLY)  # a descriptor for the removal, if none is left
         try:
             temporary.mkdir()
             _take_over(temporary, before)
@@ -133,7 +133,9 @@ def whole_folder(
             try:
                 signal.pthread_sigmask(signal.SIG_BLOCK, _ENDS)
             finally:  # one that came just before is raised by that call
-                shutil.rmtree(temporary, ignore_errors=True)
+                os.close(spare)
+                with suppress(OSError):
+                    _remove(temporary)
                 if replaced and exists(aside):
                     _clear(aside, target, names)
                 signal.pthread_sigmask(signal.SIG_SETMASK, mask)
@@ -251,6 +253,18 @@ def _refuse_others(path: StrPath, folder: Path, marker: str, names: set[str]) ->
             path,
             f"holds {other}, which is not ours to replace; move that away, or name another folder",
         )
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder of ours, if it is there, with one descriptor: shutil.rmtree takes more."""
+    if not exists(folder):
+        return
+    for entry in listing(folder):
+        if entry.is_dir() and not entry.is_symlink():
+            _remove(entry)
+        else:
+            entry.unlink()
+    folder.rmdir()
 
 
 def _clear(aside: Path, target: Path, names: set[str]) -> None:
