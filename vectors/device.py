@@ -67,7 +67,7 @@ def device(
             return not compare(folder, got).equal
         except FileFormatError as error:
             raise DeviceError(
-                f"{shlex.join(words)}: exit code {code} and no result: {error}"
+                f"{shlex.join(words)}: exit code {code} and a result that cannot be read: {error}"
             ) from error
 
     return fails
@@ -104,6 +104,7 @@ def _run(words: list[str], timeout: float | None) -> tuple[int, str]:
         if not reader.is_alive():
             process.stderr.close()
     text = bytes(said[-_SHOWN:]).decode("utf-8", "replace").strip()
+    text = "".join(letter if letter.isprintable() or letter == "\n" else "?" for letter in text)
     if late:
         raise DeviceError(f"{shlex.join(words)}: timed out after {timeout:g} seconds: {text}")
     if process.returncode < 0:

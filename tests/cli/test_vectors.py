@@ -1,5 +1,6 @@
 """The command line of golden vectors: exit codes, messages, files whole or not at all."""
 
+import errno
 import json
 import os
 import pty
@@ -325,3 +326,168 @@ def test_progress_has_a_rate_and_the_time_left(terminal):
     assert b"334/334" in shown
     assert b"cases a second" in shown
     assert re.search(rb"\d\d:\d\d:\d\d", shown)
+
+
+#: Numbers that no one means, each refused before any work.
+NUMBERS = [
+    (["generate", "set", "--seed", "9" * 5000], "--seed"),
+    (["generate", "set", "--seed", "9" * 4000], "seed of more than 128 bits"),
+    (["generate", "set", "--seed", str(1 << 64)], "it is 0 to 2^64 - 1"),
+    (["generate", "set", "--shard", "9" * 5000 + "/4"], "I/N"),
+    (["generate", "set", "--shard", "0/" + "9" * 4000], "1 to 2^31 shards"),
+    (["generate", "set", "--shard", f"-{'9' * 40}/4"], "shards count from 0"),
+    (["generate", "set", "--shard", "4/4"], "shards count from 0, so 4 shards are 0/4 to 3/4"),
+    (["generate", "set", "--shard", "4/0"], "4/0"),
+    (["generate", "set", "--workers", "9" * 4000], "workers"),
+    (["verify", "case", "--mutate", "9" * 5000], "--mutate"),
+    (["compare", "case", "case/expected.hex", "--cycles", "9" * 400], "--cycles"),
+    (["compare", "case", "case/expected.hex", "--cycles", "9" * 5000], "--cycles"),
+    *[
+        (["compare", "case", "case/expected.hex", "--cycles", "5", "--cycles-within", value], said)
+        for value, said in (
+            ("nan", "no finite number"), ("inf", "no finite number"), ("1e999", "no finite number"),
+            ("NaN", "no finite number"), ("-1", "cycles-within"), ("-inf", "cycles-within"),
+        )
+    ],
+    *[
+        (["shrink", "case", "-o", "s", "--dut-cmd", "x {case} {got}", "--timeout", value], said)
+        for value, said in (
+            ("nan", "no finite number"), ("inf", "no finite number"), ("0", "timeout"),
+            ("-1", "timeout"),
+        )
+    ],
+    (["shrink", "case", "-o", "s", "--dut-cmd", "x {case} {got}", "--limit", "0"], "limit"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("order", "said"), NUMBERS, ids=lambda value: str(value)[:60])
+def test_numbers_that_no_one_means_are_refused(case, capsys, order, said):
+    before = sorted(str(path) for path in Path().rglob("*"))
+    assert run(["vectors", *order]) == 2
+    got = capsys.readouterr()
+    assert said in got.err
+    assert sorted(str(path) for path in Path().rglob("*")) == before
+
+
+def test_a_timeout_beyond_all_clocks_is_none(case):
+    order = ["vectors", "shrink", "case", "-o", "s", "--timeout", "1e300", "--limit", "1"]
+    Path("dut.py").write_text(DUT)
+    assert run([*order, "--dut-cmd", f"'{sys.executable}' dut.py {{case}} {{got}}"]) == 0
+
+
+def test_huge_images_of_a_model_are_no_cases(tmp_path, capsys):
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    weight = numpy_helper.from_array(np.ones((4, 4, 3, 3), np.float32), "w")
+    x, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, [1, 4, 8, None]) for n in "xy")
+    graph = helper.make_graph(
+        [helper.make_node("Conv", ["x", "w"], ["y"])], "g", [x], [y], [weight]
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]), "m.onnx")
+    for size in ("1000000", "9" * 60):
+        assert run(["vectors", "onnx", "m.onnx", "set", "--size", size]) == 0
+        assert "the unit cannot run it" in capsys.readouterr().out
+    assert run(["vectors", "onnx", "m.onnx", "set", "--size", "9" * 5000]) == 2
+    assert not list(Path().rglob("manifest.json"))
+
+
+@pytest.mark.parametrize("number", ["EACCES", "EMFILE", "EIO", "ENOSPC"])
+def test_what_the_machine_lacks_is_no_fault_of_the_case(made, capsys, monkeypatch, number):
+    code = getattr(errno, number)
+
+    def refuse(path):
+        raise OSError(code, os.strerror(code), str(path))
+
+    monkeypatch.setattr("cube24.vectors.place.Path.write_bytes", lambda self, data: refuse(self))
+    assert run(["vectors", "verify", str(made / "patterns")]) == 2
+    got = capsys.readouterr()
+    assert os.strerror(code) in got.err
+    assert got.out == "verified: 0 of 3 cases\n"
+    assert "bad" not in got.out
+
+
+def test_no_space_for_the_copy_of_mutate_is_no_bit_that_was_noticed(case, capsys, monkeypatch):
+    write = Path.write_bytes
+
+    def full(self, data):
+        if self.parent.name == "case" and self.name == "dense.hex":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(self, data)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    assert run(["vectors", "verify", "case", "--mutate", "3"]) == 2
+    assert "cannot write scratch files: No space left" in capsys.readouterr().err
+
+
+def test_no_memory_for_one_case_keeps_no_other_from_being_looked_at(made, capsys, monkeypatch):
+    from cube24.vectors import verification
+
+    build = verification.build
+
+    def lacking(suite, version, item, *rest):
+        if item.name == "walk-nd-n1":
+            raise MemoryError
+        return build(suite, version, item, *rest)
+
+    monkeypatch.setattr(verification, "build", lacking)
+    assert run(["vectors", "verify", str(made / "patterns")]) == 2
+    got = capsys.readouterr()
+    assert "not enough memory" in got.err
+    assert got.out == "verified: 2 of 3 cases\n"
+
+
+def model(path, *shapes):
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    nodes = [helper.make_node("MatMul", ["x", f"w{i}"], [f"y{i}"]) for i in range(len(shapes))]
+    weights = [
+        numpy_helper.from_array(np.full(shape, 1 + i, np.float32), f"w{i}")
+        for i, shape in enumerate(shapes)
+    ]
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, None])
+    y = helper.make_tensor_value_info("y0", TensorProto.FLOAT, [None, None])
+    graph = helper.make_graph(nodes, "g", [x], [y], weights)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]), path)
+    return path
+
+
+def everything(root):
+    return {str(p): p.read_bytes() for p in sorted(Path(root).rglob("*")) if p.is_file()}
+
+
+def test_a_second_model_is_refused_in_a_folder_with_cases_of_another_one(capsys):
+    for name, shapes in {
+        "two.onnx": [(8, 4), (4, 4)], "other.onnx": [(8, 5)], "one.onnx": [(8, 4)],
+    }.items():  # fmt: skip
+        model(name, *shapes)
+    order = ["vectors", "onnx", "two.onnx", "set", "--format", "bin"]
+    assert run(order) == 0
+    before = everything("set")
+    for name in ("other.onnx", "one.onnx"):
+        capsys.readouterr()
+        assert run(["vectors", "onnx", name, "set", "--format", "bin"]) == 2
+        got = capsys.readouterr()
+        assert "is there already" in got.err
+        assert got.out == ""
+    for more in (["--seed", "9"], ["--size", "2"], ["--word-bytes", "2", "--format", "hex"]):
+        assert run([*order, *more]) == 2
+    assert everything("set") == before
+    assert run(order) == 0
+    assert everything("set") == before
+    # Another prefix is another set of cases.
+    assert run(["vectors", "onnx", "other.onnx", "set", "--prefix", "other"]) == 0
+    assert everything("set").items() > before.items()
+
+
+def test_a_folder_of_the_users_is_not_replaced_by_a_layer(capsys):
+    model("a.onnx", (8, 4))
+    for make in (Path.mkdir, lambda path: path.write_text("mine")):
+        folder = Path("set/network/onnx-0000-matmul")
+        folder.parent.mkdir(parents=True)
+        make(folder)
+        assert run(["vectors", "onnx", "a.onnx", "set"]) == 2
+        assert "onnx-0000-matmul: is there already" in capsys.readouterr().err
+        assert folder.exists()
+        shutil.rmtree("set")

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import resource
 import shlex
+import signal
+import subprocess
 import sys
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +17,13 @@ import numpy as np
 import plain_device as plain
 import pytest
 
+from cube24.cli import run
 from cube24.encoder import ArgumentError, Cube24Error
+from cube24.vectors import place
 from cube24.vectors.build import build
 from cube24.vectors.files import CaseStyle
 from cube24.vectors.manifest import load, write
+from cube24.vectors.plain import ScratchError
 from cube24.vectors.shrink import DeviceError, cropped, device, shrink
 from cube24.vectors.spec import AXES, Item, conv2d, matmul
 from cube24.vectors.suites import items
@@ -225,3 +233,211 @@ def test_files_stay_in_the_style_of_the_case(tmp_path: Path) -> None:
     style = CaseStyle(("bin", "npy"), 4, "big")
     write(build("test", 1, Item("case", SPECS["tail"]), 1, style), tmp_path / "case")
     assert shrink(tmp_path / "case", with_fault("weights-unsigned")).case.style == style
+
+
+# --- however it ends ------------------------------------------------------------------------------
+
+#: A device that is wrong in all bytes; the N-th time that it runs it does something else.
+WRONG = """
+import os, signal, sys, time
+from pathlib import Path
+case, got, count, at, what = sys.argv[1:]
+number = int(Path(count).read_text()) + 1 if Path(count).exists() else 1
+Path(count).write_text(str(number))
+sys.stderr.buffer.write(b"\\xff\\xfe not UTF-8 \\x00")
+lines = (Path(case) / "expected.hex").read_text().splitlines()
+words = ["01" if line == "00" else "00" for line in lines if not line.startswith("//")]
+if number == int(at):
+    if what == "exit":
+        sys.exit(9)
+    if what == "signal":
+        Path(got).write_text("\\n".join(words) + "\\n")
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if what == "hang":
+        time.sleep(60)
+    if what == "garbage":
+        Path(got).write_bytes(bytes(range(256)))
+        sys.exit()
+    if what == "folder":
+        Path(got).mkdir()
+        sys.exit()
+    if what == "fifo":
+        os.mkfifo(got)
+        sys.exit()
+Path(got).write_text("\\n".join(words) + "\\n")
+"""
+
+ENDS = {
+    "exit": "exit code 9 and no got.hex",
+    "signal": "was killed (Segmentation fault)",
+    "hang": "timed out after 2 seconds",
+    "garbage": "a result that cannot be read",
+    "folder": "got.hex",
+    "fifo": "got.hex",
+}
+
+
+def wrong(tmp_path: Path, at: int, what: str) -> str:
+    (tmp_path / "dut.py").write_text(WRONG)
+    words = [sys.executable, tmp_path / "dut.py", "{case}", "{got}", tmp_path / "count", at, what]
+    return shlex.join(map(str, words))
+
+
+@pytest.mark.parametrize("what", list(ENDS))
+def test_the_smallest_case_so_far_is_kept_whatever_the_device_does(
+    tmp_path: Path, what: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    case = make(tmp_path / "case", SPECS["matmul"])
+    order = ["vectors", "shrink", str(case), "-o", str(tmp_path / "small"), "--timeout", "2"]
+    order += ["--dut-cmd", wrong(tmp_path, 4, what)]
+    assert run(order) == 1
+    said = capsys.readouterr()
+    assert said.out.endswith("small/manifest.json after 4 runs\n")
+    assert ENDS[what] in said.err
+    assert "what is written is the smallest case so far" in said.err
+    verify(tmp_path / "small")
+    crop = load(tmp_path / "small").spec["fill"]["crop"]
+    assert len(crop["rows"]) == 1  # of 5: runs 2 and 3
+
+
+@pytest.mark.parametrize("what", list(ENDS))
+def test_a_device_that_does_not_run_the_first_time_writes_nothing(
+    tmp_path: Path, what: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    case = make(tmp_path / "case", SPECS["matmul"])
+    order = ["vectors", "shrink", str(case), "-o", str(tmp_path / "small"), "--timeout", "2"]
+    assert run([*order, "--dut-cmd", wrong(tmp_path, 1, what)]) == 2
+    assert ENDS[what] in capsys.readouterr().err
+    assert not (tmp_path / "small").exists()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_keeps_the_smallest_case_so_far_and_ends_the_device(
+    tmp_path: Path, number: int, code: int
+) -> None:
+    case = make(tmp_path / "case", SPECS["matmul"])
+    script = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    script += "from cube24.cli import main; main()"
+    order = ["vectors", "shrink", str(case), "-o", str(tmp_path / "small")]
+    order += ["--dut-cmd", wrong(tmp_path, 4, "hang")]
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, *order], stderr=subprocess.PIPE, text=True
+    )
+    try:
+        count, deadline = tmp_path / "count", time.monotonic() + 60
+        while time.monotonic() < deadline and not (count.exists() and count.read_text() == "4"):
+            time.sleep(0.02)
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=30)
+    finally:
+        process.kill()
+        process.communicate()
+    assert process.returncode == code
+    assert "what is written is the smallest case so far" in errors
+    verify(tmp_path / "small")
+    assert not is_running(str(tmp_path / "dut.py"))
+
+
+def is_running(word: str) -> bool:
+    """Whether a process has a word in its command line."""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            if word.encode() in path.read_bytes():
+                return True
+    return False
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_all_that_a_device_started_ends_with_its_run(tmp_path: Path, ends: bool) -> None:
+    case = make(tmp_path / "case", SPECS["tail"])
+    mark = f"{tmp_path}/of-its-own"
+    behind = f"import time; time.sleep(60)  # {mark}"
+    program = f"import subprocess, sys\nsubprocess.Popen([sys.executable, '-c', {behind!r}])\n" + (
+        "open(sys.argv[2], 'w').write('zz')\n" if ends else "import time; time.sleep(60)\n"
+    )
+    (tmp_path / "dut.py").write_text(program)
+    start = time.monotonic()
+    with pytest.raises(DeviceError):
+        shrink(case, device(f"{sys.executable} {tmp_path}/dut.py {{case}} {{got}}", timeout=3))
+    assert time.monotonic() - start < 20
+    deadline = time.monotonic() + 5
+    while is_running(mark) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not is_running(mark)
+
+
+def test_a_device_that_prints_without_end_is_stopped_and_its_last_words_are_told(
+    tmp_path: Path,
+) -> None:
+    case = make(tmp_path / "case", SPECS["tail"])
+    command = "sh -c 'yes : {case} {got} >&2'"
+    with pytest.raises(DeviceError, match="timed out") as error:
+        shrink(case, device(command, timeout=1))
+    assert len(str(error.value)) < 5000
+
+
+def test_a_full_disk_leaves_no_half_case(tmp_path: Path) -> None:
+    case = make(tmp_path / "case", SPECS["matmul"])
+
+    def small_files() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
+    script = (
+        "import sys\nfrom cube24.vectors import shrink, write\nfrom cube24.errors import *\n"
+        "from cube24.vectors.build import build\nfrom cube24.vectors.spec import *\n"
+        "try:\n    write(build('test', 1, Item('case', matmul(5, 18, 720)), 1), sys.argv[1])\n"
+        "except FileAccessError as error:\n    print(error); sys.exit(3)\n"
+    )
+    got = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "small")],
+        preexec_fn=small_files, capture_output=True, text=True,
+    )  # fmt: skip
+    assert got.returncode == 3, got.stderr
+    assert list(tmp_path.iterdir()) == [case]
+
+
+def test_no_room_for_the_smaller_cases_ends_the_search_and_keeps_what_there_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case, runs = make(tmp_path / "case", SPECS["matmul"]), []
+    folder = place.write_folder
+
+    def full(path: Path, files: Any) -> None:
+        if len(runs) == 3:
+            raise OSError(28, "No space left on device")
+        folder(path, files)
+
+    def fails(path: Path) -> bool:
+        runs.append(path)
+        return True
+
+    monkeypatch.setattr(place, "write_folder", full)
+    found = shrink(case, fails)
+    assert isinstance(found.stopped, ScratchError)
+    assert "No space left" in str(found.stopped)
+    monkeypatch.undo()
+    write(found.case, tmp_path / "small")
+    verify(tmp_path / "small")
+
+
+def test_the_limit_is_told_and_is_no_failure(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    case = make(tmp_path / "case", SPECS["matmul"])
+    order = ["vectors", "shrink", str(case), "-o", str(tmp_path / "small"), "--limit", "2"]
+    assert run([*order, "--dut-cmd", wrong(tmp_path, 0, "")]) == 0
+    assert "the limit of 2 runs was reached" in capsys.readouterr().err
+    verify(tmp_path / "small")
+
+
+@pytest.mark.parametrize("timeout", [0.0, -1.0, float("nan"), float("-inf")])
+def test_a_timeout_that_cannot_be_is_refused(timeout: float) -> None:
+    with pytest.raises(ArgumentError, match="timeout"):
+        device("x {case} {got}", timeout=timeout)
+
+
+@pytest.mark.parametrize("timeout", [1e300, float("inf")])
+def test_a_timeout_beyond_all_clocks_is_none(tmp_path: Path, timeout: float) -> None:
+    case = make(tmp_path / "case", SPECS["tail"])
+    assert not device("cp {case}/expected.hex {got}", timeout=timeout)(case)
