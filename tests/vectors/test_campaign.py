@@ -1,11 +1,14 @@
 """Campaigns: the same bytes however they are run, nothing lost when they are stopped."""
 
+import asyncio
+import gc
 import os
 import resource
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -52,7 +55,8 @@ def test_every_case_is_there_and_verifies(tmp_path):
         verify(folder)
 
 
-def test_a_cluster_that_is_not_there_or_fails_is_told(tmp_path, monkeypatch):
+@pytest.mark.timeout(90)  # it hung for ever once
+def test_a_cluster_that_is_not_there_or_fails_is_told(tmp_path):
     import dask
     from distributed import LocalCluster
 
@@ -69,11 +73,50 @@ def test_a_cluster_that_is_not_there_or_fails_is_told(tmp_path, monkeypatch):
     (tmp_path / "three" / "requant" / name).write_text("a file where a folder would be")
     with (
         LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster,
-        pytest.raises(
-            campaign.CampaignError, match=r"FileAccessError: .*is there already and is no f"
-        ),
+        pytest.raises(campaign.CampaignError, match=r"FileAccessError: .*already and is no f"),
     ):
         generate(tmp_path / "three", SMALL, cluster=cluster.scheduler_address)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("address", ["nowhere", "tcp://127.0.0.1:9", "tcp://[", "", "a" * 300])
+def test_no_client_is_left_to_the_garbage_collector(tmp_path, monkeypatch, address):
+    import dask
+    import distributed
+
+    made = []
+
+    class Client(distributed.Client):
+        def __init__(self, *args, **options):
+            made.append(self)
+            super().__init__(*args, **options)
+
+    monkeypatch.setattr(distributed, "Client", Client)
+    threads = set(threading.enumerate())
+    with dask.config.set({"distributed.comm.timeouts.connect": "0.2s"}):
+        for _ in range(3):
+            with pytest.raises(campaign.CampaignError, match="cluster "):
+                generate(tmp_path, SMALL, cluster=address)
+    assert {client.status for client in made} == {"closed"}
+    assert {
+        thread for thread in set(threading.enumerate()) - threads if "loop" in thread.name
+    } == set()
+    made.clear()
+    gc.collect()
+
+
+@pytest.mark.timeout(60)
+def test_a_campaign_of_a_notebook_whose_thread_has_a_loop_runs_on_a_cluster(tmp_path, plain):
+    from distributed import LocalCluster
+
+    async def cell(address):
+        return generate(tmp_path, SMALL, cluster=address)
+
+    with LocalCluster(
+        n_workers=1, threads_per_worker=1, dashboard_address=None, processes=False
+    ) as cluster:
+        assert asyncio.run(cell(cluster.scheduler_address)) == Summary(COUNT, 0)
+    assert tree(tmp_path) == plain
 
 
 @pytest.mark.parametrize("workers", [2, 5])
