@@ -778,7 +778,7 @@ def public() -> Iterator[tuple[str, Callable[..., Any]]]:
 
 PUBLIC = dict(public())
 #: Plumbing of a function that other packages take, not users.
-LEFT_OUT = {"shrink.cropped", "vectors.is_folder"}
+LEFT_OUT = {"shrink.cropped"}
 
 
 def test_every_public_function_has_its_pairs():

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from cube24.vectors.manifest import MANIFEST, Stored, folders, load, write
     from cube24.vectors.onnx_layers import from_onnx
     from cube24.vectors.place import demand_new
-    from cube24.vectors.plain import is_folder, is_no_verdict
+    from cube24.vectors.plain import is_no_verdict
     from cube24.vectors.rng import shown
     from cube24.vectors.verification import mutate, verify
     from cube24.vectors.written import demand_same, write_case
@@ -40,7 +40,6 @@ __all__ = [
     "folders",
     "from_onnx",
     "generate",
-    "is_folder",
     "is_no_verdict",
     "load",
     "missing",
@@ -69,7 +68,6 @@ _WHERE = {
     "folders": "manifest",
     "from_onnx": "onnx_layers",
     "generate": "campaign",
-    "is_folder": "plain",
     "is_no_verdict": "plain",
     "load": "manifest",
     "missing": "description",

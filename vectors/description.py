@@ -23,6 +23,7 @@ from cube24.errors import (
     StrPath,
     check_path,
 )
+from cube24.files import exists, listing
 from cube24.vectors import place, plain, schema, strict_json, suites
 from cube24.vectors.files import CaseStyle
 from cube24.vectors.manifest import MANIFEST, walk
@@ -138,9 +139,9 @@ def prepare(folder: Path, campaign: Campaign) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         # Looked at before campaign.json is: who makes that first makes nothing else before.
-        others = [entry for entry in plain.entries(folder) if not entry.name.startswith(".")]
+        others = [entry for entry in listing(folder) if not entry.name.startswith(".")]
         at_once = False
-        if not plain.stands(folder / CAMPAIGN):
+        if not exists(folder / CAMPAIGN):
             if others:
                 raise ArgumentError(
                     f"{folder} holds other things and no {CAMPAIGN}; name another folder"
@@ -209,7 +210,7 @@ def missing(folder: StrPath) -> tuple[str, ...]:
     return tuple(
         f"{suite}/{item.name}"
         for suite, item in Campaign.load(folder).items()
-        if not plain.stands(folder / suite / item.name / MANIFEST)
+        if not exists(folder / suite / item.name / MANIFEST)
     )
 
 
@@ -220,5 +221,5 @@ def campaigns(path: StrPath) -> Iterator[Path]:
         FileAccessError: the system refuses.
     """
     for folder in walk(path):
-        if plain.stands(folder / CAMPAIGN):
+        if exists(folder / CAMPAIGN):
             yield folder

@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from cube24.errors import ArgumentError, Cube24Error, FileFormatError
-from cube24.vectors import plain
+from cube24.files import exists
 from cube24.vectors.comparison import compare
 
 #: Bytes of what a device printed last that an error shows.
@@ -61,7 +61,7 @@ def device(
         got.unlink(missing_ok=True)
         words = [part.replace("{case}", str(folder)).replace("{got}", str(got)) for part in parts]
         code, said = _run(words, timeout)
-        if not plain.stands(got):
+        if not exists(got):
             raise DeviceError(f"{shlex.join(words)}: exit code {code} and no {got.name}: {said}")
         try:
             return not compare(folder, got).equal

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from cube24.errors import Cube24Error, FileAccessError, FileFormatError, StrPath, check_path
+from cube24.files import exists, is_folder, listing
 from cube24.vectors import place, plain, schema, spec_check, strict_json
 from cube24.vectors.case import Array, Case, CaseArray
 from cube24.vectors.files import SUFFIXES, CaseStyle, digest, payload_of, read, render, words_of
@@ -377,7 +378,7 @@ def strays(folder: Path, known: set[str]) -> Iterator[Path]:
         FileAccessError: the system refuses.
     """
     above = {name.partition("/")[0] for name in known if "/" in name}
-    for path in plain.entries(folder):
+    for path in listing(folder):
         if path.name in above and plain.is_plain_folder(path):
             inside = {name.partition("/")[2] for name in known if name.startswith(f"{path.name}/")}
             yield from strays(path, inside)
@@ -396,7 +397,7 @@ def folders(path: StrPath) -> Iterator[Path]:
     """
     found = False
     for folder in walk(path):
-        if plain.stands(folder / MANIFEST):
+        if exists(folder / MANIFEST):
             found = True
             yield folder
     if not found:
@@ -413,10 +414,10 @@ def walk(path: StrPath) -> Iterator[Path]:
     """
     check_path(path)
     root = Path(path)
-    left = [root] if plain.is_folder(root) else []
+    left = [root] if is_folder(root) else []
     while left:
         folder = left.pop()
         yield folder
         # Nothing in a case is looked at: the damaged copy of a negative one is no case.
-        if not plain.stands(folder / MANIFEST):
+        if not exists(folder / MANIFEST):
             left += reversed([sub for sub in plain.subfolders(folder) if sub.name[0] != "."])

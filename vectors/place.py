@@ -19,7 +19,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from cube24.errors import ArgumentError, FileAccessError, check_path
-from cube24.vectors.plain import entries, stands
+from cube24.files import exists, listing
 
 #: ``.NAME.MACHINE-PROCESS-DRAWN.part``
 _PART = re.compile(r"\..+\.([0-9a-f]{8})-([0-9]+)-[0-9a-f]{8}\.part")
@@ -36,10 +36,10 @@ def demand_new(path: Path) -> None:
         FileAccessError: the system refuses to make one there.
     """
     check_path(path)
-    if stands(path):
+    if exists(path):
         raise ArgumentError(f"{path} exists; name another folder")
     above = path.absolute().parent
-    while not stands(above):
+    while not exists(above):
         above = above.parent
     probe = part_of(above / path.name)
     try:
@@ -79,7 +79,7 @@ def clear(folder: Path) -> None:
     Raises:
         FileAccessError: the system refuses to list the folder.
     """
-    for path in entries(folder):
+    for path in listing(folder):
         name = _PART.fullmatch(path.name)
         if name is not None and _is_left(path, name[1], int(name[2])):
             remove(path)
@@ -143,13 +143,13 @@ def put(files: Mapping[str, bytes], path: Path) -> bool:
     try:
         try:
             write_folder(part, files)
-            if stands(path):  # an empty folder would be replaced without a word
+            if exists(path):  # an empty folder would be replaced without a word
                 return False
             part.rename(path)
         except OSError as error:
             if isinstance(error, FileAccessError):
                 raise
-            if stands(path):
+            if exists(path):
                 return False
             raise FileAccessError.from_os(path, "write", error) from error
     finally:

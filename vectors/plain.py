@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from cube24.errors import Cube24Error, FileAccessError
-from cube24.files import read_bytes
+from cube24.files import exists, read_bytes
 
 #: What the system says when it is the machine that lacks something, not the case.
 _LACKING = frozenset(
@@ -64,15 +64,6 @@ def scratch() -> Iterator[Path]:
         raise ScratchError.from_os(at, "write scratch files", error) from error
 
 
-def stands(path: Path) -> bool:
-    """Whether the name is taken, if only by a link that leads nowhere.
-
-    Raises:
-        FileAccessError: the system refuses to say.
-    """
-    return _mode(path) is not None
-
-
 def is_plain_folder(path: Path) -> bool:
     """Whether it is a folder, and no link to one.
 
@@ -93,23 +84,9 @@ def is_plain_file(path: Path) -> bool:
     return mode is not None and stat.S_ISREG(mode)
 
 
-def is_folder(path: Path) -> bool:
-    """Whether it is a folder, or a link to one: for paths that the user names.
-
-    Raises:
-        FileAccessError: the system refuses to say.
-    """
-    mode = _mode(path, follow=True)
-    return mode is not None and stat.S_ISDIR(mode)
-
-
-def _mode(path: Path, *, follow: bool = False) -> int | None:
-    try:
-        return path.stat(follow_symlinks=follow).st_mode
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError as error:
-        raise FileAccessError.from_os(path, "look at it", error) from error
+def _mode(path: Path) -> int | None:
+    """What stands there, a link itself included; None: nothing."""
+    return path.lstat().st_mode if exists(path) else None
 
 
 def demand_plain(folder: Path, name: str) -> Path:
@@ -168,18 +145,6 @@ def kind(mode: int) -> str:
         if is_(mode):
             return name
     return "something else"
-
-
-def entries(folder: Path) -> list[Path]:
-    """What stands in a folder, hidden names too, sorted by name.
-
-    Raises:
-        FileAccessError: it is no folder, or the system refuses.
-    """
-    try:
-        return sorted(folder.iterdir(), key=lambda entry: entry.name)
-    except OSError as error:
-        raise FileAccessError.from_os(folder, "read", error) from error
 
 
 def subfolders(folder: Path) -> list[Path]:

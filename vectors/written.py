@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from cube24.errors import FileAccessError, FileFormatError
+from cube24.files import exists, listing
 from cube24.simulator import MismatchError
 from cube24.vectors import place, plain, suites
 from cube24.vectors.build import build
@@ -39,7 +40,7 @@ def write_case(
     """
     if is_whole(target, suite, item, campaign):
         return 0
-    if not replace and plain.stands(target):
+    if not replace and exists(target):
         raise FileAccessError(
             target, "is there already, and is not this case or not whole; name another folder"
         )
@@ -53,7 +54,7 @@ def write_case(
     except OSError as error:
         raise FileAccessError.from_os(target, "write", error) from error
     for _ in range(_TRIED):
-        if plain.stands(target):
+        if exists(target):
             if is_whole(target, suite, item, campaign):
                 return 0  # another process was faster
             demand_ours(target, files)
@@ -148,7 +149,7 @@ def demand_same(folder: Path, prefix: str, layers: Iterable[OnnxLayer], campaign
     Raises:
         FileAccessError: a case that is there is none of the model, or is another one.
     """
-    there = {path.name for path in plain.entries(folder)} if plain.stands(folder) else set()
+    there = {path.name for path in listing(folder)} if exists(folder) else set()
     if not (there := {name for name in there if is_of_prefix(name, prefix)}):
         return
     for item in (item for layer in layers for item in layer.items):

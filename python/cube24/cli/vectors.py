@@ -25,7 +25,7 @@ from cube24.cli.options import (
 )
 from cube24.cli.progress import rate
 from cube24.errors import ArgumentError, Cube24Error
-from cube24.files import whole_file
+from cube24.files import is_folder, whole_file
 from cube24.vectors import (
     MANIFEST,
     READABLE,
@@ -41,7 +41,6 @@ from cube24.vectors import (
     folders,
     from_onnx,
     generate,
-    is_folder,
     is_no_verdict,
     missing,
     mutate,
