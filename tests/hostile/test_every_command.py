@@ -77,12 +77,18 @@ PENDING = {
     "test_a_name_of_256_bytes_is_refused[sweep-8": "sweep takes a unit it cannot read for a row",
     "test_a_folder_without_permission_is_refused[sweep-8": "the same",
     "test_a_pipe_or_device_in_the_place_of_an_input_is_refused_at_once[sweep-8": "the same",
-    "test_a_pipe_or_device_in_an_input_folder_is_refused_at_once[vectors": "readers of cases",
-    "test_a_disk_that_takes_no_more_leaves_nothing_half_written[vectors": "writers of cases",
-    "test_a_full_file_system_leaves_nothing_half_written[vectors": "writers of cases",
-    "test_a_full_folder_for_temporary_files_is_no_failed_check[vectors": "no space is a bad vector",
-    "test_too_few_descriptors_are_told[vectors": "no descriptors is a bad vector",
-    "test_a_signal_at_any_time_leaves_nothing_half_written[vectors": "writers of cases",
+    **{
+        f"test_a_pipe_or_device_in_an_input_folder_is_refused_at_once[vectors {which}": why
+        for which, why in {
+            "verify-2-patterns/walk-nd-n1/manifest.json": "passed over as no case",
+            "coverage-2": "passed over as no case, or not looked at",
+            "shrink-2-dense": "not looked at",
+            "shrink-2-expected": "not looked at",
+        }.items()
+    },
+    "test_a_disk_that_takes_no_more_leaves_nothing_half_written[vectors generate": "leaves a part",
+    "test_a_full_file_system_leaves_nothing_half_written[vectors shrink": "leaves half a case",
+    "test_too_few_descriptors_are_told[vectors verify": "told as a bad vector",
 }
 
 
