@@ -13,7 +13,7 @@ from cube24.errors import ArgumentError, Cube24Error, StrPath
 from cube24.files import write_bytes
 from cube24.simulator.config import ConfigError, UnitConfig, config_of
 from cube24.simulator.layer import Matmul
-from cube24.simulator.show.plots import figure, save
+from cube24.simulator.show.plots import demand_drawing, figure, save
 from cube24.simulator.tiler import Tile
 from cube24.simulator.unit import Unit
 from cube24.sizes import plain, shown
@@ -115,14 +115,37 @@ def _time(point: Point) -> dict[str, Any]:
     }
 
 
-def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+def csv_lines(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """The rows as CSV, as they come: a header with the first, lines that end with a line feed."""
+    for number, row in enumerate(rows):
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(row), lineterminator="\n")
+        if number == 0:
+            writer.writeheader()
+        writer.writerow(row)
+        yield text.getvalue()
+
+
+def to_csv(rows: Iterable[Mapping[str, Any]]) -> str:
     """The rows as CSV with a header; lines end with a line feed."""
-    text = io.StringIO()
-    if rows:
-        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    return text.getvalue()
+    return "".join(csv_lines(rows))
+
+
+def demand_plot(path: StrPath, axes: Iterable[str], axis: str | None) -> None:
+    """Refuse, before the sweep, what :func:`write_plot` would refuse behind it.
+
+    Args:
+        path, axis: as there.
+        axes: the names of the axes of the sweep.
+
+    Raises:
+        ArgumentError: no such axis, or another suffix.
+        MissingExtraError: matplotlib is not there.
+    """
+    names = list(axes)
+    if axis is not None and axis not in names:
+        raise ArgumentError(f"axis {axis!r}: the sweep has {', '.join(names)}")
+    demand_drawing(path)
 
 
 def write_plot(
@@ -151,8 +174,7 @@ def write_plot(
     names = [name for name in points[0] if name not in RESULTS]
     varied = [name for name in names if len({str(row[name]) for row in points}) > 1]
     chosen = axis or (varied or names)[-1]
-    if chosen not in names:
-        raise ArgumentError(f"axis {chosen!r}: the sweep has {', '.join(names)}")
+    demand_plot(path, names, chosen)
     others = [name for name in varied if name != chosen]
     lines: dict[str, list[Mapping[str, Any]]] = {}
     for row in points:

@@ -8,12 +8,15 @@ from cube24.simulator.show.cores import Scheduled
 from cube24.simulator.show.csv import COLUMNS, write_csv
 from cube24.simulator.show.occupancy import occupied_bytes
 from cube24.simulator.show.page import html, write_html
+from cube24.simulator.show.plots import demand_drawing
 from cube24.simulator.show.roofline import traffic, write_roofline_png
-from cube24.simulator.show.vcd import write_vcd
+from cube24.simulator.show.vcd import demand_vcd, write_vcd
 
 __all__ = [
     "COLUMNS",
     "Scheduled",
+    "demand_drawing",
+    "demand_vcd",
     "html",
     "occupied_bytes",
     "perfetto",

@@ -22,6 +22,18 @@ def figure(width: float, height: float) -> Any:
     )
 
 
+def demand_drawing(path: StrPath) -> None:
+    """Refuse, before the work, what could not be drawn behind it.
+
+    Raises:
+        ArgumentError: neither NAME.png nor NAME.svg.
+        MissingExtraError: matplotlib is not there.
+    """
+    if Path(path).suffix.lower() not in (".png", ".svg"):
+        raise ArgumentError(f"{path}: a drawing is written as NAME.png or NAME.svg")
+    need("matplotlib.figure", "plot", "drawing")
+
+
 def save(drawing: Any, path: StrPath, *, overwrite: bool = False) -> None:
     """Write a figure as PNG or SVG, by the name; nothing in it tells when or where.
 
@@ -29,9 +41,8 @@ def save(drawing: Any, path: StrPath, *, overwrite: bool = False) -> None:
         ArgumentError: another suffix.
         FileAccessError: it is there already, or the system refuses.
     """
+    demand_drawing(path)
     kind = Path(path).suffix.lower()
-    if kind not in (".png", ".svg"):
-        raise ArgumentError(f"{path}: a drawing is written as NAME.png or NAME.svg")
     metadata = {"Software": None} if kind == ".png" else {"Date": None, "Creator": None}
     buffer = BytesIO()
     # Names inside an SVG are random but for this salt.

@@ -22,6 +22,15 @@ from cube24.simulator.show.cores import (
 from cube24.simulator.timing import Row
 
 
+def demand_vcd() -> Any:
+    """The package that writes VCD.
+
+    Raises:
+        MissingExtraError: pyvcd is not there.
+    """
+    return need("vcd", "trace", "writing VCD")
+
+
 def write_vcd(run: Run | Scheduled, path: StrPath, *, overwrite: bool = False) -> None:
     """Write a value change dump, for GTKWave and the like; it takes the extra ``trace``.
 
@@ -36,7 +45,7 @@ def write_vcd(run: Run | Scheduled, path: StrPath, *, overwrite: bool = False) -
         FileAccessError: the file is there already, or the system refuses.
         ScheduleError: the run has more than chip.PROGRAM_LIMIT instructions.
     """
-    vcd = need("vcd", "trace", "writing VCD")
+    vcd = demand_vcd()
     with text_file(path, overwrite) as file:
         cores = list(cores_of(run))
         writer = vcd.VCDWriter(

@@ -44,14 +44,23 @@ def after(rows: dict[str, Row], more: str) -> dict[str, Row]:
     }
 
 
-def layer(x: str, w: str, x2: str, w2: str, tile: str) -> dict[str, Row]:
-    """Rows of the options that all commands of simulate have."""
+def layer(x: str, w: str, x2: str, w2: str, tile: str, kind: str) -> dict[str, Row]:
+    """Rows of the options that all commands of simulate have; kind: of the files of two arrays."""
     base, out = f"{x} {w}", f"{x} {w} -o o.npy"
     files = {"trace": "json", "vcd": "vcd", "csv": "csv", "report": "html", "roofline": "png"}
     return {
         "ACTIVATIONS": (out, f"{x2} {w} -o o.npy"),
         "WEIGHT": (out, f"{x} {w2} -o o.npy"),
         "--bias": (out, f"{out} --bias bias.npy"),
+        "--name": (f"{x} {kind}.npz --name one -o o.npy", f"{x} {kind}.npz --name two -o o.npy"),
+        "--activations-name": (
+            f"{kind}-x.npz {w} --activations-name one -o o.npy",
+            f"{kind}-x.npz {w} --activations-name two -o o.npy",
+        ),
+        "--bias-name": (
+            f"{out} --bias biases.npz --bias-name one",
+            f"{out} --bias biases.npz --bias-name two",
+        ),
         "--unit": (base, f"{base} --unit 310B1"),
         "--sparsity": (base, f"{base} --sparsity 0"),
         "--dense": (base, f"{base} --dense"),
@@ -73,8 +82,8 @@ def layer(x: str, w: str, x2: str, w2: str, tile: str) -> dict[str, Row]:
     }
 
 
-MATMUL = layer("a.npy", "w.npy", "a2.npy", "w2.npy", "16,16,64,64")
-CONV = layer("x.npy", "f.npy", "x2.npy", "f2.npy", "16,16,64,64")
+MATMUL = layer("a.npy", "w.npy", "a2.npy", "w2.npy", "16,16,64,64", "matrices")
+CONV = layer("x.npy", "f.npy", "x2.npy", "f2.npy", "16,16,64,64", "kernels")
 CONV_O = "x.npy f.npy -o o.npy"
 GRID = "--m 16,32 --n 16,32 --k 64"
 TILE = "--tile-m 32 --tile-n 32 --tile-k 64 --tile-k-l1 128"
@@ -380,6 +389,10 @@ def make_layers() -> None:
     for name, seed in (("", 6), ("2", 7)):
         np.save(f"w{name}.npy", legal((20, 128), 1, seed))
         np.save(f"f{name}.npy", legal((20, 4, 2, 2), 1, seed))
+    np.savez("biases.npz", one=np.load("bias.npy"), two=-np.load("bias.npy"))
+    for name, x, w in (("matrices", "a", "w"), ("kernels", "x", "f")):
+        np.savez(f"{name}.npz", one=np.load(f"{w}.npy"), two=np.load(f"{w}2.npy"))
+        np.savez(f"{name}-x.npz", one=np.load(f"{x}.npy"), two=np.load(f"{x}2.npy"))
     Path("slow.toml").write_text('name = "slow"\nmmad_head_idle = 900\n')
     Path("small.toml").write_text('name = "small"\nl0c_bytes = 1024\n')
     of = simulator.Unit().time(simulator.Matmul(32, 48, 64)).program

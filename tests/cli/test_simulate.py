@@ -1,5 +1,6 @@
 """cube24 simulate and cube24 units: what they print, write and refuse."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -179,3 +180,142 @@ def test_a_dense_twin_that_does_not_fit_costs_a_line_and_not_the_result(capsys):
     assert "chunks in L1 take 680000, the unit has 524288\n" in said
     assert np.array_equal(np.load("o.npy"), np.full((1, 16, 1, 1), 3 * 8 * 625))
     assert "does not fit" in Path("r.html").read_text()
+
+
+# --- files of several arrays ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["npz", "safetensors"])
+def test_arrays_of_a_file_of_several_are_chosen_by_name(kind, capsys):
+    arrays = {"w": W, "a": A, "b": BIAS, "half": A // 2}
+    if kind == "npz":
+        np.savez("all.npz", **arrays)
+    else:
+        from safetensors.numpy import save_file
+
+        save_file(arrays, "all.safetensors")
+    order = ["simulate", "matmul", f"all.{kind}", f"all.{kind}", "--bias", f"all.{kind}"]
+    assert run([*order, "-o", "o.npy"]) == 2
+    assert "choose one by name" in capsys.readouterr().err
+    names = ["--activations-name", "a", "--name", "w", "--bias-name", "b"]
+    assert run([*order, *names, "-o", "o.npy"]) == 0
+    assert np.array_equal(np.load("o.npy"), EXACT + BIAS)
+    names[1] = "half"
+    assert run([*order, *names, "-o", "half.npy"]) == 0
+    assert np.array_equal(np.load("half.npy"), (A // 2).astype(np.int64) @ W.T + BIAS)
+    names[1] = "c"
+    assert run([*order, *names, "-o", "c.npy"]) == 2
+    assert "no array named 'c'; it has: " in capsys.readouterr().err
+    timed = ["simulate", "matmul", f"all.{kind}", f"all.{kind}", "--time-only"]
+    assert run([*timed, "--activations-name", "a", "--name", "w"]) == 0
+    assert "activations  20x100 int8" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("order", "said"),
+    [
+        (["a.npy", "w.npy", "--name", "x"], "w.npy"),
+        (["a.npy", "w.npy", "--activations-name", "x"], "a.npy"),
+        (["a.npy", "w.npy", "--bias-name", "x"], "--bias-name: there is no --bias"),
+        (["a.npy", "enc.npz", "--name", "x"], "encoded weight, which is one whole"),
+        (["a.npy", "enc.npz", "--name", "x", "--time-only"], "encoded weight"),
+        (["20x100", "30x100", "--name", "x", "--time-only"], "--name: 30x100 is a shape"),
+        (["20x100", "30x100", "--activations-name", "x", "--time-only"], "20x100 is a shape"),
+    ],
+)  # fmt: skip
+def test_a_name_of_what_has_no_members_is_refused(order, said, capsys):
+    encoder.encode(W).save("enc.npz")
+    assert run(["simulate", "matmul", *order]) == 2
+    assert said in capsys.readouterr().err
+
+
+# --- weights of the other kind --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", [[], ["--sparsity", "0"], ["--time-only"]])
+@pytest.mark.parametrize(
+    ("order", "said"),
+    [
+        (["matmul", "a.npy", "f.npy"], "7x5x3x3 is a convolution, and this operation takes two"),
+        (["fc", "a.npy", "f.npy"], "try cube24 simulate conv2d"),
+        (["conv2d", "x.npy", "w.npy"], "30x100 is a matrix, and this operation takes four"),
+        (["conv2d", "x.npy", "w.npy"], "try cube24 simulate matmul or fc"),
+        (["matmul", "a.npy", "conv.npz"], "try cube24 simulate conv2d"),
+        (["conv2d", "x.npy", "enc.npz"], "try cube24 simulate matmul or fc"),
+    ],
+)
+def test_a_weight_of_the_other_kind_is_told_with_the_operation_that_takes_it(
+    order, said, how, capsys
+):
+    encoder.encode(W).save("enc.npz")
+    encoder.encode_conv(F).save("conv.npz")
+    assert run(["simulate", *order, *how]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_convolution_that_was_encoded_as_matrices_is_told(capsys):
+    encoder.encode(np.zeros((7, 5, 3, 3), np.int8)).save("flat.npz")
+    assert run(["simulate", "conv2d", "x.npy", "flat.npz"]) == 2
+    assert "encoded as a matrix; encode it with --conv" in capsys.readouterr().err
+
+
+# --- what is told of a scale, and what is refused before the work ---------------------------------
+
+
+@pytest.mark.parametrize(
+    ("scale", "line"),
+    [
+        ("0.5", "scale        0.5"),
+        ("0.002", "scale        0.0019989013671875 for 0.002: the unit drops 13 bits of an fp32"),
+        ("0", "scale        0.0"),
+    ],
+)
+@pytest.mark.parametrize("how", [[], ["--fp16"], ["--time-only"]])
+def test_the_scale_that_the_unit_multiplies_by_is_told(scale, line, how, capsys):
+    assert run(["simulate", "matmul", "a.npy", "w.npy", "--scale", scale, *how]) == 0
+    assert line in capsys.readouterr().out.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--scale", "1e-60"], "scale 1e-60 is zero in a word"),
+        (["--scale", "nan"], "scale nan is not finite"),
+        (["--scale", "inf"], "scale inf is not finite"),
+        (["--scale", "1e39"], "scale 1e+39 is not finite"),
+        (["--scale", "1", "--offset", "9" * 5000], "--offset"),
+        (["--tile", f"16,16,64,{'9' * 5000}"], "4 numbers"),
+        (["--tile", "16,16,64,6_4"], "4 numbers"),
+        (["--tile", "16,16,64,\u0666\u0664"], "4 numbers"),
+        (["--roofline", "r.gif"], "NAME.png or NAME.svg"),
+        (["--roofline", "none/r.png"], "none"),
+        (["--vcd", "none/r.vcd"], "none"),
+    ],
+)  # fmt: skip
+def test_what_can_be_refused_is_refused_before_the_work(options, said, capsys, monkeypatch):
+    monkeypatch.setattr(simulator.Unit, "matmul", None)
+    before = set(Path().iterdir())
+    assert run(["simulate", "matmul", "a.npy", "w.npy", *options]) == 2
+    assert said in capsys.readouterr().err
+    assert set(Path().iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("module", "options", "said"),
+    [
+        ("vcd", ["--vcd", "t.vcd"], "pip install 'cube24[trace]'"),
+        ("matplotlib.figure", ["--roofline", "t.png"], "pip install 'cube24[plot]'"),
+    ],
+)
+def test_a_missing_package_is_told_before_the_work(module, options, said, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.setattr(simulator.Unit, "matmul", None)
+    assert run(["simulate", "matmul", "a.npy", "w.npy", *options]) == 2
+    assert said in capsys.readouterr().err
+    assert not list(Path().glob("t.*"))
+
+
+def test_a_shape_of_5000_digits_is_no_shape(capsys):
+    assert run(["simulate", "matmul", "9" * 200, "16x16", "--time-only"]) == 2
+    assert run(["simulate", "matmul", "9" * 18 + "x16", "16x16", "--time-only"]) == 2
+    assert "m is 999999999999999999; it takes 0 to" in capsys.readouterr().err

@@ -3,13 +3,15 @@
 import csv
 import io
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from cube24.cli import run
-from cube24.simulator import Matmul, Program, Unit, profiles
+from cube24.cli.codes import Terminated
+from cube24.simulator import Matmul, Program, Unit, profiles, sweep
 
 LAYER = ["simulate", "matmul", "64x256", "48x256", "--time-only"]
 RUN = Unit().time(Matmul(64, 48, 256), sparse=True)
@@ -142,3 +144,93 @@ def test_sweep_prints_or_writes_one_line_for_each_combination(capsys):
     assert capsys.readouterr().out == "written: s.csv\nwritten: s.svg\n"
     assert Path("s.csv").read_text() == text
     assert run([*order, "-o", "s.csv"]) == 2
+
+
+# --- sweeps that end early ------------------------------------------------------------------------
+
+GRID = ["sweep", "--m", "16,32,48", "--n", "16", "--k", "64"]
+
+
+def stop_behind(monkeypatch, count: int, how: BaseException) -> None:
+    """Let a sweep end behind so many lines."""
+    of = sweep.sweep
+
+    def stopped(points, progress):
+        for number, row in enumerate(of(points, progress)):
+            if number == count:
+                raise how
+            yield row
+
+    monkeypatch.setattr(sweep, "sweep", stopped)
+
+
+@pytest.mark.parametrize(
+    ("how", "code"),
+    [(KeyboardInterrupt(), 130), (Terminated(15), 143), (Terminated(1), 129)],
+    ids=["SIGINT", "SIGTERM", "SIGHUP"],
+)
+def test_a_sweep_that_is_stopped_keeps_the_lines_that_it_has(how, code, monkeypatch, capsys):
+    assert run(GRID) == 0
+    lines = capsys.readouterr().out.splitlines(keepends=True)
+    assert len(lines) == 4
+    stop_behind(monkeypatch, 2, how)
+    assert run(GRID) == code
+    assert capsys.readouterr().out == "".join(lines[:3])
+    assert run([*GRID, "-o", "s.csv", "--plot", "s.svg"]) == code
+    assert Path("s.csv").read_text() == "".join(lines[:3])
+    assert "2 of 3 lines are in s.csv" in capsys.readouterr().err
+    assert [path.name for path in Path().iterdir()] == ["s.csv"]
+
+
+def test_a_sweep_that_is_stopped_before_its_first_line_writes_nothing(monkeypatch, capsys):
+    stop_behind(monkeypatch, 0, KeyboardInterrupt())
+    assert run([*GRID, "-o", "s.csv"]) == 130
+    assert list(Path().iterdir()) == []
+
+
+def test_lines_are_printed_as_they_come(monkeypatch, capsys):
+    seen = []
+    of = sweep.sweep
+
+    def watched(points, progress):
+        for row in of(points, progress):
+            seen.append(capsys.readouterr().out.count("\n"))
+            yield row
+
+    monkeypatch.setattr(sweep, "sweep", watched)
+    assert run(GRID) == 0
+    assert seen == [0, 2, 1]  # the header comes with the first line
+    assert capsys.readouterr().out.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--plot", "p.gif"], "NAME.png or NAME.svg"),
+        (["--plot", "p.png", "--over", "q"], "axis 'q': the sweep has m, n, k"),
+        (["--plot", "none/p.png"], "none"),
+        (["-o", "none/s.csv"], "none"),
+        (["-o", "there.csv"], "is there already"),
+        (["--m", "9" * 5000], "is no number"),
+        (["--m", "1_6"], "write 64,128"),
+        (["--m", "\u0661\u0666"], "write 64,128"),
+        (["--m", f"16:{'9' * 2000}:*2"], "is no number"),
+        (["--set", f"l1_bytes={'9' * 5000}"], "is no number"),
+        (["--set", "l1_bytes=1_0"], "is no number"),
+    ],
+)
+def test_what_a_sweep_cannot_do_is_told_before_it_begins(options, said, monkeypatch, capsys):
+    Path("there.csv").write_text("mine")
+    monkeypatch.setattr(sweep, "sweep", None)
+    assert run([*GRID, *options]) == 2
+    told = capsys.readouterr().err
+    assert said in told
+    assert len(told) < 500
+    assert [path.name for path in Path().iterdir()] == ["there.csv"]
+
+
+def test_a_plot_without_its_package_is_told_before_the_sweep_begins(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    monkeypatch.setattr(sweep, "sweep", None)
+    assert run([*GRID, "--plot", "p.png"]) == 2
+    assert "pip install 'cube24[plot]'" in capsys.readouterr().err

@@ -22,6 +22,7 @@ from cube24.cli.options import (
     dtype_option,
     given,
     json_option,
+    name_option,
     options,
     output_option,
     overwrite_option,
@@ -29,6 +30,7 @@ from cube24.cli.options import (
     renamed,
     unit_option,
 )
+from cube24.errors import ArgumentError
 from cube24.files import whole_file
 from cube24.simulator import show
 
@@ -56,6 +58,9 @@ _layer = options(
     click.argument("activations", type=PATH),
     click.argument("weight", type=PATH),
     click.option("--bias", type=PATH, help="int32 .npy, one a column."),
+    name_option,
+    click.option("--activations-name", help="Member of ACTIVATIONS, as --name is of WEIGHT."),
+    click.option("--bias-name", help="Member of the file of --bias, as --name is of WEIGHT."),
     unit_option,
     click.option(
         "--sparsity", type=click.Choice(["0", "1"]), default="1", show_default=True,
@@ -137,15 +142,21 @@ def _run_layer(
     _refuse_what_is_not_used(operation, said)
     paths = (said[name] for name in ("program", "output", *(f"{name}_file" for name in _FILES)))
     demand_free(*paths, overwrite=said["overwrite"])
+    if said["vcd_file"] is not None:
+        show.demand_vcd()
+    if said["roofline_file"] is not None:
+        show.demand_drawing(said["roofline_file"])
     wanted = said["sparsity"] == "1" and not said["dense"]
     unit = simulator.Unit(said["unit"])
     tile = simulator.Tile(*said["tile"]) if said["tile"] else None
-    bias = _array(said["bias"]) if said["bias"] else None
+    bias = _array(said["bias"], said["bias_name"]) if said["bias"] else None
     requant = _requant(said)
     x: Any
     operand: Any
     if said["time_only"]:
-        x, original = _shape_or(activations), _shape_or(weight)
+        x = _shape_or(activations, said["activations_name"], "--activations-name")
+        original = _shape_or(weight, said["name"], "--name")
+        _demand_operation(weight, original, operation)
         can = said["dtype"] == "int8" and unit.config.sparsity
         # Sparsity that was asked for on a unit that has none is the unit's to refuse.
         sparse = wanted and (can or bool(given("sparsity")))
@@ -155,8 +166,8 @@ def _run_layer(
             bias=bias is not None, requant=requant, tile=tile, cores=said["cores"],
         )  # fmt: skip
     else:
-        x = _array(activations)
-        operand, original = _operand(weight, operation == "conv2d", wanted)
+        x = _array(activations, said["activations_name"])
+        operand, original = _operand(weight, said["name"], operation, wanted)
         sparse = isinstance(operand, encoder.SparseWeight)
         result = getattr(unit, operation)(
             x, operand, bias, requant, tile=tile, check=original if said["check"] else False,
@@ -169,6 +180,8 @@ def _run_layer(
     click.echo(f"unit         {unit.config.name}")
     click.echo(f"activations  {dims(getattr(x, 'shape', x))} {dtype}")
     click.echo(f"weight       {dims(getattr(original, 'shape', original))} {dtype} ({kind})")
+    if requant is not None:
+        click.echo(f"scale        {_scale(said['scale'], requant.effective_scale)}")
     if result.output is not None:
         click.echo(f"output       {dims(result.output.shape)} {result.output.dtype}")
         click.echo(f"program      {len(result.program.instructions)} instructions")
@@ -198,7 +211,16 @@ def _layer_of(
     return simulator.Matmul.of(x, weight)
 
 
+def _scale(said: float, effective: Any) -> str:
+    """The scale that the unit multiplies by, and what was asked for if that is another one."""
+    if said == effective:
+        return f"{said}"
+    return f"{effective} for {said}: the unit drops 13 bits of an fp32"
+
+
 def _refuse_what_is_not_used(operation: str, said: Any) -> None:
+    if said["bias"] is None:
+        refuse(["bias_name"], "there is no --bias")
     if said["scale"] is None:
         refuse(
             ["offset", "unsigned", "fp16", "relu"],
@@ -222,14 +244,54 @@ def _refuse_what_is_not_used(operation: str, said: Any) -> None:
         refuse(["cores"], "cores and float16 need --time-only")
 
 
-def _shape_or(source: Path) -> tuple[int, ...]:
+def _shape_or(source: Path, name: str | None, option: str) -> tuple[int, ...]:
     """The shape that a word such as 512x2048 is, or of what the file of this name holds."""
-    if re.fullmatch(r"\d+([x,]\d+)*", str(source)):
+    if re.fullmatch(r"[0-9]{1,18}([x,][0-9]{1,18})*", str(source)):
+        if name is not None:
+            raise click.UsageError(f"{option}: {source} is a shape, and has no members")
         return tuple(int(size) for size in re.split("[x,]", str(source)))
     if encoder.is_stored(source):
+        _demand_no_name(source, name)
         return encoder.stored_geometry(source).shape
-    with encoder.open_array(source) as array:
+    with encoder.open_array(source, name=name) as array:
         return array.shape
+
+
+def _demand_no_name(source: Path, name: str | None) -> None:
+    if name is not None:
+        raise click.UsageError(f"--name: {source} holds an encoded weight, which is one whole")
+
+
+def _demand_operation(source: Path, shape: tuple[int, ...], operation: str, kind: str = "") -> None:
+    """Refuse a weight that looks like one of another operation, and name that.
+
+    Args:
+        source: its file.
+        shape: of the weight.
+        operation: that was asked for.
+        kind: as which it was encoded; empty: it was not.
+    """
+    takes = "conv" if operation == "conv2d" else "matrix"
+    is_now = kind or {2: "matrix", 4: "conv"}.get(len(shape), takes)
+    if is_now == takes:
+        return
+    if kind and len(shape) == (4 if takes == "conv" else 2):
+        flag = "with" if takes == "conv" else "without"
+        raise ArgumentError(
+            f"{source}: a weight of {dims(shape)} that was encoded as {_KINDS[kind]}; encode it "
+            f"{flag} --conv"
+        )
+    takes_shape = (
+        "four dimensions, (Cout, Cin, Kh, Kw)" if takes == "conv" else "two dimensions, (N, K)"
+    )
+    other = "matmul or fc" if takes == "conv" else "conv2d"
+    raise ArgumentError(
+        f"{source}: a weight of {dims(shape)} is {_KINDS[is_now]}, and this operation takes "
+        f"{takes_shape}; try cube24 simulate {other}"
+    )
+
+
+_KINDS = {"matrix": "a matrix", "conv": "a convolution"}
 
 
 def _requant(said: Any) -> simulator.Requant | None:
@@ -244,21 +306,25 @@ def _requant(said: Any) -> simulator.Requant | None:
     )
 
 
-def _array(path: Path) -> Any:
-    with encoder.open_array(path) as array:
+def _array(path: Path, name: str | None) -> Any:
+    with encoder.open_array(path, name=name) as array:
         return array.read_all()
 
 
-def _operand(path: Path, conv: bool, sparse: bool) -> tuple[Any, Any]:
+def _operand(path: Path, name: str | None, operation: str, sparse: bool) -> tuple[Any, Any]:
     """The weight as the unit takes it, and the original weight to compare with."""
     if encoder.is_stored(path):
+        _demand_no_name(path, name)
         stored = encoder.SparseWeight.load(path)
+        _demand_operation(path, stored.shape, operation, stored.kind if sparse else "")
         original = encoder.decode(stored)
         return (stored if sparse else original), original
-    original = _array(path)
+    original = _array(path, name)
+    _demand_operation(path, original.shape, operation)
     if not sparse:
         return original, original
-    return (encoder.encode_conv if conv else encoder.encode)(original), original
+    encode = encoder.encode_conv if operation == "conv2d" else encoder.encode
+    return encode(original), original
 
 
 def _save_array(path: Path, array: Any, overwrite: bool) -> None:

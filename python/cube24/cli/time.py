@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -11,7 +15,7 @@ from typing import Any
 import click
 
 from cube24 import simulator
-from cube24.cli.codes import FAILED, GOOD
+from cube24.cli.codes import FAILED, GOOD, Terminated
 from cube24.cli.options import (
     PATH,
     demand_free,
@@ -30,6 +34,7 @@ from cube24.errors import ArgumentError
 from cube24.simulator import ConfigError, UnitConfig, isa, profiles
 from cube24.simulator import hazards as checker
 from cube24.simulator import sweep as sweeps
+from cube24.sizes import real_of, shortened, shown, whole_of
 
 
 @click.command("validate")
@@ -91,6 +96,10 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, isa.Instruction) else vars(value)
 
 
+#: 64, 64:256, 64:256:64 or 64:1024:*2.
+_RANGE = re.compile(r"([0-9]+)(?::([0-9]+)(?::(\*?)([0-9]+))?)?")
+
+
 class _Values(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.3 only
     name = "LIST"
 
@@ -102,17 +111,20 @@ class _Values(click.ParamType):  # type: ignore[type-arg]  # generic since click
             return value
         found: list[int] = []
         for word in value.split(","):
-            match = re.fullmatch(r"(\d+)(?::(\d+)(?::(\*?)(\d+))?)?", word)
+            match = _RANGE.fullmatch(word)
             if match is None:
-                self.fail(f"{word!r}: write 64,128 or 64:256:64 or 64:1024:*2", param, ctx)
+                self.fail(f"{shown(word)}: write 64,128 or 64:256:64 or 64:1024:*2", param, ctx)
             first, last, times, step = match.groups()
-            size, end, by = int(first), int(last or first), int(step or 1)
+            try:
+                size, end, by = (whole_of(text) for text in (first, last or first, step or "1"))
+            except ValueError as error:
+                self.fail(str(error), param, ctx)
             if by < (2 if times else 1) or (times and not size):
-                self.fail(f"{word!r} does not grow", param, ctx)
+                self.fail(f"{shown(word)} does not grow", param, ctx)
             while size <= end:
                 found.append(size)
                 if len(found) > 1_000_000:
-                    self.fail(f"{word!r} has more than a million values", param, ctx)
+                    self.fail(f"{shown(word)} has more than a million values", param, ctx)
                 size = size * by if times else size + by
         return found
 
@@ -152,7 +164,8 @@ def sweep(
     """Time matrix multiplications over a grid, sparse and dense, as CSV.
 
     A LIST is 64,128,256 or 64:256:64 (the end counts) or 64:1024:*2. Each combination is a line;
-    where one is impossible, the last column says why.
+    where one is impossible, the last column says why. Lines are printed as they come; the
+    file of -o appears at the end, or with the lines that there are when Ctrl-C ends the sweep.
     """
     if plot is None:
         refuse(["over"], "there is no drawing without --plot")
@@ -163,11 +176,18 @@ def sweep(
     axes |= {name: lists[name] for name in sweeps.AXES if lists.get(name)}
     demand_free(output, plot, overwrite=overwrite)
     points = sweeps.grid(axes)
-    with bar("sweep", len(points)) as progress:
-        rows = list(sweeps.sweep(points, progress))
-    if output is None:
-        click.echo(sweeps.to_csv(rows), nl=False)
-    else:
+    if plot is not None:
+        sweeps.demand_plot(plot, axes, over)
+    rows: list[dict[str, Any]] = []
+    try:
+        _time_all(points, rows, output is None)
+    except (KeyboardInterrupt, Terminated) as stopped:
+        if not rows or output is None:
+            raise
+        sweeps.write_csv(rows, output, overwrite=overwrite)
+        click.echo(f"stopped; {len(rows)} of {len(points)} lines are in {output}", err=True)
+        return 128 + getattr(stopped, "number", signal.SIGINT)
+    if output is not None:
         sweeps.write_csv(rows, output, overwrite=overwrite)
         click.echo(f"written: {output}")
     if plot is not None:
@@ -176,16 +196,32 @@ def sweep(
     return GOOD
 
 
+def _time_all(points: list[dict[str, Any]], rows: list[dict[str, Any]], tell: bool) -> None:
+    """Time all points, adding their rows; tell: print each as it comes."""
+    # A bar and lines on one terminal would write over each other.
+    shown_bar = nullcontext(lambda done: None) if tell and sys.stdout.isatty() else None
+    with shown_bar or bar("sweep", len(points)) as progress:
+
+        def timed() -> Iterator[dict[str, Any]]:
+            for row in sweeps.sweep(points, progress):
+                rows.append(row)
+                yield row
+
+        for line in sweeps.csv_lines(timed()):
+            if tell:
+                click.echo(line, nl=False)
+
+
 def _change(text: str) -> tuple[str, list[Any]]:
     """``field=1,2`` as the field and its values."""
     name, equals, values = text.partition("=")
     kinds = {spec.name: type(spec.default) for spec in fields(UnitConfig)}
     if not equals or name not in kinds:
-        raise ArgumentError(f"--set {text}: write FIELD=V,V; fields: {', '.join(kinds)}")
+        raise ArgumentError(f"--set {shortened(text)}: write FIELD=V,V; fields: {', '.join(kinds)}")
     try:
         return name, [_value(kinds[name], value) for value in values.split(",")]
     except ValueError as error:
-        raise ConfigError(f"--set {text}: {error}") from error
+        raise ConfigError(f"--set {shortened(text)}: {error}") from error
 
 
 def _value(kind: type, text: str) -> Any:
@@ -193,7 +229,7 @@ def _value(kind: type, text: str) -> Any:
         if text not in ("true", "false"):
             raise ValueError(f"{text!r} is neither true nor false")
         return text == "true"
-    return kind(text)
+    return whole_of(text) if kind is int else real_of(text) if kind is float else text
 
 
 COMMANDS = (validate, hazards, sweep)
