@@ -175,6 +175,8 @@ def sweep(
     axes |= dict(_change(text) for text in changes)
     axes |= {name: lists[name] for name in sweeps.AXES if lists.get(name)}
     demand_free(output, plot, overwrite=overwrite)
+    for name in unit:
+        simulator.Unit(name)  # a unit that cannot be read is no row of the table
     points = sweeps.grid(axes)
     if plot is not None:
         sweeps.demand_plot(plot, axes, over)
