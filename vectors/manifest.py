@@ -273,6 +273,7 @@ def load(folder: StrPath) -> Stored:
     Raises:
         FileFormatError: the manifest is no JSON, does not follow its schema, was changed, or has a
             field that gives no case; the message names it.
+        NotPlainError: the manifest, or a file that it names, is a link, FIFO, socket or device.
         FileAccessError: the system refuses.
     """
     folder = Path(folder)
@@ -295,6 +296,11 @@ def load(folder: StrPath) -> Stored:
         raise FileFormatError(path, str(error)) from error
     if found := _problem(manifest):
         raise FileFormatError(path, found)
+    for entry in manifest["files"]:  # also those that the caller is not going to read
+        above, _, _ = entry["name"].rpartition("/")
+        if above:
+            plain.demand_known(folder / above)
+        plain.demand_known(folder / entry["name"])
     return stored
 
 

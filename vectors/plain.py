@@ -132,7 +132,7 @@ def demand_known(path: Path) -> None:
     """
     mode = _mode(path)
     if mode is not None and not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-        raise NotPlainError(path, f"is {kind(mode)}, no plain file; remove it")
+        raise NotPlainError(path, f"is {kind(mode)}, no plain file; copy it to one, or remove it")
 
 
 def kind(mode: int) -> str:
