@@ -598,6 +598,17 @@ PAIRS: dict[str, Pairs] = {
         sweep.sweep, {"points": [{"m": 16, "n": 16, "k": 64}]},
         {"points": [{"m": 16, "n": 16, "k": 128}], "progress": told},
     ),
+    "sweep.demand_plot": Pairs(
+        sweep.demand_plot, {"path": "new.svg", "axes": ["m", "n", "k"], "axis": None},
+        {
+            "path": "new.txt", "axes": after(["m"], axis="n"), "axis": "no such axis",
+        },
+    ),
+    "sweep.csv_lines": Pairs(sweep.csv_lines, {"rows": [{"a": 1}]}, {"rows": [{"a": 2}]}),
+    "show.demand_vcd": Pairs(show.demand_vcd, {}, {}),
+    "show.demand_drawing": Pairs(
+        show.demand_drawing, {"path": "new.svg"}, {"path": "new.txt"}
+    ),
     "sweep.to_csv": Pairs(sweep.to_csv, {"rows": [{"a": 1}]}, {"rows": [{"a": 2}]}),
     "sweep.write_csv": Pairs(
         sweep.write_csv, {"rows": [{"a": 1}], "path": "new.out"},

@@ -15,7 +15,7 @@ import cube24
 from cube24 import encoder, simulator
 from cube24 import errors as ground
 from cube24.simulator import functional, isa
-from cube24.vectors import campaign, shrink, verification
+from cube24.vectors import campaign, plain, shrink, spec_check, verification
 
 for module in pkgutil.walk_packages(cube24.__path__, "cube24."):
     if not module.name.endswith(".__main__"):
@@ -71,6 +71,10 @@ MADE = [
     campaign.CampaignError("a worker was killed"),
     campaign.CampaignMismatchError("two results"),
     shrink.DeviceError("the command ended with 3"),
+    shrink.LimitError("3 runs"),
+    spec_check.SpecError("sizes.m is missing"),
+    plain.ScratchError.from_os("TMPDIR", "write", OSError(errno.ENOSPC, "no space")),
+    plain.NotPlainError("dense.hex", "is a FIFO"),
 ]  # fmt: skip
 
 

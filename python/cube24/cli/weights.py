@@ -73,12 +73,13 @@ def encode(
     a policy says what to drop. With --overwrite an encoded weight is replaced, but no folder that
     holds anything else, and never SOURCE.
     """
-    style = style_for(output, format_, word_bytes=word_bytes, order=order, header=header)
-    if style.format != "hex":
+    form = style_for(output, format_).format
+    if form != "hex":
         refuse(
             ["word_bytes", "order", "header"],
-            f"{style.format} files have neither words nor comments; say --format hex",
+            f"{form} files have neither words nor comments; say --format hex",
         )
+    style = style_for(output, format_, word_bytes=word_bytes, order=order, header=header)
     with _open(source, name, shape, dtype) as array:
         _hint_of_convolution(array.shape, conv)
         with _progress("encode", array) as progress:
