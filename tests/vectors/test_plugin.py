@@ -33,10 +33,14 @@ def vectors(tmp_path_factory):
     return root / "set"
 
 
+# Of an editable install, pytest warns that its loader was there before pytest was.
+QUIET = ("-W", "ignore:Module already imported:pytest.PytestAssertRewriteWarning")
+
+
 def pytest_of(folder, *options, path=None, **environment):
     environment |= {} if path is None else {"PYTHONPATH": str(path)}
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *options],
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *QUIET, *options],
         cwd=folder, capture_output=True, text=True, env={**os.environ, **environment},
     )  # fmt: skip
 
