@@ -197,7 +197,7 @@ def _worker(folder: Path, campaign: Campaign, shard: tuple[int, int], told: Conn
 
 
 def _portable(error: Exception) -> Exception:
-    """An error that another process can take: not all of ours can be pickled."""
+    """An error of a worker as one of the campaign: one of a library may not pickle."""
     if isinstance(error, CampaignError):
         return error
     return CampaignError(f"{type(error).__name__}: {error}")
