@@ -215,11 +215,11 @@ class Unit:
         Raises:
             Cube24Error: as for :meth:`run`.
         """
-        _demand_known(old)
+        timed = _asks_time(old)
         _demand_kind(weight, "matrix")
         layer = Matmul.of(_shape(activations, "activations"), _shape(weight, "weight"))
-        if old:
-            return self._old_time(layer, weight, bias, requant, tile, weight_rows, old)
+        if timed:
+            return self._old_time(layer, weight, bias, requant, tile, check, weight_rows, old)
         return self.run(
             layer, activations, weight, bias=bias, requant=requant, tile=tile, check=check,
             weight_rows=weight_rows,
@@ -274,15 +274,15 @@ class Unit:
         Raises:
             Cube24Error: as for :meth:`run`.
         """
-        _demand_known(old)
+        timed = _asks_time(old)
         _demand_kind(weight, "conv")
         layer = Conv2d.of(
             _shape(activations, "activations"), _shape(weight, "weight"), strides=strides,
             pads=pads, dilations=dilations, offset_x=offset_x, data_format=data_format,
         )  # fmt: skip
         nhwc = data_format == "NHWC"
-        if old:
-            return self._old_time(layer, weight, bias, requant, tile, False, old)
+        if timed:
+            return self._old_time(layer, weight, bias, requant, tile, check, False, old)
         x = int8_array(activations, "activations")
         run = self.run(
             layer, x.transpose(0, 3, 1, 2) if nhwc else x, weight, bias=bias, requant=requant,
@@ -301,16 +301,20 @@ class Unit:
         bias: Any,
         requant: Requant | None,
         tile: Tile | None,
+        check: Any,
         weight_rows: bool,
         old: dict[str, Any],
     ) -> Run:
         """What ``values=False`` meant before there was :meth:`time`."""
-        if old.pop("values", True):
-            raise ArgumentError(f"{', '.join(sorted(old))}: of Unit.time(layer), not of values")
         warnings.warn(
             "values=False is old; call Unit.time(layer)", DeprecationWarning, stacklevel=3
         )
-        sparse = isinstance(weight, SparseWeight) or old.pop("sparse", False)
+        if check is not False:
+            raise ArgumentError("check: a time has no values to compare")
+        encoded = isinstance(weight, SparseWeight)
+        sparse = truth(old.pop("sparse", encoded), "sparse")
+        if encoded and not sparse:
+            raise ArgumentError("sparse=False: this weight is encoded")
         return self.time(
             layer, sparse=sparse, bias=bias is not None and bias is not False, requant=requant,
             tile=tile, weight_rows=weight_rows, **old,
@@ -402,9 +406,15 @@ class Unit:
 _OLD = {"values", "sparse", "dtype", "cores"}
 
 
-def _demand_known(old: Mapping[str, Any]) -> None:
+def _asks_time(old: dict[str, Any]) -> bool:
+    """Whether ``values=False`` is said, as before there was :meth:`Unit.time`; taken out of old."""
     if unknown := sorted(old.keys() - _OLD):
         raise TypeError(f"unknown argument {', '.join(unknown)}")
+    if not truth(old.pop("values", True), "values"):
+        return True
+    if old:
+        raise ArgumentError(f"{', '.join(sorted(old))}: of Unit.time(layer), not of values")
+    return False
 
 
 # --- operands -------------------------------------------------------------------------------------

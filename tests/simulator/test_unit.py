@@ -595,6 +595,24 @@ def test_values_false_is_the_old_spelling_of_a_time():
     assert run.cycles == UNIT.time(layer, sparse=False).cycles
 
 
+@pytest.mark.filterwarnings("ignore:values=False is old")
+def test_what_a_time_cannot_obey_is_refused_in_the_old_spelling_too():
+    w = np.tile(np.array([1, 0, 2, 0], np.int8), (48, 64))
+    encoded, x = encoder.encode(w), np.ones((4, 256), np.int8)
+    with pytest.warns(DeprecationWarning, match=r"Unit\.time"):
+        assert UNIT.matmul(x, encoded, values=False, sparse=True).plan.problem.sparse
+    for said, options in (
+        ("sparse=False", {"values": False, "sparse": False}),
+        ("check", {"values": False, "check": True}),
+        ("cores", {"cores": 2}),
+        ("dtype", {"values": True, "dtype": "int8"}),
+        ("values is 0", {"values": 0}),
+    ):
+        with pytest.raises(encoder.ArgumentError, match=said):
+            UNIT.matmul(x, encoded, **options)
+    assert np.array_equal(UNIT.matmul(x, encoded, values=True).output, x.astype(int) @ w.T)
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.int64])
 def test_small_integer_types_are_numbers_like_any_other(dtype):
     pads = np.array([2, 2, 2, 2], dtype)
