@@ -44,7 +44,7 @@ from cube24.files import (
     whole_folder,
     write_hex,
 )
-from cube24.sizes import ceil_div
+from cube24.sizes import ceil_div, truth
 
 #: ``npy``, ``hex`` and ``bin``: a folder; ``npz``: one file.
 Format = Literal["npy", "hex", "bin", "npz"]
@@ -79,7 +79,8 @@ class Style:
             raise ArgumentError(
                 f"format {self.format!r}: choose one of {', '.join(get_args(Format))}"
             )
-        check_words(self.word_bytes, self.order)
+        object.__setattr__(self, "word_bytes", check_words(self.word_bytes, self.order))
+        object.__setattr__(self, "header", truth(self.header, "header"))
         if self.format != "hex" and (self.word_bytes, self.order, self.header) != _HEX_DEFAULTS:
             raise ArgumentError(
                 f"word_bytes, order and header are of hex files; format is {self.format!r}"

@@ -125,6 +125,7 @@ class Unit:
             ExecutionError: the unit cannot run it, such as an index of 3 or a missing sparsity.
             MismatchError: check failed.
         """
+        _demand_layer(layer)
         x, w = int8_array(activations, "activations"), weight
         if not isinstance(w, SparseWeight):
             w = int8_array(w, "weight")
@@ -184,6 +185,7 @@ class Unit:
         """
         if not isinstance(bias, bool | np.bool_):
             raise ArgumentError("bias: a time needs to know only whether there is one; say True")
+        _demand_layer(layer)
         bias, sparse = bool(bias), truth(sparse, "sparse")
         if dtype not in tuple(PEAK):
             raise ArgumentError(f"dtype {shown(dtype)}: choose {' or '.join(PEAK)}")
@@ -439,6 +441,11 @@ def _demand_kind(weight: Any, kind: str) -> None:
             f"the weight is of kind {weight.kind!r} and shape {weight.shape}; this layer takes "
             f"kind {kind!r}: encode it with {'encode' if kind == 'matrix' else 'encode_conv'}"
         )
+
+
+def _demand_layer(layer: object) -> None:
+    if not isinstance(layer, Layer):
+        raise ArgumentError(f"layer is {shown(layer)}; it takes a Matmul or a Conv2d")
 
 
 def _demand_fit(layer: Layer, x: npt.NDArray[np.int8], weight: Weight) -> None:

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 from cube24.encoder import C0
 from cube24.simulator import isa
 from cube24.simulator.config import UnitConfig
-from cube24.simulator.tiler import Plan, Problem, Tile, choose_tile
-from cube24.sizes import ceil_div, round_up
+from cube24.simulator.tiler import Plan, Problem, Tile, TilingError, choose_tile
+from cube24.sizes import ceil_div, round_up, shown
 
 
 class Piece(NamedTuple):
@@ -34,6 +34,8 @@ def plan_for(problem: Problem, config: UnitConfig, tile: Tile | None = None) -> 
     Raises:
         TilingError: the tile is impossible, or does not fit the memories.
     """
+    if not isinstance(tile, Tile | None):
+        raise TilingError(f"tile is {shown(tile)}; it takes a Tile")
     plan = Plan(problem, config, tile or choose_tile(problem, config))
     plan.check()
     return plan

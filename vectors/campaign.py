@@ -22,7 +22,7 @@ from typing import Any
 
 from cube24.errors import ArgumentError, Cube24Error, StrPath, counted
 from cube24.extras import need
-from cube24.sizes import whole
+from cube24.sizes import shown, whole
 from cube24.vectors import place
 from cube24.vectors.description import (
     CAMPAIGN,
@@ -86,7 +86,7 @@ def generate(
         FileAccessError: something stands in the place of a case that is not ours to replace, or the
             system refuses: no permission, disk full.
     """
-    check_shard(shard)
+    shard = check_shard(shard)
     workers = whole(workers, "workers", 1, 4096)
     folder = Path(root)
     prepare(folder, campaign)
@@ -105,13 +105,16 @@ def _count(campaign: Campaign, shard: tuple[int, int], most: int) -> int:
     return sum(1 for _ in islice(campaign.items(), index, index + shards * most, shards))
 
 
-def check_shard(shard: tuple[int, int]) -> None:
-    """Refuse a shard that there is not.
+def check_shard(shard: tuple[int, int]) -> tuple[int, int]:
+    """Refuse a shard that there is not; gives it as plain numbers.
 
     Raises:
         ArgumentError: as said.
     """
-    index, shards = shard
+    given: Any = shard
+    if not isinstance(given, list | tuple) or len(given) != 2:
+        raise ArgumentError(f"shard is {shown(given)}; it takes (i, n)")
+    index, shards = (n if type(n) is int else whole(n, "shard", 0, 1 << 31) for n in given)
     if not 1 <= shards <= 1 << 31:
         raise ArgumentError(f"shard {short(index)}/{short(shards)}: there are 1 to 2^31 shards")
     if not 0 <= index < shards:
@@ -119,6 +122,7 @@ def check_shard(shard: tuple[int, int]) -> None:
             f"shard {short(index)}/{shards}: shards count from 0, so {counted(shards, 'shard')} "
             f"are 0/{shards} to {shards - 1}/{shards}; a job array from 1 takes one off its number"
         )
+    return index, shards
 
 
 def run_shard(

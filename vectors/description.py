@@ -24,6 +24,7 @@ from cube24.errors import (
     check_path,
 )
 from cube24.files import exists, listing
+from cube24.sizes import names, shown, whole
 from cube24.vectors import place, plain, schema, strict_json, suites
 from cube24.vectors.files import CaseStyle
 from cube24.vectors.manifest import MANIFEST, walk
@@ -46,7 +47,7 @@ class Campaign:
     """Which cases: suites, level, seed, and the style of their files.
 
     Raises:
-        ArgumentError: no such suite or level, or a seed that is not 0 to 2^64 - 1.
+        ArgumentError: no such suite or level, a seed that is not 0 to 2^64 - 1, or no CaseStyle.
     """
 
     suites: tuple[str, ...]
@@ -56,10 +57,18 @@ class Campaign:
 
     def __post_init__(self) -> None:
         """Check it."""
-        if not 0 <= self.seed < 1 << 64:
-            raise ArgumentError(f"seed {short(self.seed)}: it is 0 to 2^64 - 1")
-        if not self.suites or len(set(self.suites)) != len(self.suites):
-            raise ArgumentError("suites: name one or more, each once")
+        seed: object = self.seed
+        if isinstance(seed, int) and not 0 <= seed < 1 << 64:
+            raise ArgumentError(f"seed {short(seed)}: it is 0 to 2^64 - 1")
+        for name, value in (
+            ("seed", whole(seed, "seed", 0, (1 << 64) - 1)),
+            ("level", whole(self.level, "level", suites.LEVELS[0], suites.LEVELS[-1])),
+            ("suites", names(self.suites, "suites")),
+        ):
+            object.__setattr__(self, name, value)
+        style: object = self.style
+        if not isinstance(style, CaseStyle):
+            raise ArgumentError(f"style is {shown(style)}; it takes a CaseStyle")
         for suite in self.suites:
             next(suites.items(suite, self.level, self.seed))
 

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from cube24.errors import ArgumentError, FileFormatError
 from cube24.files import check_words, npy_array, npy_header, opened, read_bytes, read_hex, write_hex
-from cube24.sizes import ceil_div
+from cube24.sizes import ceil_div, names, truth
 
 #: The formats, with the suffix of each.
 SUFFIXES: Mapping[str, str] = {
@@ -49,11 +49,12 @@ class CaseStyle:
 
     def __post_init__(self) -> None:
         """Check it."""
-        check_words(self.word_bytes, self.order)
+        object.__setattr__(self, "word_bytes", check_words(self.word_bytes, self.order))
+        object.__setattr__(self, "formats", names(self.formats, "formats"))
+        for name in ("header", "steps"):
+            object.__setattr__(self, name, truth(getattr(self, name), name))
         if unknown := [name for name in self.formats if name not in SUFFIXES]:
             raise ArgumentError(f"format {unknown[0]!r}: choose of {', '.join(SUFFIXES)}")
-        if not self.formats or len(set(self.formats)) != len(self.formats):
-            raise ArgumentError("formats: name one or more, each once")
 
 
 def render(

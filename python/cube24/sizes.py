@@ -1,5 +1,5 @@
-"""Numbers from outside, checked and converted in one place; and the sizes that they are: rounding,
-and what no array can have.
+"""Numbers and names from outside, checked and converted in one place; and what sizes are: rounding,
+and those that no array can have.
 """
 
 from __future__ import annotations
@@ -70,6 +70,19 @@ def truth(value: object, name: str, *, error: type[Cube24Error] = ArgumentError)
     if not isinstance(value, bool | np.bool_):
         raise error(f"{name} is {shown(value)}; it takes True or False")
     return bool(value)
+
+
+def names(values: object, what: str) -> tuple[str, ...]:
+    """One or more names from outside, each once, as a tuple.
+
+    Raises:
+        ArgumentError: no list or tuple, one that is no text, none at all, or one twice.
+    """
+    if not isinstance(values, list | tuple) or not all(isinstance(name, str) for name in values):
+        raise ArgumentError(f"{what} is {shown(values)}; it takes a tuple of names")
+    if not values or len(set(values)) != len(values):
+        raise ArgumentError(f"{what}: name one or more, each once")
+    return tuple(values)
 
 
 def plain(value: object) -> object:

@@ -394,3 +394,14 @@ def test_small_types_give_the_same_word(kind):
     assert of.words(UnitConfig()) == Requant(0.5, 100, shift=16).words(UnitConfig())
     columns = Requant(np.full(3, 0.5), np.full(3, 100, kind))
     assert (columns.words(UnitConfig()) == Requant(0.5, 100).words(UnitConfig())).all()
+
+
+@pytest.mark.parametrize("given", [None, 0, (16, 16, 64), "layer"])
+def test_what_is_no_layer_and_no_tile_is_refused(given):
+    x = np.ones((16, 64), np.int8)
+    for call in (lambda: Unit().time(given), lambda: Unit().run(given, x, x)):
+        with pytest.raises(ArgumentError, match="Matmul or a Conv2d"):
+            call()
+    if given is not None:
+        with pytest.raises(TilingError, match="takes a Tile"):
+            Unit().time(Matmul(16, 16, 64), tile=given)

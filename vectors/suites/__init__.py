@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from cube24.errors import ArgumentError
+from cube24.sizes import whole
 from cube24.vectors.spec import Item
 from cube24.vectors.suites import (
     accumulate,
@@ -50,6 +51,5 @@ def items(suite: str, level: int, seed: int) -> Iterator[Item]:
     """
     if suite not in SUITES:
         raise ArgumentError(f"suite {suite!r}: choose of {', '.join(SUITES)}")
-    if level not in LEVELS:
-        raise ArgumentError(f"level {level}: choose 0, 1 or 2")
-    return SUITES[suite][1](level, seed)
+    level = whole(level, "level", LEVELS[0], LEVELS[-1])
+    return SUITES[suite][1](level, whole(seed, "seed", 0, (1 << 64) - 1))

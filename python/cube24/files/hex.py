@@ -15,23 +15,22 @@ import numpy as np
 
 from cube24.errors import ArgumentError, FileFormatError, StrPath
 from cube24.files.plain import explained, mark_length, opened
-from cube24.sizes import ceil_div
+from cube24.sizes import ceil_div, shown, whole
 
 _CHUNK = 1 << 20
 _WORD = re.compile(rb"[^\s]+")
 _WITH_0X = re.compile(rb"0[xX][0-9a-fA-F]+")
 
 
-def check_words(word_bytes: int, order: str) -> None:
-    """Refuse a word size or byte order that does not exist.
+def check_words(word_bytes: int, order: str) -> int:
+    """Refuse a word size or byte order that does not exist; gives the size as a plain int.
 
     Raises:
         ArgumentError: as said.
     """
-    if not 1 <= word_bytes <= 4096:
-        raise ArgumentError(f"word_bytes {word_bytes}: a word has 1 to 4096 bytes")
     if order not in ("little", "big"):
-        raise ArgumentError(f"order {order!r}: choose 'little' or 'big'")
+        raise ArgumentError(f"order {shown(order)}: choose 'little' or 'big'")
+    return whole(word_bytes, "word_bytes", 1, 4096)
 
 
 def write_hex(
