@@ -176,10 +176,6 @@ class UnitConfig:
             size, align = getattr(self, f"{memory}_bytes"), getattr(self, f"{memory}_align")
             if size % align:
                 raise ConfigError(f"{memory}_bytes {size} is no multiple of {memory}_align {align}")
-        try:
-            self.name.encode()
-        except UnicodeEncodeError as error:
-            raise ConfigError(f"name is {shown(self.name)}; no file can hold it") from error
         if self.l0b_bytes % 4:
             raise ConfigError(f"l0b_bytes {self.l0b_bytes} is no multiple of 4, for the index")
 
@@ -251,9 +247,14 @@ class UnitConfig:
         """Write the configuration as a TOML file.
 
         Raises:
+            ConfigError: a name that no text file can hold.
             FileAccessError: it is there already, or the system refuses.
         """
-        write_bytes(path, self.to_toml().encode(), overwrite=overwrite)
+        try:
+            text = self.to_toml().encode()
+        except UnicodeEncodeError as error:
+            raise ConfigError(f"name is {shown(self.name)}; no file can hold it") from error
+        write_bytes(path, text, overwrite=overwrite)
 
     @classmethod
     def load(cls, path: StrPath) -> UnitConfig:

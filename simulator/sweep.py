@@ -92,11 +92,12 @@ def _time(point: Point) -> dict[str, Any]:
             raise ConfigError(str(error)) from error
     tile = Tile(*(point[name] for name in _TILE)) if _TILE[0] in point else None
     dtype = point.get("dtype", "int8")
+    int8 = isinstance(dtype, str) and dtype == "int8"
     run = Unit(config).time(
         Matmul(point["m"], point["n"], point["k"]),
         dtype=dtype,
-        sparse=config.sparsity and dtype == "int8",
-        weight_rows=dtype != "int8",
+        sparse=config.sparsity and int8,
+        weight_rows=not int8,
         cores=point.get("cores", 1),
         tile=tile,
     )

@@ -23,7 +23,7 @@ from cube24.simulator.requant import Requant
 from cube24.simulator.run import PEAK, Run
 from cube24.simulator.tiler import Problem, Tile
 from cube24.simulator.writer import plan_for
-from cube24.sizes import shown, truth, whole
+from cube24.sizes import plain, shown, truth, whole
 
 #: A weight as a unit takes it: encoded, or dense int8.
 Weight = SparseWeight | npt.NDArray[np.int8]
@@ -187,7 +187,8 @@ class Unit:
             raise ArgumentError("bias: a time needs to know only whether there is one; say True")
         _demand_layer(layer)
         bias, sparse = bool(bias), truth(sparse, "sparse")
-        if dtype not in tuple(PEAK):
+        named = plain(dtype)
+        if not isinstance(named, str) or named not in PEAK:
             raise ArgumentError(f"dtype {shown(dtype)}: choose {' or '.join(PEAK)}")
         if (
             not 1

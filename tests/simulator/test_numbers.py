@@ -262,9 +262,10 @@ def test_what_names_no_unit_is_refused(unit):
         Unit(unit)
 
 
-def test_a_name_that_no_file_can_hold_is_refused():
+def test_a_name_that_no_file_can_hold_is_refused_where_it_is_written(tmp_path):
     with pytest.raises(ConfigError, match="no file can hold it"):
-        UnitConfig("\ud800")
+        UnitConfig("\ud800").save(tmp_path / "unit.toml")
+    assert list(tmp_path.iterdir()) == []
 
 
 # --- sweeps, the two other computations, programs -------------------------------------------------

@@ -672,7 +672,7 @@ def test_the_vcd_header_has_scale_types_and_no_date(folder):
 
 def test_no_name_of_a_unit_breaks_a_trace(tmp_path):
     program = Program.parse("copy_in dst=0 src=0 bytes=64")
-    config = UnitConfig(name='a"\n$end \u200b\u20ac,\\')
+    config = UnitConfig(name='a"\n$end \udc80\u20ac,\\')
     of = show.Scheduled(program, Unit().schedule(program), config)
     assert json.loads(show.perfetto(of))["otherData"]["unit"] == config.name
     show.write_vcd(of, tmp_path / "a.vcd")
