@@ -48,7 +48,9 @@ def device(
             "--dut-cmd: name {case}, the folder to read, and {got}, the file to write"
         )
     if timeout is not None:
-        if math.isnan(timeout) or timeout <= 0:
+        seconds: object = timeout
+        number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+        if not number or math.isnan(timeout) or timeout <= 0:
             raise ArgumentError(f"timeout {timeout}: it is a number of seconds above 0")
         timeout = min(timeout, threading.TIMEOUT_MAX)  # no clock counts further
     try:

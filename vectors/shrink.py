@@ -13,7 +13,7 @@ from pathlib import Path
 
 from cube24.encoder import GROUP
 from cube24.errors import ArgumentError, Cube24Error, StrPath, counted
-from cube24.sizes import ceil_div
+from cube24.sizes import ceil_div, whole
 from cube24.vectors import place, plain
 from cube24.vectors.build import build
 from cube24.vectors.case import Case
@@ -60,18 +60,20 @@ def shrink(
         search and is told with it.
 
     Raises:
-        ArgumentError: the case is a changed one, or the device does not fail on it.
+        ArgumentError: the case is a changed one, the device does not fail on it, or limit is no
+            whole number above 0.
         Cube24Error: of the first run.
     """
+    limit = whole(limit, "limit", 1)
     stored = load(folder)
     if stored.spec["change"] is not None:
         raise ArgumentError(f"{folder}: a fault or negative case is as small as it can be")
     search = _Search(stored, fails, limit, keep)
-    whole = {axis: list(range(size)) for axis, size in _sizes(stored.spec).items()}
-    if not search.fails(whole):
+    everything = {axis: list(range(size)) for axis, size in _sizes(stored.spec).items()}
+    if not search.fails(everything):
         raise ArgumentError(f"{folder}: the device does not fail on this case")
     assert search.best is not None
-    left, before = whole, None
+    left, before = everything, None
     try:
         while left != before:
             before = left

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from cube24.errors import CheckFailedError, Cube24Error, StrPath
+from cube24.sizes import whole
 from cube24.vectors import damage, place, plain
 from cube24.vectors.build import build
 from cube24.vectors.manifest import MANIFEST, Stored, check_files, files_of, load
@@ -103,9 +104,11 @@ def mutate(folder: StrPath, bits: int | None = 64) -> Mutations:
         bits: how many of each file, drawn from the seed of the case; None: all.
 
     Raises:
+        ArgumentError: bits is no whole number, or below 0.
         FileFormatError: the folder holds something that its manifest does not name.
         FileAccessError: the system refuses; a ScratchError if it was the copy.
     """
+    bits = None if bits is None else whole(bits, "bits")
     flipped, missed = 0, []
     stored = load(folder)
     check_files(stored)

@@ -5,7 +5,7 @@ import pytest
 
 from cube24 import encoder
 from cube24.errors import ArgumentError
-from cube24.vectors import CaseStyle, check_shard, generate
+from cube24.vectors import CaseStyle, check_shard, folders, generate, mutate, shrink
 from cube24.vectors.campaign import Campaign
 
 INTEGERS = (np.uint8, np.int16, np.uint64)
@@ -44,6 +44,20 @@ def test_what_are_no_names_is_refused(given):
         Campaign(given, 0, 1)
     with pytest.raises(ArgumentError, match="formats"):
         CaseStyle(("hex", "hex") if given == ("requant", "requant") else given)
+
+
+@pytest.mark.parametrize("number", [1.5, float("nan"), True, "3", -1])
+def test_what_counts_nothing_is_refused(number, tmp_path):
+    generate(tmp_path / "set", Campaign(("shapes",), 0, 1), shard=(0, 1 << 20))
+    case = next(folders(tmp_path / "set"))
+    with pytest.raises(ArgumentError, match="bits"):
+        mutate(case, number)
+    with pytest.raises(ArgumentError, match="limit"):
+        shrink.shrink(case, lambda folder: True, limit=number)
+    if number != 1.5:
+        with pytest.raises(ArgumentError, match="timeout"):
+            shrink.device("dut {case} {got}", timeout=number)
+    assert mutate(case, np.uint8(1)).missed == ()
 
 
 @pytest.mark.parametrize("given", ["no", 1, None])
