@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,22 @@ def tree(root: Path) -> dict[str, bytes]:
         str(path.relative_to(root)): path.read_bytes()
         for path in sorted(root.rglob("*")) if path.is_file()
     }  # fmt: skip
+
+
+def test_no_checkout_of_git_changes_a_byte(tmp_path: Path) -> None:
+    """With core.autocrlf, git writes CR LF into what it takes for text, unless it is told."""
+    one, other = tmp_path / "one", tmp_path / "other"
+    shutil.copytree(GOLDEN, one / "vectors" / "golden")
+    shutil.copy(GOLDEN.parents[1] / ".gitattributes", one)
+    who = ("-c", "user.name=nobody", "-c", "user.email=nobody@example.org")
+    for command in (
+        ("init", "-q", str(one)),
+        ("-C", str(one), "add", "--all"),
+        ("-C", str(one), *who, "commit", "-q", "-m", "All"),
+        ("clone", "-q", "-c", "core.autocrlf=true", str(one), str(other)),
+    ):
+        subprocess.run(("git", *command), check=True, timeout=60)
+    assert tree(other / "vectors" / "golden") == tree(GOLDEN)
 
 
 def test_no_byte_of_it_has_changed() -> None:
