@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cube24 import encoder
+from cube24 import encoder, simulator
 from cube24.cli import run
 
 LEGAL = np.array([[0, 0, 0, 5, 1, 2, 0, 0], [0, 3, 0, 0, 0, 0, -128, 127]], np.int8)
@@ -239,3 +240,45 @@ def test_info_reads_no_payload_unless_it_is_to_verify(form, capsys):
     got = capsys.readouterr()
     assert got.out == ""
     assert re.search("checksum|CRC|x or z digits", got.err)
+
+
+@pytest.mark.parametrize("other", ["t.json", "./t.json", "here/t.json"])
+@pytest.mark.parametrize("overwrite", [[], ["--overwrite"]])
+def test_two_results_in_one_file_are_refused_before_the_work(other, overwrite, capsys):
+    Path("here").symlink_to(".")
+    line = ["simulate", "matmul", "16x64", "16x64", "--time-only", "--trace", "t.json", "--csv"]
+    assert run([*line, other, *overwrite]) == 2
+    assert "two results would be written there" in capsys.readouterr().err
+    assert not Path("t.json").exists()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "simulate matmul a.npy w.npy -o a.npy",
+        "simulate matmul a.npy w.npy --csv w.npy",
+        "simulate matmul a.npy w.npy --bias b.npy --report link.npy",
+        "simulate matmul a.npy encoded --trace encoded/dense.npy",
+        "simulate matmul a.npy w.npy --unit u.toml --program u.toml",
+        "sweep --m 16 --n 16 --k 64 --unit u.toml -o u.toml",
+        "vectors compare set/requant/CASE got.npy --junit got.npy",
+        "vectors coverage set --counts set/requant/CASE/manifest.json",
+    ],
+)
+def test_no_result_replaces_what_is_read(line, capsys):
+    np.save("a.npy", np.ones((4, 8), np.int8))
+    np.save("w.npy", LEGAL)
+    np.save("b.npy", np.ones(len(LEGAL), np.int32))
+    Path("link.npy").hardlink_to("b.npy")
+    encoder.encode(LEGAL).save("encoded")
+    simulator.UnitConfig().save("u.toml")
+    if line.startswith("vectors"):
+        assert run(["vectors", "generate", "set", "--suite", "requant", "--level", "0"]) == 0
+        shutil.copy(next(Path("set").glob("*/*/expected.npy")), "got.npy")
+        case = next(path.name for path in sorted(Path("set/requant").iterdir()))
+        line = line.replace("CASE", case)
+    before = {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}
+    capsys.readouterr()
+    assert run([*line.split(), "--overwrite"]) == 2
+    assert "would be lost" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()} == before

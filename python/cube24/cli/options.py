@@ -7,6 +7,7 @@ one that has its default.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -16,8 +17,8 @@ import click
 from click.core import ParameterSource
 
 from cube24.encoder import Kind
-from cube24.errors import FileAccessError
-from cube24.files import check_target, exists
+from cube24.errors import ArgumentError, FileAccessError, StrPath
+from cube24.files import check_target, exists, is_same
 
 # Whether a path can be read is found out, and explained, by reading it.
 PATH = click.Path(path_type=Path, readable=False)
@@ -193,17 +194,38 @@ def output_option(what: str, *, required: bool = False) -> Callable[[Command], C
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace what stands there.")
 
 
-def demand_free(*paths: Path | None, overwrite: bool) -> None:
+def demand_free(
+    *paths: Path | None, overwrite: bool, inputs: Iterable[StrPath | None] = ()
+) -> None:
     """Refuse, before the work, what would be refused when its results are written to files.
 
+    Args:
+        paths: where results are to be written; None: this one is not wanted.
+        overwrite: whether what stands there may be replaced.
+        inputs: what the command reads, files or folders, which are never replaced by results. One
+            that is no path, such as a shape or the name of a unit, does not matter.
+
     Raises:
+        ArgumentError: two of them are one file.
         FileAccessError: one of the paths is there, and ``--overwrite`` was not given; or it is no
-            regular file, its folder is not there, or the system lets us write nothing there.
+            regular file, its folder is not there, or the system lets us write nothing there; or it
+            is an input, or stands in one.
     """
+    read = [source for source in inputs if source is not None]
+    taken: set[Path] = set()
     for path in filter(None, paths):
         if not overwrite and exists(path):
             raise FileAccessError(path, "is there already; name another one, or say --overwrite")
         check_target(path, overwrite=overwrite)
+        real = Path(os.path.realpath(path))
+        for source in read if exists(path) else ():
+            if any(is_same(source, above) for above in (real, *real.parents)):
+                raise FileAccessError(
+                    path, f"is read, of {source}, and would be lost; name another"
+                )
+        if real in taken:
+            raise ArgumentError(f"{path}: two results would be written there; name another file")
+        taken.add(real)
 
 
 def format_option(

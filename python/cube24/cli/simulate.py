@@ -141,7 +141,8 @@ def _run_layer(
     renamed("dense", "sparsity", "--sparsity 0")
     _refuse_what_is_not_used(operation, said)
     paths = (said[name] for name in ("program", "output", *(f"{name}_file" for name in _FILES)))
-    demand_free(*paths, overwrite=said["overwrite"])
+    inputs = (activations, weight, said["bias"], said["unit"])
+    demand_free(*paths, overwrite=said["overwrite"], inputs=inputs)
     if said["vcd_file"] is not None:
         show.demand_vcd()
     if said["roofline_file"] is not None:

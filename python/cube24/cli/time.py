@@ -174,7 +174,7 @@ def sweep(
     axes |= {"dtype": [dtype]} if given("dtype") else {}
     axes |= dict(_change(text) for text in changes)
     axes |= {name: lists[name] for name in sweeps.AXES if lists.get(name)}
-    demand_free(output, plot, overwrite=overwrite)
+    demand_free(output, plot, overwrite=overwrite, inputs=unit)
     for name in unit:
         simulator.Unit(name)  # a unit that cannot be read is no row of the table
     points = sweeps.grid(axes)

@@ -332,7 +332,7 @@ def _compare(
         raise ArgumentError("--cycles-within needs --cycles")
     if (format_ or got.suffix.lower().lstrip(".")) in ("npy", "bin"):
         refuse(["word_bytes", "order"], "npy and bin have no words")
-    demand_free(junit, overwrite=overwrite)
+    demand_free(junit, overwrite=overwrite, inputs=(case, got))
     found = compare(case, got, format=format_, word_bytes=word_bytes, order=order, cycles=cycles)
     click.echo(json.dumps(found.to_dict(), indent=1) if as_json else str(found))
     if junit is not None:
@@ -383,7 +383,7 @@ def _coverage(
     for path in paths:
         if as_json and not is_folder(path):
             _explain_json(path, click.get_current_context())
-    demand_free(counts, markdown, overwrite=overwrite)
+    demand_free(counts, markdown, overwrite=overwrite, inputs=paths)
     bad: list[Cube24Error] = []
     table = coverage.of_folder(paths, bad.append)
     for error in bad:
