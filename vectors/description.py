@@ -62,7 +62,7 @@ class Campaign:
             raise ArgumentError(f"seed {short(seed)}: it is 0 to 2^64 - 1")
         for name, value in (
             ("seed", whole(seed, "seed", 0, (1 << 64) - 1)),
-            ("level", whole(self.level, "level", suites.LEVELS[0], suites.LEVELS[-1])),
+            ("level", whole(self.level, "level", None)),
             ("suites", names(self.suites, "suites")),
         ):
             object.__setattr__(self, name, value)

@@ -33,7 +33,7 @@ def check_sizes(shape: tuple[int, ...]) -> None:
 def whole(
     value: object,
     name: str,
-    low: int = 0,
+    low: int | None = 0,
     high: int | None = None,
     *,
     error: type[Cube24Error] = ArgumentError,
@@ -43,21 +43,21 @@ def whole(
     Args:
         value: what was given.
         name: what it is, for the message.
-        low, high: what it may be, both included; None: as large as it likes.
+        low, high: what it may be, both included; None: without end.
         error: what is raised.
 
     Raises:
         ArgumentError: or the given error: no whole number, or another one than may be.
     """
-    takes = f"{low} or more" if high is None else f"{low} to {high}"
+    takes = "" if low is None else f", {low} or more" if high is None else f", {low} to {high}"
     try:
         if isinstance(value, bool | np.bool_):
             raise TypeError
         found = index(value)  # type: ignore[arg-type]  # whatever was given
     except TypeError:
-        raise error(f"{name} is {shown(value)}; it takes a whole number, {takes}") from None
-    if found < low or (high is not None and found > high):
-        raise error(f"{name} is {shown(found)}; it takes {takes}")
+        raise error(f"{name} is {shown(value)}; it takes a whole number{takes}") from None
+    if low is not None and (found < low or (high is not None and found > high)):
+        raise error(f"{name} is {shown(found)}; it takes{takes[1:]}")
     return found
 
 

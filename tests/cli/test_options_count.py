@@ -104,6 +104,8 @@ def style(base: str) -> dict[str, Row]:
 
 MADE = "out --suite faults --level 0"
 DUT = "--dut-cmd 'sed -n \"s/^[0-9a-f]*$/ee/;w {got}\" {case}/expected.hex'"
+_SLOWLY = 'sleep 1; sed "s/^[0-9a-f]*$/ee/" "$0/expected.hex" > "$1"'
+SLOW = f"--dut-cmd {shlex.quote(f'sh -c {shlex.quote(_SLOWLY)} {{case}} {{got}}')}"
 SLEEPS = "case -o out --dut-cmd 'sleep 9 {case} {got}'"
 
 TABLE: dict[str, dict[str, Row]] = {
@@ -263,7 +265,10 @@ TABLE: dict[str, dict[str, Row]] = {
                       "case -o out --dut-cmd 'cp {case}/expected.hex {got}'", "does not fail"),
         "--got": (f"case -o out {DUT}", f"case -o out {DUT} --got .bin", "bytes, expected"),
         "--limit": (f"case -o out {DUT}", f"case -o out {DUT} --limit 2"),
-        "--timeout": (f"case -o out {DUT}", f"case -o out {DUT} --timeout 0.00001", "seconds"),
+        # A second is long enough that no load of the machine lets the device end before.
+        "--timeout": (
+            f"case -o out --limit 1 {SLOW}", f"case -o out --limit 1 {SLOW} --timeout 0.01", "seconds",
+        ),
         "--output": (f"case -o out {DUT}", f"case -o other {DUT}"),
     },
 }  # fmt: skip

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from cube24.errors import ArgumentError
-from cube24.sizes import whole
+from cube24.sizes import shown, whole
 from cube24.vectors.spec import Item
 from cube24.vectors.suites import (
     accumulate,
@@ -51,5 +51,6 @@ def items(suite: str, level: int, seed: int) -> Iterator[Item]:
     """
     if suite not in SUITES:
         raise ArgumentError(f"suite {suite!r}: choose of {', '.join(SUITES)}")
-    level = whole(level, "level", LEVELS[0], LEVELS[-1])
+    if (level := whole(level, "level", None)) not in LEVELS:
+        raise ArgumentError(f"level {shown(level)}: choose 0, 1 or 2")
     return SUITES[suite][1](level, whole(seed, "seed", 0, (1 << 64) - 1))

@@ -30,7 +30,10 @@ def check_words(word_bytes: int, order: str) -> int:
     """
     if order not in ("little", "big"):
         raise ArgumentError(f"order {shown(order)}: choose 'little' or 'big'")
-    return whole(word_bytes, "word_bytes", 1, 4096)
+    number = whole(word_bytes, "word_bytes", None)
+    if not 1 <= number <= 4096:
+        raise ArgumentError(f"word_bytes {shown(number)}: a word has 1 to 4096 bytes")
+    return number
 
 
 def write_hex(
