@@ -267,7 +267,9 @@ TABLE: dict[str, dict[str, Row]] = {
         "--limit": (f"case -o out {DUT}", f"case -o out {DUT} --limit 2"),
         # A second is long enough that no load of the machine lets the device end before.
         "--timeout": (
-            f"case -o out --limit 1 {SLOW}", f"case -o out --limit 1 {SLOW} --timeout 0.01", "seconds",
+            f"case -o out --limit 1 {SLOW}",
+            f"case -o out --limit 1 {SLOW} --timeout 0.01",
+            "seconds",
         ),
         "--output": (f"case -o out {DUT}", f"case -o other {DUT}"),
     },
