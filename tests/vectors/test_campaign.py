@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import glob
 import os
 import resource
 import shutil
@@ -234,8 +233,8 @@ def test_a_signal_stops_the_workers_and_a_second_run_ends_the_work(tmp_path, pla
     process = subprocess.Popen(order, stderr=subprocess.PIPE, text=True, preexec_fn=in_foreground)
     deadline = time.monotonic() + 30
     # Not rglob, which raises where a part is renamed while it looks into it.
-    whole = f"{tmp_path}/set/requant/[!.]*/manifest.json"
-    while not glob.glob(whole) and time.monotonic() < deadline:
+    suite = tmp_path / "set" / "requant"
+    while not any(suite.glob("[!.]*/manifest.json")) and time.monotonic() < deadline:
         time.sleep(0.01)
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
