@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
 from cube24.errors import ArgumentError, Cube24Error, FileFormatError
 from cube24.files import exists
@@ -90,10 +91,12 @@ def _run(words: list[str], timeout: float | None) -> tuple[int, str]:
         raise DeviceError(f"{words[0]}: cannot be run: {error}") from error
     assert process.stderr is not None
     said = bytearray()
-    reader = threading.Thread(target=_read, args=(process.stderr.fileno(), said), daemon=True)
+    reader = None
     late = False
     try:
-        reader.start()
+        started = threading.Thread(target=_read, args=(process.stderr, said), daemon=True)
+        started.start()
+        reader = started
         process.wait(timeout)
     except subprocess.TimeoutExpired:
         late = True
@@ -102,9 +105,9 @@ def _run(words: list[str], timeout: float | None) -> tuple[int, str]:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-        reader.join(1)  # one that left the session may hold the pipe
-        if not reader.is_alive():
-            process.stderr.close()
+        # None: Ctrl-C came while it was started, and it may be running or not. It closes the pipe.
+        if reader is not None:
+            reader.join(1)  # one that left the session may hold the pipe
     text = bytes(said[-_SHOWN:]).decode("utf-8", "replace").strip()
     text = "".join(letter if letter.isprintable() or letter == "\n" else "?" for letter in text)
     if late:
@@ -115,9 +118,9 @@ def _run(words: list[str], timeout: float | None) -> tuple[int, str]:
     return process.returncode, text
 
 
-def _read(pipe: int, said: bytearray) -> None:
+def _read(pipe: IO[bytes], said: bytearray) -> None:
     """Read all, and keep the end."""
-    with suppress(OSError):
-        while piece := os.read(pipe, 1 << 16):
+    with pipe, suppress(OSError):
+        while piece := os.read(pipe.fileno(), 1 << 16):
             said += piece
             del said[:-_SHOWN]

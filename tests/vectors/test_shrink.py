@@ -7,6 +7,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -364,6 +365,30 @@ def test_all_that_a_device_started_ends_with_its_run(tmp_path: Path, ends: bool)
     while is_running(mark) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not is_running(mark)
+
+
+# A pipe that nobody came to read is closed when it is forgotten.
+@pytest.mark.filterwarnings("ignore:.*:pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
+def test_a_signal_while_the_device_is_started_ends_it_and_stays_what_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Thread.start waits, and a signal may end it there, before or after the thread runs.
+    case = make(tmp_path / "case", SPECS["tail"])
+    mark = f"{tmp_path}/of-its-own"
+    (tmp_path / "dut.py").write_text(f"import time; time.sleep(60)  # {mark}")
+    start = threading.Thread.start
+    for before in (True, False):
+
+        def stopped(thread: threading.Thread, before: bool = before) -> None:
+            if not before:
+                start(thread)
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(threading.Thread, "start", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            shrink(case, device(f"{sys.executable} {tmp_path}/dut.py {mark} {{case}} {{got}}"))
+        assert not is_running(mark)
 
 
 def test_a_device_that_prints_without_end_is_stopped_and_its_last_words_are_told(
