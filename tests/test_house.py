@@ -32,6 +32,7 @@ FOLDERS = {
     "python/cube24": "",
     "encoder": "encoder",
     "simulator": "simulator",
+    "graph": "graph",
     "vectors": "vectors",
 }
 

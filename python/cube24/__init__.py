@@ -13,9 +13,9 @@ from cube24.errors import Cube24Error
 from cube24.version import __version__
 
 if TYPE_CHECKING:
-    from cube24 import encoder, simulator, vectors
+    from cube24 import encoder, graph, simulator, vectors
 
-__all__ = ["Cube24Error", "__version__", "encoder", "simulator", "vectors"]
+__all__ = ["Cube24Error", "__version__", "encoder", "graph", "simulator", "vectors"]
 
 
 def __getattr__(name: str) -> Any:

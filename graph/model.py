@@ -1,0 +1,277 @@
+"""The one reader of ONNX models: a file to a model that is known to be whole and well-formed.
+
+Weights in external files are read too, from the folder of the model alone. What the nodes mean is
+not known here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from cube24.errors import ArgumentError, FileFormatError, StrPath
+from cube24.files import opened, read_bytes, read_exactly
+from cube24.graph.protos import STANDARD, graphs_of, lighter, onnx, tensors_of
+from cube24.sizes import shortened
+
+#: No message of protobuf, which is what an ONNX file is, has so many bytes or more.
+PROTO_LIMIT = 1 << 31
+
+#: The oldest version of the standard's operators that is read. The newest is for the package onnx
+#: to say, whose checker refuses those that it does not know.
+OLDEST_OPSET = 7
+
+#: Operators of the vendor's compression tool, which stand in the domain of the standard.
+VENDOR_OPS = ("AscendQuant", "AscendDequant", "AscendAntiQuant", "AscendWeightQuant")
+
+
+@dataclass(frozen=True, eq=False)
+class Scope:
+    """A graph of a model: the main one, or one inside of a node, such as a branch of an If.
+
+    Attributes: graph, as a GraphProto; parent, the graph around, whose names are known here too;
+    where, the nodes that lead to it, "" for the main graph; constant_inputs, whether initializers
+    may be inputs that a caller replaces (all of them are constants before IR version 4).
+    """
+
+    graph: Any
+    parent: Scope | None
+    where: str
+    constant_inputs: bool = False
+
+    @cached_property
+    def initializers(self) -> Mapping[str, Any]:
+        """The constant tensors of this graph, by name.
+
+        One that is an input of the graph too is a default and no constant.
+        """
+        found = {tensor.name: tensor for tensor in self.graph.initializer}
+        if not self.constant_inputs:
+            for given in self.graph.input:
+                found.pop(given.name, None)
+        return found
+
+    @cached_property
+    def producers(self) -> Mapping[str, Any]:
+        """The node that makes a name, of those of this graph."""
+        return {name: node for node in self.graph.node for name in node.output if name}
+
+    @cached_property
+    def users(self) -> Counter[str]:
+        """How often each name is used in this graph and those inside, as an output of it too."""
+        return _users(self.graph)
+
+    def home(self, name: str) -> Scope | None:
+        """The graph that makes a name, this one or one around it; None: it is an input there."""
+        scope: Scope | None = self
+        while scope is not None:
+            if name in scope.initializers or name in scope.producers:
+                return scope
+            if any(given.name == name for given in scope.graph.input):
+                return None
+            scope = scope.parent
+        return None
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """An ONNX model, whole and well-formed.
+
+    Attributes: path, where it comes from, for messages; proto, the ModelProto, with all data in it;
+    external, whether some of the data stood in other files.
+    """
+
+    path: str
+    proto: Any
+    external: bool = False
+    _scopes: list[Scope] = field(default_factory=list, repr=False)
+
+    @property
+    def main(self) -> Scope:
+        """The main graph."""
+        return self.scopes[0]
+
+    @property
+    def scopes(self) -> list[Scope]:
+        """All graphs: the main one, then those inside of its nodes, as they come."""
+        if not self._scopes:
+            self._scopes.extend(_scopes(self.proto.graph, None, "", self.proto.ir_version < 4))
+        return self._scopes
+
+    @property
+    def opset(self) -> int:
+        """Version of the standard's operators."""
+        return int(next(o.version for o in self.proto.opset_import if o.domain in STANDARD))
+
+
+def load(path: StrPath) -> Model:
+    """Read a model.
+
+    Raises:
+        MissingExtraError: the package onnx is not there.
+        FileFormatError: it is no ONNX model, or not a whole one: malformed, truncated, cyclic, of
+            an opset that the package onnx does not know, with data missing, or with external data
+            that are missing or stand outside of the folder of the model.
+        FileAccessError: the system refuses.
+    """
+    package = onnx()
+    data = read_bytes(path)
+    if len(data) >= PROTO_LIMIT:
+        raise FileFormatError(path, "2 GiB or more: no ONNX file; large data stand in other files")
+    try:
+        proto = package.load_model_from_string(data)
+    except Exception as error:  # of protobuf, whose classes depend on its version
+        raise FileFormatError(path, f"no ONNX model: {one_line(error)}") from error
+    return of_proto(proto, path)
+
+
+def of_proto(proto: Any, path: StrPath = "model") -> Model:
+    """A model from a ModelProto, which is taken over; path: for messages, and of external data.
+
+    Raises:
+        FileFormatError, FileAccessError: as for :func:`load`.
+    """
+    if not proto.HasField("graph") or not any(o.domain in STANDARD for o in proto.opset_import):
+        raise FileFormatError(path, "no ONNX model: it has no graph, or names no opset")
+    model = Model(os.fspath(path), proto, _load_external(proto, path))
+    if model.opset < OLDEST_OPSET:
+        raise FileFormatError(
+            path, f"opset {model.opset}: the oldest that is read is {OLDEST_OPSET}"
+        )
+    _check(model)
+    return model
+
+
+def with_shapes(model: Model, shapes: Mapping[str, tuple[int, ...]]) -> Model:
+    """The model with shapes of inputs that it leaves open, or says otherwise.
+
+    Raises:
+        ArgumentError: it has no such input, or one of another number of dimensions.
+    """
+    if not shapes:
+        return model
+    proto = type(model.proto)()
+    proto.CopyFrom(model.proto)
+    inputs = {given.name: given for given in proto.graph.input}
+    for name, shape in shapes.items():
+        if name not in inputs:
+            raise ArgumentError(
+                f"{model.path}: no input {name!r}; its inputs are {', '.join(map(repr, inputs))}"
+            )
+        if min(shape, default=1) < 1:
+            raise ArgumentError(f"input {name!r}: shape {shape} has a size below 1")
+        kind = inputs[name].type.tensor_type
+        if kind.HasField("shape") and len(kind.shape.dim) != len(shape):
+            raise ArgumentError(
+                f"input {name!r} has {len(kind.shape.dim)} dimensions, and {shape} has {len(shape)}"
+            )
+        kind.shape.Clear()
+        for size in shape:
+            kind.shape.dim.add().dim_value = size
+    del proto.graph.value_info[:]  # which may say otherwise
+    return Model(model.path, proto, model.external)
+
+
+def _scopes(graph: Any, parent: Scope | None, where: str, inputs: bool) -> Iterator[Scope]:
+    scope = Scope(graph, parent, where, inputs)
+    yield scope
+    for number, node in enumerate(graph.node):
+        for name, inner in graphs_of(node):
+            place = f"{where}{node.name or f'{node.op_type} {number}'}/{name}/"
+            yield from _scopes(inner, scope, place, False)
+
+
+def _users(graph: Any) -> Counter[str]:
+    found = Counter(name.name for name in graph.output)
+    for node in graph.node:
+        found.update(name for name in node.input if name)
+        for _, inner in graphs_of(node):
+            found += _users(inner)
+    return found
+
+
+# --- external data --------------------------------------------------------------------------------
+
+
+def _load_external(proto: Any, path: StrPath) -> bool:
+    """Put the data of other files into the tensors; gives whether there were any."""
+    folder, found = Path(os.path.realpath(os.fspath(path))).parent, False
+    for tensor in tensors_of(proto.graph):
+        if tensor.data_location == onnx().TensorProto.EXTERNAL:
+            found = True
+            tensor.raw_data = _external(tensor, folder, path)
+            tensor.ClearField("data_location")
+            tensor.ClearField("external_data")
+    return found
+
+
+def _external(tensor: Any, folder: Path, path: StrPath) -> bytes:
+    """The bytes of a tensor in another file, which has to stand in the folder of the model."""
+    says = {entry.key: entry.value for entry in tensor.external_data}
+    name, place = shortened(tensor.name), says.get("location", "")
+    try:
+        target = Path(os.path.realpath(folder / place))
+        inside = bool(place) and not Path(place).is_absolute() and target.is_relative_to(folder)
+    except (ValueError, OSError):
+        inside = False
+    if not inside:
+        raise FileFormatError(
+            path, f"tensor {name!r} has its data in {place!r}, outside of the folder of the model"
+        )
+    try:
+        offset, length = int(says.get("offset") or 0), int(says.get("length") or -1)
+    except ValueError:
+        offset = -1
+    if offset < 0 or length < -1:
+        raise FileFormatError(path, f"tensor {name!r}: its external data have no offset and length")
+    with opened(target) as file:
+        size = os.fstat(file.fileno()).st_size
+        length = size - offset if length == -1 else length
+        if offset + length > size or length < 0:
+            raise FileFormatError(
+                target, f"tensor {name!r} has {length} bytes from {offset} on; the file has {size}"
+            )
+        return read_exactly(target, file, offset, length)
+
+
+# --- whether it is one ----------------------------------------------------------------------------
+
+
+def _check(model: Model) -> None:
+    """Refuse what the checker of onnx refuses: unknown names, cycles, operators of no opset."""
+    vendor = [
+        node for scope in model.scopes for node in scope.graph.node
+        if node.op_type in VENDOR_OPS and node.domain in STANDARD
+    ]  # fmt: skip
+    if vendor:  # for a moment in a domain that the checker does not know, and so leaves alone
+        added = model.proto.opset_import.add()
+        added.domain, added.version = "vendor", 1
+    kept = {id(node): node.domain for node in vendor}
+    for node in vendor:
+        node.domain = "vendor"
+    try:
+        onnx().checker.check_model(_checked(model.proto))
+    except Exception as error:  # of the checker, and of what it is written in
+        raise FileFormatError(model.path, f"no valid ONNX model: {one_line(error)}") from error
+    finally:
+        for node in vendor:
+            node.domain = kept[id(node)]
+        if vendor:
+            del model.proto.opset_import[-1]
+
+
+def _checked(proto: Any) -> Any:
+    """What the checker is given: it takes no message beyond the limit, nor one close to it."""
+    size = sum(len(tensor.raw_data) for tensor in proto.graph.initializer)
+    return lighter(proto, 1 << 16) if size >= PROTO_LIMIT // 2 else proto
+
+
+def one_line(error: Exception) -> str:
+    """What another package says, on one line."""
+    text = " ".join(str(error).split())
+    return text if len(text) <= 500 else f"{text[:500]}..."

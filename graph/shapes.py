@@ -1,0 +1,124 @@
+"""Shapes and types of what flows through a model, as far as the model says or implies them.
+
+The shape inference of onnx does the work. Operators of onnxruntime's own domain, which it does not
+know, are shown to it as operators of the standard that give the same shape and type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from cube24.errors import FileFormatError
+from cube24.graph.model import Model, Scope, one_line
+from cube24.graph.protos import graphs_of, lighter, onnx
+
+#: A shape, with None for a size that is open.
+Shape = tuple[int | None, ...]
+
+#: Larger initializers are inputs for the inference, which then need not carry their bytes.
+_LARGE = 1 << 16
+
+MICROSOFT = "com.microsoft"
+
+#: Operators of onnxruntime, an operator of the standard of the same shape and type, and which of
+#: the inputs that takes.
+_LIKE: Mapping[str, tuple[str, slice]] = {
+    "QLinearAdd": ("Add", slice(0, 4, 3)),
+    "QLinearMul": ("Mul", slice(0, 4, 3)),
+    "QLinearConcat": ("Concat", slice(2, None, 3)),
+    "QLinearGlobalAveragePool": ("GlobalAveragePool", slice(0, 1)),
+    "QLinearAveragePool": ("AveragePool", slice(0, 1)),
+    "QLinearReduceMean": ("Identity", slice(0, 1)),
+    "QGemm": ("Gemm", slice(0, 4, 3)),
+    "QuantizeLinear": ("QuantizeLinear", slice(0, 3)),
+    "DequantizeLinear": ("DequantizeLinear", slice(0, 3)),
+    **dict.fromkeys(
+        ("QLinearLeakyRelu", "QLinearSigmoid", "QLinearSoftmax", "Gelu", "FastGelu", "BiasGelu",
+         "QuickGelu", "SkipLayerNormalization"),
+        ("Identity", slice(0, 1)),
+    ),
+}  # fmt: skip
+
+#: Attributes that the operator of the standard does not have.
+_FOREIGN = {"alpha", "channels_last", "opset"}
+
+
+@dataclass(eq=False)
+class Shapes:
+    """What is known of the values of a model."""
+
+    model: Model
+    _known: dict[int, dict[str, tuple[int, Shape | None]]] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        """Infer, once."""
+        inferred = _inferred(self.model)
+        self._collect(self.model.scopes[0], inferred)
+
+    def _collect(self, scope: Scope, graph: Any) -> None:
+        known: dict[str, tuple[int, Shape | None]] = {}
+        for info in (*graph.input, *graph.value_info, *graph.output):
+            kind = info.type.tensor_type
+            if info.type.WhichOneof("value") == "tensor_type" and kind.elem_type:
+                known[info.name] = (kind.elem_type, _dims(kind))
+        for tensor in scope.graph.initializer:
+            known[tensor.name] = (tensor.data_type, tuple(tensor.dims))
+        self._known[id(scope.graph)] = known
+        inner = iter([s for s in self.model.scopes if s.parent is scope])
+        for node in graph.node:
+            for _, inside in graphs_of(node):
+                self._collect(next(inner), inside)
+
+    def shape(self, scope: Scope, name: str) -> Shape | None:
+        """The shape of a value; None: not even the number of dimensions is known."""
+        return self._look(scope, name)[1]
+
+    def kind(self, scope: Scope, name: str) -> int:
+        """The type of a value, as in TensorProto; 0: unknown."""
+        return self._look(scope, name)[0]
+
+    def _look(self, scope: Scope, name: str) -> tuple[int, Shape | None]:
+        at: Scope | None = scope
+        while at is not None:
+            if found := self._known[id(at.graph)].get(name):
+                return found
+            at = at.parent
+        return 0, None
+
+
+def _dims(kind: Any) -> Shape | None:
+    if not kind.HasField("shape"):
+        return None
+    return tuple(
+        dim.dim_value if dim.WhichOneof("value") == "dim_value" and dim.dim_value > 0 else None
+        for dim in kind.shape.dim
+    )
+
+
+def _inferred(model: Model) -> Any:
+    """The main graph, with the shapes of all values that can be known."""
+    proto = lighter(model.proto, _LARGE)
+    _substitute(proto.graph)
+    try:
+        return onnx("onnx.shape_inference").infer_shapes(proto, data_prop=True).graph
+    except Exception as error:  # of onnx, and of what it is written in
+        raise FileFormatError(model.path, f"its shapes contradict: {one_line(error)}") from error
+
+
+def _substitute(graph: Any) -> None:
+    """Put operators of the standard in the place of those of onnxruntime."""
+    for node in graph.node:
+        for _, inner in graphs_of(node):
+            _substitute(inner)
+        if node.domain != MICROSOFT or node.op_type not in _LIKE:
+            continue
+        node.op_type, taken = _LIKE[node.op_type]
+        node.domain = ""
+        inputs = list(node.input)[taken]
+        del node.input[:]
+        node.input.extend(inputs)
+        kept = [found for found in node.attribute if found.name not in _FOREIGN]
+        del node.attribute[:]
+        node.attribute.extend(kept)
