@@ -1,0 +1,116 @@
+"""Candidates to layers of the unit, and how long they take.
+
+The sizes of activations are those that the model says or implies. Where one is open there is no
+layer, and no time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+from cube24.graph.nodes import Candidate, Product, Window
+from cube24.graph.shapes import Shape, Shapes
+from cube24.simulator import Conv2d, Layer, Matmul, TilingError, Unit
+
+
+@dataclass(frozen=True)
+class Cycles:
+    """Cycles of a layer on a unit, with a dense and with a sparse weight.
+
+    dense: None where a dense weight does not fit the unit. reason: the first one why the sparse run
+    is not twice as fast.
+    """
+
+    dense: int | None
+    sparse: int
+    reason: str = ""
+
+    @property
+    def best(self) -> int:
+        """Cycles of the faster of both."""
+        return self.sparse if self.dense is None else min(self.dense, self.sparse)
+
+    @property
+    def faster(self) -> bool:
+        """Whether the sparse weight takes fewer cycles than the dense one."""
+        return self.dense is None or self.sparse < self.dense
+
+
+def layer_of(candidate: Candidate, shapes: Shapes) -> Layer | None:
+    """The layer that a candidate is; None: a size of its activations is open.
+
+    Raises:
+        ShapeError, ArgumentError: the unit has no such layer.
+    """
+    product = candidate.product
+    assert product is not None
+    return sized(product, shapes.shape(candidate.scope, product.x))
+
+
+def sized(product: Product, x: Shape | None) -> Layer | None:
+    """The layer of a product with activations of a shape; None: a size is open.
+
+    Raises:
+        ShapeError, ArgumentError: the unit has no such layer.
+    """
+    weight = product.weight.values.shape
+    if x is None or any(size is None for size in x):
+        return None
+    known = tuple(size or 0 for size in x)
+    if product.window is None:
+        if product.transpose_x:
+            known = known[::-1]
+        return Matmul.of((prod(known[:-1]), known[-1] if known else 0), weight)
+    window = product.window
+    return Conv2d.of(
+        known, weight, strides=window.strides, pads=window.pads, dilations=window.dilations,
+        offset_x=offset_of(product),
+    )  # fmt: skip
+
+
+def smallest(product: Product) -> Layer:
+    """A layer of the product with as few activations as it can have.
+
+    Raises:
+        ShapeError, ArgumentError: the unit has no such layer, whatever its activations.
+    """
+    weight = product.weight.values.shape
+    if product.window is None:
+        return Matmul(1, *weight)
+    window = product.window
+    return Conv2d.of(
+        (1, weight[1], *_image(window, weight[2:])), weight, strides=window.strides,
+        pads=window.pads, dilations=window.dilations, offset_x=offset_of(product),
+    )  # fmt: skip
+
+
+def _image(window: Window, kernel: tuple[int, ...]) -> tuple[int, int]:
+    """The smallest image that the kernel fits."""
+    top, left, bottom, right = window.pads
+    spans = [(size - 1) * step + 1 for size, step in zip(kernel, window.dilations, strict=True)]
+    return max(1, spans[0] - top - bottom), max(1, spans[1] - left - right)
+
+
+def offset_of(product: Product) -> int:
+    """The zero point of the activations as int8: what padding holds."""
+    if product.x_zero is None:
+        return 0
+    return product.x_zero - (128 if product.unsigned else 0)
+
+
+def cycles_of(layer: Layer, unit: Unit, cores: int = 1) -> Cycles:
+    """The time of a layer with a bias and int32 results, with both kinds of weights.
+
+    Each weight has the tile that the unit chooses for it.
+
+    Raises:
+        TilingError: a sparse weight does not fit the unit.
+    """
+    sparse = unit.time(layer, sparse=True, bias=True, cores=cores)
+    try:
+        dense = unit.time(layer, bias=True, cores=cores).cycles
+    except TilingError:
+        return Cycles(None, sparse.cycles)
+    why = sparse.reasons
+    return Cycles(dense, sparse.cycles, str(why[0]) if why else "")
