@@ -1,8 +1,11 @@
 """Whole models: ONNX in, the compressed network and its cycles out.
 
-``load`` reads a model. Reading needs the package onnx (extra ``onnx``).
+``load`` reads a model, ``check`` says which of its layers can have 2:4 weights and why the others
+cannot, ``compile`` replaces them by operators on compressed weights, and ``decompile`` undoes that.
+Reading needs the package onnx (extra ``onnx``).
 """
 
 from cube24.graph.model import Model, load, with_shapes
+from cube24.graph.sparsity import Compiled, CompileError, compile, decompile
 
-__all__ = ["Model", "load", "with_shapes"]
+__all__ = ["CompileError", "Compiled", "Model", "compile", "decompile", "load", "with_shapes"]
