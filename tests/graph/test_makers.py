@@ -1,0 +1,291 @@
+"""The makers of models and the oracle of their arithmetic, held to onnx and onnxruntime.
+
+The tests of the package's graph part compare with them, so they must be right by themselves.
+Nothing of the package is used here.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx.reference import ReferenceEvaluator
+from onnx_makers import (
+    quantised_conv,
+    quantised_matmul,
+)
+from qlinear_oracle import (
+    conv_pads,
+    conv_sums,
+    matmul_sums,
+    requantise,
+    requantise_one,
+)
+from sparse_weights import (
+    as_uint8,
+    sparse_weight,
+)
+
+#: onnx's newest evaluator has no older DequantizeLinear, and onnx 1.15 has no newer opset than 20.
+EVALUATED_OPSET = min(21, onnx.defs.onnx_opset_version())
+
+BIAS = np.array([-3000, 7, 0, 5000, 1, -1], np.int32)
+W_SCALES = np.array([0.01, 0.02, 0.003, 0.0125, 0.017, 0.0099], np.float32)
+
+
+def small_weight(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
+    """2:4, for onnxruntime: without VNNI it saturates two products at int16 (its issue 14642)."""
+    return sparse_weight(shape, seed, largest=64)
+
+
+def drawn(shape: tuple[int, ...], dtype: Any, seed: int = 0) -> np.ndarray:
+    limits = np.iinfo(dtype)
+    rng = np.random.default_rng(seed)
+    return rng.integers(limits.min, limits.max, shape, dtype, endpoint=True)
+
+
+def ran(model: onnx.ModelProto | Path, **inputs: np.ndarray) -> np.ndarray:
+    """What onnxruntime gives for y, as it comes: optimised as far as it likes."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    source = str(model) if isinstance(model, Path) else model.SerializeToString()
+    session = onnxruntime.InferenceSession(source, options, ["CPUExecutionProvider"])
+    return session.run(["y"], inputs)[0]
+
+
+def evaluated(model: onnx.ModelProto, **inputs: np.ndarray) -> np.ndarray:
+    """What onnx's own evaluator gives for y."""
+    return ReferenceEvaluator(model).run(["y"], inputs)[0]
+
+
+# --- the oracle -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8])
+def test_requantisation_is_that_of_numbers_rounded_one_by_one(dtype):
+    rng = np.random.default_rng(1)
+    limits = np.iinfo(dtype)
+    sums = np.concatenate([rng.integers(-(2**24), 2**24, 400), np.arange(-300, 300)])
+    for x_scale, w_scale, y_scale, y_zero in [
+        (0.0123, 0.00071, 0.3, 3), (0.25, 0.5, 0.25, int(limits.min)), (1e-3, 7e-5, 2e-5, 0),
+        (0.7, 0.9, 1.1, int(limits.max)),
+    ]:  # fmt: skip
+        got = requantise(sums, x_scale, w_scale, y_scale, y_zero, dtype, axis=0)
+        expected = [
+            requantise_one(s, x_scale, w_scale, y_scale, y_zero, int(limits.min), int(limits.max))
+            for s in sums.tolist()
+        ]
+        assert got.dtype == dtype
+        assert got.tolist() == expected
+
+
+def test_requantisation_rounds_halves_to_even():
+    sums = np.array([-5, -3, -1, 1, 3, 5])
+    assert requantise(sums, 0.5, 1, 1, 0, np.int8, axis=0).tolist() == [-2, -2, 0, 0, 2, 2]
+
+
+def test_sums_of_a_convolution_are_those_of_its_taps_one_by_one():
+    x, w = drawn((1, 4, 5, 6), np.uint8), drawn((2, 2, 3, 2), np.int8)
+    strides, pads, dilations = (2, 1), (1, 0, 2, 3), (1, 2)
+    got = conv_sums(x, 7, w, [3, -2], None, strides, pads, dilations, group=2)
+    assert got.shape == (1, 2, 3, 7)
+    for n, v, u in np.ndindex(got.shape[1:]):
+        total = 0
+        for c, i, j in np.ndindex(w.shape[1:]):
+            row, column = 2 * v + i - 1, u + 2 * j
+            if 0 <= row < 5 and 0 <= column < 6:
+                total += (int(x[0, 2 * n + c, row, column]) - 7) * (int(w[n, c, i, j]) - [3, -2][n])
+        assert got[0, n, v, u] == total
+
+
+def test_sums_of_a_product_are_those_of_its_elements_one_by_one():
+    x, w = drawn((2, 3, 5), np.int8), drawn((4, 5), np.int8)
+    got = matmul_sums(x, -9, w, 2, np.arange(4))
+    for b, m, n in np.ndindex(got.shape):
+        parts = [(int(x[b, m, k]) + 9) * (int(w[n, k]) - 2) for k in range(5)]
+        assert got[b, m, n] == sum(parts) + n
+
+
+@pytest.mark.parametrize("auto_pad", ["VALID", "SAME_UPPER", "SAME_LOWER"])
+def test_auto_pad_is_that_of_onnxruntime(auto_pad):
+    # No stride is three or more above its kernel: there onnxruntime crops at both ends. onnx's own
+    # evaluator does not; that of onnx 1.15 has other pads altogether.
+    for length in (5, 6, 7):
+        for taps in (1, 2, 3, 4):
+            for stride in (1, 2, 3):
+                x = drawn((1, 1, length, 9), np.uint8)
+                w = drawn((1, 1, taps, 3), np.int8) // 2
+                model = quantised_conv(
+                    "ConvInteger", w, x_shape=x.shape, auto_pad=auto_pad, strides=(stride, 2)
+                )
+                pads = conv_pads(auto_pad, (length, 9), (taps, 3), (stride, 2), (1, 1))
+                expected = conv_sums(x, 128, w, 0, None, (stride, 2), pads)
+                np.testing.assert_array_equal(ran(model, x=x), expected)
+
+
+def test_auto_pad_counts_dilated_taps():
+    assert conv_pads("SAME_UPPER", (10, 10), (3, 2), (1, 2), (2, 3)) == (2, 1, 2, 1)
+    assert conv_pads("SAME_LOWER", (10, 9), (2, 2), (1, 2), (2, 3)) == (1, 2, 1, 1)
+
+
+# --- convolutions ---------------------------------------------------------------------------------
+
+WAYS = {
+    "plain": {},
+    "strides, pads, dilations": {
+        "strides": (2, 1), "pads": (1, 0, 2, 3), "dilations": (1, 2),
+    },
+    "auto_pad": {"auto_pad": "SAME_LOWER", "strides": (2, 2)},
+}  # fmt: skip
+
+
+def expected_conv(x, x_zero, w, w_zero, bias, way):
+    given = dict(way)
+    auto_pad = given.pop("auto_pad", None)
+    if auto_pad:
+        given["pads"] = conv_pads(auto_pad, x.shape[2:], w.shape[2:], given["strides"], (1, 1))
+    return conv_sums(x, x_zero, w, w_zero, bias, **given)
+
+
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+@pytest.mark.parametrize("cin", [5, 8])
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8])
+def test_qlinear_conv_is_the_oracle_in_both_runtimes(dtype, cin, way):
+    w = small_weight((6, cin, 3, 2), seed=cin)
+    x = drawn((2, cin, 7, 8), dtype)
+    for x_zero in (np.iinfo(dtype).min, 3, np.iinfo(dtype).max):
+        for w_scale, bias in ((0.01, None), (W_SCALES, BIAS)):
+            numbers = {"x_zero": x_zero, "x_dtype": dtype, "w_scale": w_scale}
+            model = quantised_conv(
+                "QLinearConv",
+                w,
+                x_shape=x.shape,
+                bias=bias,
+                y_scale=0.1,
+                y_zero=9,
+                **way,
+                **numbers,
+            )
+            onnx.checker.check_model(model, full_check=True)
+            sums = expected_conv(x, x_zero, w, 0, bias, way)
+            expected = requantise(sums, 0.02, w_scale, 0.1, 9, dtype)
+            assert int(expected.max()) - int(expected.min()) > 25
+            np.testing.assert_array_equal(ran(model, x=x), expected)
+            if bias is None and way is not WAYS["auto_pad"]:  # onnx 1.15 has these wrong
+                # It adds the zero point before it rounds, which moves halves.
+                assert_within_a_step(evaluated(model, x=x), expected)
+
+
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+def test_conv_integer_is_the_oracle_in_both_runtimes(way):
+    w = as_uint8(sparse_weight((6, 5, 3, 2)))
+    x = drawn((1, 5, 7, 8), np.uint8)
+    for bias in (None, BIAS):
+        model = quantised_conv(
+            "ConvInteger", w, x_shape=x.shape, bias=bias, x_zero=77, w_zero=128, **way
+        )
+        onnx.checker.check_model(model, full_check=True)
+        expected = expected_conv(x, 77, w, 128, bias, way)
+        np.testing.assert_array_equal(ran(model, x=x), expected)
+        if way is not WAYS["auto_pad"]:
+            np.testing.assert_array_equal(evaluated(model, x=x), expected)
+
+
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8])
+def test_a_conv_between_dequantised_numbers_is_the_oracle_but_for_a_step(dtype, way):
+    w = small_weight((6, 5, 3, 2))
+    x = drawn((1, 5, 7, 8), dtype)
+    for w_scale, bias in ((0.01, None), (W_SCALES, BIAS)):
+        numbers = {"x_zero": 5, "x_dtype": dtype, "w_scale": w_scale}
+        model = quantised_conv(
+            "qdq", w, x_shape=x.shape, bias=bias, opset=EVALUATED_OPSET, **way, **numbers
+        )
+        onnx.checker.check_model(model, full_check=True)
+        expected = requantise(expected_conv(x, 5, w, 0, bias, way), 0.02, w_scale, 0.5, 3, dtype)
+        assert_within_a_step(ran(model, x=x), expected)
+        if way is not WAYS["auto_pad"]:
+            assert_within_a_step(evaluated(model, x=x), expected)
+
+
+def assert_within_a_step(got: np.ndarray, expected: np.ndarray) -> None:
+    """Sums of floats are rounded one by one, which moves a number in a thousand by one."""
+    assert got.dtype == expected.dtype
+    apart = np.abs(got.astype(int) - expected)
+    assert apart.max() <= 1
+    assert np.count_nonzero(apart) <= max(1, got.size // 200)
+
+
+# --- products -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(3, 37), (2, 3, 40)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8])
+def test_qlinear_matmul_is_the_oracle_in_both_runtimes(dtype, shape):
+    w, x = small_weight((6, shape[-1])), drawn(shape, dtype)
+    for w_scale in (0.01, W_SCALES):
+        # Nothing may saturate: the evaluator of onnx 1.15 wraps.
+        numbers = {"x_dtype": dtype, "x_zero": 11, "w_scale": w_scale, "y_scale": 6, "y_zero": 50}
+        model = quantised_matmul("QLinearMatMul", w, x_shape=shape, **numbers)
+        onnx.checker.check_model(model, full_check=True)
+        expected = requantise(
+            matmul_sums(x, 11, w), 0.02, w_scale, 6, 50, dtype, axis=len(shape) - 1
+        )
+        np.testing.assert_array_equal(ran(model, x=x), expected)
+        assert_within_a_step(evaluated(model, x=x), expected)
+
+
+def test_matmul_integer_is_the_oracle_in_both_runtimes():
+    w = as_uint8(sparse_weight((6, 37)))
+    x = drawn((3, 37), np.uint8)
+    for bias in (None, BIAS):
+        model = quantised_matmul(
+            "MatMulInteger", w, x_shape=x.shape, bias=bias, x_zero=77, w_zero=128
+        )
+        onnx.checker.check_model(model, full_check=True)
+        expected = matmul_sums(x, 77, w, 128, bias)
+        np.testing.assert_array_equal(ran(model, x=x), expected)
+        np.testing.assert_array_equal(evaluated(model, x=x), expected)
+
+
+@pytest.mark.parametrize("alpha", [None, 0.75])
+@pytest.mark.parametrize("trans_b", [0, 1])
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8])
+def test_qgemm_is_the_oracle_in_onnxruntime(dtype, trans_b, alpha):
+    w, x = small_weight((6, 37)), drawn((50, 37), dtype)
+    for w_scale, bias in ((0.01, None), (W_SCALES, BIAS)):
+        numbers = {"x_dtype": dtype, "x_zero": 11, "w_scale": w_scale}
+        model = quantised_matmul(
+            "QGemm", w, x_shape=x.shape, bias=bias, trans_b=trans_b, alpha=alpha, **numbers
+        )
+        sums = matmul_sums(x, 11, w, 0, bias)
+        expected = requantise(sums, 0.02, w_scale, 0.5, 3, dtype, alpha=alpha or 1)
+        np.testing.assert_array_equal(ran(model, x=x), expected)
+
+
+@pytest.mark.parametrize(
+    ("form", "how"),
+    [("qdq-matmul", {}), ("qdq-gemm", {"trans_b": 0}), ("qdq-gemm", {"trans_b": 1})],
+)
+def test_a_product_of_dequantised_numbers_is_the_oracle_but_for_a_step(form, how):
+    w, x = small_weight((6, 37)), drawn((50, 37), np.uint8)
+    for w_scale, bias in ((0.01, None), (W_SCALES, BIAS)):
+        model = quantised_matmul(
+            form,
+            w,
+            x_shape=x.shape,
+            bias=bias,
+            x_zero=11,
+            w_scale=w_scale,
+            opset=EVALUATED_OPSET,
+            **how,
+        )
+        onnx.checker.check_model(model, full_check=True)
+        expected = requantise(matmul_sums(x, 11, w, 0, bias), 0.02, w_scale, 0.5, 3, np.uint8)
+        assert_within_a_step(ran(model, x=x), expected)
+        assert_within_a_step(evaluated(model, x=x), expected)
