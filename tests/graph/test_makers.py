@@ -13,8 +13,14 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 from onnx_makers import (
+    CONV_FORMS,
+    MATMUL_FORMS,
+    PLACES,
+    Numbers,
+    deq_words,
     quantised_conv,
     quantised_matmul,
 )
@@ -27,7 +33,13 @@ from qlinear_oracle import (
 )
 from sparse_weights import (
     as_uint8,
+    count_groups,
+    dense_weight,
+    flattened_weight,
+    illegal_groups,
     sparse_weight,
+    with_illegal_group,
+    wrong_axis_weight,
 )
 
 #: onnx's newest evaluator has no older DequantizeLinear, and onnx 1.15 has no newer opset than 20.
@@ -48,14 +60,14 @@ def drawn(shape: tuple[int, ...], dtype: Any, seed: int = 0) -> np.ndarray:
     return rng.integers(limits.min, limits.max, shape, dtype, endpoint=True)
 
 
-def ran(model: onnx.ModelProto | Path, **inputs: np.ndarray) -> np.ndarray:
+def ran(model: onnx.ModelProto | Path, output: str = "y", /, **inputs: np.ndarray) -> np.ndarray:
     """What onnxruntime gives for y, as it comes: optimised as far as it likes."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
     source = str(model) if isinstance(model, Path) else model.SerializeToString()
     session = onnxruntime.InferenceSession(source, options, ["CPUExecutionProvider"])
-    return session.run(["y"], inputs)[0]
+    return session.run([output], inputs)[0]
 
 
 def evaluated(model: onnx.ModelProto, **inputs: np.ndarray) -> np.ndarray:
@@ -289,3 +301,183 @@ def test_a_product_of_dequantised_numbers_is_the_oracle_but_for_a_step(form, how
         expected = requantise(matmul_sums(x, 11, w, 0, bias), 0.02, w_scale, 0.5, 3, np.uint8)
         assert_within_a_step(ran(model, x=x), expected)
         assert_within_a_step(evaluated(model, x=x), expected)
+
+
+# --- where weights stand --------------------------------------------------------------------------
+
+#: Form, maker, sizes of the weight and of x, options.
+LAYERS = {
+    "QLinearConv": (quantised_conv, (6, 5, 3, 2), (1, 5, 7, 8), {"pads": (1, 0, 2, 3)}),
+    "ConvInteger": (quantised_conv, (6, 5, 3, 2), (1, 5, 7, 8), {"strides": (2, 1)}),
+    "qdq": (quantised_conv, (6, 5, 3, 2), (1, 5, 7, 8), {"bias": BIAS}),
+    "QLinearMatMul": (quantised_matmul, (6, 37), (3, 37), {}),
+    "MatMulInteger": (quantised_matmul, (6, 37), (2, 3, 37), {}),
+    "QGemm": (quantised_matmul, (6, 37), (3, 37), {"bias": BIAS, "trans_b": 1}),
+    "qdq-matmul": (quantised_matmul, (6, 37), (3, 37), {}),
+    "qdq-gemm": (quantised_matmul, (6, 37), (3, 37), {"bias": BIAS, "trans_b": 1}),
+    "deploy": (quantised_conv, (6, 5, 3, 2), (1, 5, 7, 8), {"bias": BIAS}),
+    "deploy-matmul": (quantised_matmul, (6, 37), (2, 3, 37), {"bias": BIAS}),
+    "deploy-gemm": (quantised_matmul, (6, 37), (3, 37), {"bias": BIAS, "trans_b": 1}),
+}
+RUNNABLE = [form for form in LAYERS if not form.startswith("deploy")]
+
+
+def made(form: str, **more: Any) -> onnx.ModelProto:
+    """The form's layer, per channel but for the integer ones; options of its own and these."""
+    maker, shape, x_shape, options = LAYERS[form]
+    if form not in ("ConvInteger", "MatMulInteger"):
+        more.setdefault("w_scale", W_SCALES)
+    if form.startswith("deploy"):
+        more = {"ends": "float", "x_dtype": np.int8, "x_zero": -5, **more}
+    return maker(form, small_weight(shape), **{"x_shape": x_shape, **options, **more})
+
+
+def test_the_layers_are_all_forms():
+    assert [*LAYERS] == [*CONV_FORMS[:3], *MATMUL_FORMS[:5], "deploy", *MATMUL_FORMS[5:]]
+
+
+@pytest.mark.parametrize("form", RUNNABLE)
+@pytest.mark.parametrize("where", PLACES)
+def test_a_layer_yields_the_same_wherever_its_weight_stands(where, form, tmp_path):
+    x = drawn(LAYERS[form][2], np.uint8)
+    expected = ran(made(form), x=x)
+    model = made(form, where=where)
+    inputs = {"x": x}
+    if where.startswith("subgraph"):
+        inputs["condition"] = np.array(True)
+    if where == "external":
+        path = tmp_path / "model.onnx"
+        onnx.save(model, path)
+        assert (tmp_path / "weights.bin").stat().st_size == small_weight(LAYERS[form][1]).size
+        onnx.checker.check_model(str(path), full_check=True)
+        np.testing.assert_array_equal(ran(path, **inputs), expected)
+        return
+    onnx.checker.check_model(model, full_check=form != "QGemm")
+    np.testing.assert_array_equal(ran(model, **inputs), expected)
+    if where.startswith("subgraph"):
+        assert not ran(model, x=x, condition=np.array(False)).any()
+    if where == "shared":
+        assert {out.name for out in model.graph.output} == {"y", "y2"}
+        np.testing.assert_array_equal(ran(model, "y2", **inputs), expected)
+
+
+@pytest.mark.parametrize("form", RUNNABLE)
+def test_a_layer_with_floats_at_its_ends_yields_what_it_stands_for(form):
+    x = drawn(LAYERS[form][2], np.uint8)
+    n = Numbers()
+    floats = (x.astype(np.float32) - n.x_zero) * np.float32(n.x_scale)
+    layer = ran(made(form), x=x)
+    integer = form in ("ConvInteger", "MatMulInteger")
+    expected = (
+        layer * (np.float32(n.x_scale) * np.float32(n.w_scale))
+        if integer
+        else (layer.astype(np.float32) - n.y_zero) * np.float32(n.y_scale)
+    )
+    model = made(form, ends="float")
+    onnx.checker.check_model(model, full_check=form != "QGemm")
+    got = ran(model, x=floats)
+    assert got.dtype == np.float32
+    # onnxruntime may merge what surrounds the layer, but for the integer forms.
+    np.testing.assert_allclose(got, expected, rtol=1e-6, atol=0 if integer else n.y_scale)
+
+
+@pytest.mark.parametrize("form", RUNNABLE)
+def test_a_layer_is_valid_in_all_opsets_from_its_first_one(form):
+    for opset in range(10, onnx.defs.onnx_opset_version() + 1):
+        # DequantizeLinear has had an axis since 13.
+        w_scale = 0.01 if opset < 13 or form.endswith("Integer") else W_SCALES
+        model = made(form, opset=opset, w_scale=w_scale)
+        assert model.opset_import[0].version == opset
+        onnx.checker.check_model(model, full_check=form != "QGemm")
+
+
+@pytest.mark.parametrize("form", RUNNABLE)
+@pytest.mark.parametrize("opset", [10, 11, 21])
+def test_a_layer_yields_the_same_in_old_and_new_opsets(opset, form):
+    x = drawn(LAYERS[form][2], np.uint8)
+    got = ran(made(form, opset=opset, w_scale=0.01), x=x)
+    np.testing.assert_array_equal(got, ran(made(form, w_scale=0.01), x=x))
+
+
+@pytest.mark.parametrize("form", ["QLinearConv", "QLinearMatMul", "QGemm", "MatMulInteger"])
+def test_a_layer_whose_input_has_a_size_left_open_yields_the_same(form):
+    x_shape = LAYERS[form][2]
+    x = drawn(x_shape, np.uint8)
+    model = made(form, x_shape=("batch", *x_shape[1:]))
+    onnx.checker.check_model(model, full_check=form != "QGemm")
+    np.testing.assert_array_equal(ran(model, x=x), ran(made(form), x=x))
+
+
+# --- AMCT's deploy form ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("form", "ops"),
+    [
+        ("deploy", ["AscendQuant", "Conv", "AscendDequant"]),
+        ("deploy-matmul", ["AscendQuant", "MatMul", "Add", "AscendDequant"]),
+        ("deploy-gemm", ["AscendQuant", "Gemm", "AscendDequant"]),
+    ],
+)
+def test_the_deploy_form_is_that_of_amct(form, ops):
+    # No runtime here has its operators: what can be held is what the file says.
+    model = made(form, opset=9)
+    constants = {c.name: numpy_helper.to_array(c) for c in model.graph.initializer}
+    assert [node.op_type for node in model.graph.node] == ops
+    assert not any(node.domain for node in model.graph.node)
+    quant, layer, dequant = model.graph.node[0], model.graph.node[1], model.graph.node[-1]
+
+    attributes = {a.name: helper.get_attribute_value(a) for a in quant.attribute}
+    assert attributes == {"scale": 50.0, "offset": -5.0, "dst_type": b"INT8"}
+    assert layer.input[0] == quant.output[0]
+    assert constants[layer.input[1]].dtype == np.int8
+    bias = next(constants[i] for n in model.graph.node[1:-1] for i in n.input if "bias" in i)
+    assert bias.dtype == np.int32
+    assert bias.tolist() == BIAS.tolist()
+
+    words = constants[dequant.input[1]]
+    assert words.dtype == np.uint64
+    scales = (words & np.uint64(2**32 - 1)).astype(np.uint32).view(np.float32)
+    np.testing.assert_array_equal(scales, np.float32(0.02) * W_SCALES)
+    assert not (words >> np.uint64(32)).any()
+
+
+def test_a_dequantisation_word_has_the_bits_of_the_scale_and_the_offset():
+    assert deq_words([1.0, -0.5]).tolist() == [0x3F800000, 0xBF000000]
+    assert deq_words([1.0], [-2]).tolist() == [0xFE3F800000]
+
+
+# --- weights --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(6, 37), (6, 40), (4, 5, 3, 2), (3, 40, 1, 1), (2, 3, 1, 1)])
+def test_a_sparse_weight_is_legal_and_full(shape):
+    w = sparse_weight(shape)
+    assert w.dtype == np.int8
+    assert not [*illegal_groups(w)]
+    per_row = 2 * (shape[1] // 4) + (shape[1] % 4 > 0)
+    assert np.count_nonzero(w) == per_row * w.size // shape[1]
+    np.testing.assert_array_equal(w, sparse_weight(shape))
+    assert (w != sparse_weight(shape, seed=1)).any()
+
+
+@pytest.mark.parametrize("at", [(0, 0, 0, 0), (5, 36, 2, 1), (3, 8, 0, 2)])
+def test_one_illegal_group_is_where_it_was_wanted(at):
+    w = with_illegal_group(sparse_weight((6, 40, 3, 3)), at)
+    assert [*illegal_groups(w)] == [at]
+    assert count_groups(w) == 6 * 9 * 10
+
+
+def test_a_weight_may_be_legal_along_another_axis_only():
+    flat = flattened_weight((6, 8, 3, 3))
+    assert not [*illegal_groups(flat.reshape(6, 72))]
+    wrong = wrong_axis_weight((8, 16, 3, 3))
+    assert not [*illegal_groups(wrong.swapaxes(0, 1))]
+    assert [*illegal_groups(dense_weight((1, 6)))] == [(0, 0)]  # the last group has two elements
+
+
+def test_a_weight_stored_as_uint8_is_the_same_numbers():
+    w = sparse_weight((6, 37))
+    np.testing.assert_array_equal(as_uint8(w, 128).astype(int) - 128, w)
+    with pytest.raises(AssertionError):
+        as_uint8(w, 100)
