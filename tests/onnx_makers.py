@@ -21,14 +21,17 @@ Array = npt.NDArray[Any]
 
 #: Readable by onnx 1.15 and all onnxruntimes that the tests know.
 IR_VERSION = 8
-#: The first opset of each form, where it is not the first one at all.
-FIRST_OPSET = {"deploy": 9, "deploy-gemm": 9, "deploy-matmul": 9}
+#: The first opset with QLinearConv and QuantizeLinear. The forms without them are made from 9 on.
+FIRST_OPSET = 10
 
-CONV_FORMS = ("QLinearConv", "ConvInteger", "qdq", "deploy")
+CONV_FORMS = ("QLinearConv", "ConvInteger", "qdq", "deploy", "Conv")
 MATMUL_FORMS = (
     "QLinearMatMul", "MatMulInteger", "QGemm", "qdq-matmul", "qdq-gemm", "deploy-matmul",
-    "deploy-gemm",
+    "deploy-gemm", "MatMul", "Gemm",
 )  # fmt: skip
+GEMMS = ("QGemm", "qdq-gemm", "deploy-gemm", "Gemm")
+#: Not quantised at all: the weight stands for floats, (w - w_zero) * w_scale.
+FLOAT_FORMS = ("Conv", "MatMul", "Gemm")
 #: Where the weight of a layer stands.
 PLACES = (
     "initializer",
@@ -42,6 +45,8 @@ PLACES = (
     "subgraph-inside",  # the weight is in the branch too
     "loop",  # the layer is the body of a Loop and reads the weight from outside
 )  # fmt: skip
+#: No constant: an input of the model, `weight`.
+DYNAMIC = "input"
 
 
 @dataclass(frozen=True)
@@ -135,14 +140,12 @@ def place(graph: Graph, array: Array, where: str, scale: Any, zero: Any, axis: i
             "Cast", [stored], "weight", to=helper.np_dtype_to_tensor_dtype(array.dtype)
         )
     if where == "quantised":
-        along = [1] * array.ndim
-        if np.ndim(scale):
-            along[axis] = -1
-        numbers = array.astype(np.int64) - np.reshape(zero, along if np.ndim(zero) else [1])
-        numbers = numbers.astype(np.float32) * np.reshape(np.asarray(scale, np.float32), along)
+        numbers = _numbers_of(array, scale, zero, axis)
         stored = graph.constant(numbers, "weight_stored")
         per_channel = {"axis": axis} if np.ndim(scale) else {}
         return graph.quantise(stored, scale, zero, array.dtype, "weight", **per_channel)
+    if where == DYNAMIC:
+        return "weight"
     return graph.constant(array, "weight")
 
 
@@ -164,7 +167,7 @@ def quantised_conv(
     auto_pad: str | None = None,
     group: int | None = None,
     where: str = "initializer",
-    ends: str = "quantised",
+    ends: str | None = None,
     opset: int = 13,
     **numbers: Any,
 ) -> onnx.ModelProto:
@@ -172,10 +175,12 @@ def quantised_conv(
 
     x_shape: (B, Cin, H, W), or of one or three axes; a name in it is a size left open.
     Attributes that are None are left out of the file. ends: "quantised", x and y as the layer has
-    them; "float", a QuantizeLinear before it and a DequantizeLinear behind. numbers: `Numbers`.
-    The form deploy has floats at both ends.
+    them; "float", a QuantizeLinear before it and a DequantizeLinear behind. The deploy and the
+    float forms have floats there by themselves. numbers: `Numbers`.
     """
     n = Numbers(**numbers)
+    if form in FLOAT_FORMS:
+        weight = _numbers_of(weight, n.w_scale, n.w_zero, 0)
     attributes = {
         "strides": strides, "pads": pads, "dilations": dilations, "auto_pad": auto_pad,
         "group": group, "kernel_shape": weight.shape[2:],
@@ -198,6 +203,8 @@ def quantised_conv(
         elif form == "qdq":
             inputs = [_x(g, n, x, y), _w(g, n, w, weight, y, 0), *_bias(g, n, bias, y)]
             _y(g, n, g.add("Conv", inputs, f"{y}_float", **attributes), y)
+        elif form == "Conv":
+            g.add("Conv", [x, w, *_float_bias(g, n, bias, y)], y, **attributes)
         else:
             assert form == "deploy", form
             quantised = _ascend_quant(g, n, x, y)
@@ -228,7 +235,7 @@ def quantised_matmul(
     alpha: float | None = None,
     beta: float | None = None,
     where: str = "initializer",
-    ends: str = "quantised",
+    ends: str | None = None,
     opset: int = 13,
     **numbers: Any,
 ) -> onnx.ModelProto:
@@ -238,9 +245,11 @@ def quantised_matmul(
     more axes than two is (..., N, K). The rest is as with `quantised_conv`.
     """
     n = Numbers(**numbers)
+    if form in FLOAT_FORMS:
+        weight = _numbers_of(weight, n.w_scale, n.w_zero, weight.ndim - 2)
     stored = weight if trans_b else np.ascontiguousarray(weight.swapaxes(-1, -2))
     axis = 0 if trans_b else stored.ndim - 1
-    assert trans_b is None or form in ("QGemm", "qdq-gemm", "deploy-gemm"), "no attribute transB"
+    assert trans_b is None or form in GEMMS, f"{form} has no attribute transB"
     gemm = {"alpha": alpha, "transB": trans_b}
 
     def layer(g: Graph, x: str, w: str, y: str) -> None:
@@ -268,6 +277,11 @@ def quantised_matmul(
         elif form == "qdq-gemm":
             inputs = [_x(g, n, x, y), _w(g, n, w, weight, y, axis), *_bias(g, n, bias, y)]
             _y(g, n, g.add("Gemm", inputs, f"{y}_float", **gemm, beta=beta), y)
+        elif form == "Gemm":
+            g.add("Gemm", [x, w, *_float_bias(g, n, bias, y)], y, **gemm, beta=beta)
+        elif form == "MatMul":
+            assert bias is None, "MatMul has no bias"
+            g.add("MatMul", [x, w], y)
         elif form == "deploy-matmul":
             sums = g.add("MatMul", [_ascend_quant(g, n, x, y), w], f"{y}_sums")
             if bias is not None:
@@ -304,8 +318,22 @@ def _bias(g: Graph, n: Numbers, bias: Array | None, y: str) -> list[str]:
     return [g.dequantise(name, _product_scale(n), 0, np.int32, f"{y}_bias_float", **per_channel)]
 
 
+def _float_bias(g: Graph, n: Numbers, bias: Array | None, y: str) -> list[str]:
+    if bias is None:
+        return []
+    return [g.constant(bias.astype(np.float32) * _product_scale(n), f"{y}_bias")]
+
+
 def _y(g: Graph, n: Numbers, y_float: str, y: str) -> str:
     return g.quantise(y_float, n.y_scale, n.y_zero, n.y_type, y)
+
+
+def _numbers_of(stored: Array, scale: Any, zero: Any, axis: int) -> Array:
+    """What a stored weight stands for, float32; scale and zero are one, or one each of the axis."""
+    along = [1] * stored.ndim
+    along[axis] = -1
+    numbers = stored.astype(np.int64) - np.reshape(zero, along)
+    return numbers.astype(np.float32) * np.reshape(np.asarray(scale, np.float32), along)
 
 
 def _product_scale(n: Numbers) -> Array:
@@ -382,42 +410,44 @@ def _model(
     y_shape: Sequence[Any],
 ) -> onnx.ModelProto:
     """A model of one layer (or of two that share a weight): ends, subgraphs, inputs and outputs."""
-    assert where in PLACES, where
-    assert opset >= FIRST_OPSET.get(form, 10), f"{form} is not in opset {opset}"
-    g = Graph()
-    deploy = form.startswith("deploy")
-    assert not (deploy and ends == "quantised"), "the form deploy has floats at its ends"
+    assert where in (*PLACES, DYNAMIC), where
     integer = form in ("ConvInteger", "MatMulInteger")
-    layer_type = np.float32 if deploy else np.int32 if integer else n.y_type
-    outer = ends == "float" and not deploy
-    outputs = ["y", "y2"] if where == "shared" else ["y"]
+    floats = form.startswith("deploy") or form in FLOAT_FORMS
+    assert not (floats and ends), f"{form} has floats at its ends"
+    assert opset >= (9 if floats else FIRST_OPSET), f"{form} is not in opset {opset}"
+    wrapped = ends == "float"
+    held = where in ("subgraph", "subgraph-inside", "loop")
+    result_type = np.float32 if floats else np.int32 if integer else n.y_type
 
-    x = g.quantise("x", n.x_scale, n.x_zero, n.x_dtype, "x_quantised") if outer else "x"
-    inside = Graph()
+    g, inside = Graph(), Graph()
+    x = g.quantise("x", n.x_scale, n.x_zero, n.x_dtype, "x_quantised") if wrapped else "x"
     holder = inside if where == "subgraph-inside" else g
     w = place(holder, stored, where, n.w_scale, n.w_zero, axis)
-    inner = g if where not in ("subgraph", "subgraph-inside", "loop") else inside
+    outputs = ["y", "y2"] if where == "shared" else ["y"]
     for y in outputs:
-        layer(inner, x, w, f"{y}_layer" if outer or inner is inside else y)
-    made = [f"{y}_layer" if outer or inner is inside else y for y in outputs]
-    if inner is inside:
-        wrap = _loop if where == "loop" else _branch
-        made = [wrap(g, inside, made[0], layer_type, y_shape, "y_layer_out" if outer else "y")]
-    for y, result in zip(outputs, made, strict=True):
-        if outer and integer:  # as dynamic quantisation has it
+        result = f"{y}_layer" if wrapped else y
+        if held:
+            layer(inside, x, w, f"{y}_inside")
+            wrap = _loop if where == "loop" else _branch
+            wrap(g, inside, f"{y}_inside", result_type, y_shape, result)
+        else:
+            layer(g, x, w, result)
+        if wrapped and integer:  # as dynamic quantisation has it
             number = g.add("Cast", [result], f"{y}_number", to=TensorProto.FLOAT)
             scale = _product_scale(n)
-            if scale.ndim and axis == 0 and stored.ndim > 2:
+            if form == "ConvInteger" and scale.ndim:
                 scale = scale.reshape(1, -1, *[1] * (stored.ndim - 2))
             g.add("Mul", [number, g.constant(scale, f"{y}_product_scale")], y)
-        elif outer:
+        elif wrapped:
             g.dequantise(result, n.y_scale, n.y_zero, n.y_type, y)
 
-    float_ends = deploy or outer
+    float_ends = floats or wrapped
     inputs = [_info("x", np.float32 if float_ends else n.x_dtype, x_shape)]
+    if where == DYNAMIC:
+        inputs.append(_info("weight", stored.dtype, stored.shape))
     if where.startswith("subgraph"):
         inputs.append(_info("condition", np.bool_, []))
-    infos = [_info(y, np.float32 if float_ends else layer_type, y_shape) for y in outputs]
+    infos = [_info(y, np.float32 if float_ends else result_type, y_shape) for y in outputs]
     graph = helper.make_graph(g.nodes, "layer", inputs, infos, g.constants)
     return model_of(graph, opset)
 

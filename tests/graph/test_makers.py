@@ -17,6 +17,8 @@ from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 from onnx_makers import (
     CONV_FORMS,
+    DYNAMIC,
+    FLOAT_FORMS,
     MATMUL_FORMS,
     PLACES,
     Numbers,
@@ -315,11 +317,15 @@ LAYERS = {
     "QGemm": (quantised_matmul, (6, 37), (3, 37), {"bias": BIAS, "trans_b": 1}),
     "qdq-matmul": (quantised_matmul, (6, 37), (3, 37), {}),
     "qdq-gemm": (quantised_matmul, (6, 37), (3, 37), {"bias": BIAS, "trans_b": 1}),
+    "Conv": (quantised_conv, (6, 5, 3, 2), (1, 5, 7, 8), {"bias": BIAS}),
+    "MatMul": (quantised_matmul, (6, 37), (2, 3, 37), {}),
+    "Gemm": (quantised_matmul, (6, 37), (3, 37), {"bias": BIAS, "trans_b": 1}),
     "deploy": (quantised_conv, (6, 5, 3, 2), (1, 5, 7, 8), {"bias": BIAS}),
     "deploy-matmul": (quantised_matmul, (6, 37), (2, 3, 37), {"bias": BIAS}),
     "deploy-gemm": (quantised_matmul, (6, 37), (3, 37), {"bias": BIAS, "trans_b": 1}),
 }
 RUNNABLE = [form for form in LAYERS if not form.startswith("deploy")]
+QUANTISED = [form for form in RUNNABLE if form not in FLOAT_FORMS]
 
 
 def made(form: str, **more: Any) -> onnx.ModelProto:
@@ -328,15 +334,15 @@ def made(form: str, **more: Any) -> onnx.ModelProto:
     if form not in ("ConvInteger", "MatMulInteger"):
         more.setdefault("w_scale", W_SCALES)
     if form.startswith("deploy"):
-        more = {"ends": "float", "x_dtype": np.int8, "x_zero": -5, **more}
+        more = {"x_dtype": np.int8, "x_zero": -5, **more}
     return maker(form, small_weight(shape), **{"x_shape": x_shape, **options, **more})
 
 
 def test_the_layers_are_all_forms():
-    assert [*LAYERS] == [*CONV_FORMS[:3], *MATMUL_FORMS[:5], "deploy", *MATMUL_FORMS[5:]]
+    assert LAYERS.keys() == {*CONV_FORMS, *MATMUL_FORMS}
 
 
-@pytest.mark.parametrize("form", RUNNABLE)
+@pytest.mark.parametrize("form", QUANTISED)
 @pytest.mark.parametrize("where", PLACES)
 def test_a_layer_yields_the_same_wherever_its_weight_stands(where, form, tmp_path):
     x = drawn(LAYERS[form][2], np.uint8)
@@ -361,7 +367,7 @@ def test_a_layer_yields_the_same_wherever_its_weight_stands(where, form, tmp_pat
         np.testing.assert_array_equal(ran(model, "y2", **inputs), expected)
 
 
-@pytest.mark.parametrize("form", RUNNABLE)
+@pytest.mark.parametrize("form", QUANTISED)
 def test_a_layer_with_floats_at_its_ends_yields_what_it_stands_for(form):
     x = drawn(LAYERS[form][2], np.uint8)
     n = Numbers()
@@ -381,9 +387,34 @@ def test_a_layer_with_floats_at_its_ends_yields_what_it_stands_for(form):
     np.testing.assert_allclose(got, expected, rtol=1e-6, atol=0 if integer else n.y_scale)
 
 
+@pytest.mark.parametrize("form", QUANTISED)
+def test_a_weight_may_be_an_input_of_the_model(form):
+    model = made(form, where=DYNAMIC)
+    onnx.checker.check_model(model, full_check=form != "QGemm")
+    x, w = drawn(LAYERS[form][2], np.uint8), small_weight(LAYERS[form][1])
+    if form.endswith(("MatMul", "MatMulInteger", "matmul")):
+        w = np.ascontiguousarray(w.T)
+    np.testing.assert_array_equal(ran(model, x=x, weight=w), ran(made(form), x=x))
+
+
+@pytest.mark.parametrize("form", FLOAT_FORMS)
+def test_a_layer_of_floats_yields_what_the_numbers_stand_for(form):
+    _, shape, x_shape, options = LAYERS[form]
+    x = np.random.default_rng(0).standard_normal(x_shape, np.float32)
+    sums = conv_sums if form == "Conv" else matmul_sums
+    w, bias = small_weight(shape), options.get("bias")
+    expected = sums(np.rint(x * 1000), 0, w, 0, None if bias is None else 20 * bias)
+    along = (6, 1, 1) if form == "Conv" else 6
+    # x is rounded to thousandths; the bias is in units of x_scale = 20 thousandths.
+    model = made(form)
+    onnx.checker.check_model(model, full_check=True)
+    got = ran(model, x=np.rint(x * 1000).astype(np.float32) / 1000)
+    np.testing.assert_allclose(got, expected / 1000 * W_SCALES.reshape(along), rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize("form", RUNNABLE)
 def test_a_layer_is_valid_in_all_opsets_from_its_first_one(form):
-    for opset in range(10, onnx.defs.onnx_opset_version() + 1):
+    for opset in range(9 if form in FLOAT_FORMS else 10, onnx.defs.onnx_opset_version() + 1):
         # DequantizeLinear has had an axis since 13.
         w_scale = 0.01 if opset < 13 or form.endswith("Integer") else W_SCALES
         model = made(form, opset=opset, w_scale=w_scale)
@@ -391,7 +422,7 @@ def test_a_layer_is_valid_in_all_opsets_from_its_first_one(form):
         onnx.checker.check_model(model, full_check=form != "QGemm")
 
 
-@pytest.mark.parametrize("form", RUNNABLE)
+@pytest.mark.parametrize("form", QUANTISED)
 @pytest.mark.parametrize("opset", [10, 11, 21])
 def test_a_layer_yields_the_same_in_old_and_new_opsets(opset, form):
     x = drawn(LAYERS[form][2], np.uint8)
