@@ -566,6 +566,13 @@ PAIRS: dict[str, Pairs] = {
         show.write_csv, {"run": RUN, "path": "new.out"},
         WRITE | {"path": "newer.out", "run": OTHER_RUN},
     ),
+    "show.document": Pairs(
+        show.document, {"title": "one", "sections": ["a"]}, {"title": "two", "sections": ["b"]}
+    ),
+    "show.table": Pairs(
+        show.table, {"caption": "one", "head": ["a"], "rows": [["1"]]},
+        {"caption": "two", "head": ["b"], "rows": [["x"]]},
+    ),
     "show.html": Pairs(show.html, {"run": RUN}, {"run": OTHER_RUN, "title": "another"}),
     "show.write_html": Pairs(
         show.write_html, {"run": RUN, "path": "new.out"},

@@ -8,6 +8,7 @@ from cube24.simulator.show.cores import Scheduled
 from cube24.simulator.show.csv import COLUMNS, write_csv
 from cube24.simulator.show.occupancy import occupied_bytes
 from cube24.simulator.show.page import html, write_html
+from cube24.simulator.show.parts import document, table
 from cube24.simulator.show.plots import demand_drawing
 from cube24.simulator.show.roofline import traffic, write_roofline_png
 from cube24.simulator.show.vcd import demand_vcd, write_vcd
@@ -17,9 +18,11 @@ __all__ = [
     "Scheduled",
     "demand_drawing",
     "demand_vcd",
+    "document",
     "html",
     "occupied_bytes",
     "perfetto",
+    "table",
     "traffic",
     "write_csv",
     "write_html",

@@ -13,30 +13,13 @@ from cube24.files import write_bytes
 from cube24.simulator import isa
 from cube24.simulator.run import Run
 from cube24.simulator.show import roofline, svg
+from cube24.simulator.show.parts import document, table
 from cube24.simulator.timing import Row, ScheduleError
 
 #: Rectangles of the timeline at each end of the run.
 _SHOWN = 600
 #: Rows of the table of tiles.
 _TILES = 50
-
-_STYLE = """
-:root { color-scheme: light dark; --ink: #1a1a1a; --paper: #fff; --faint: #8884; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e8e8e8; --paper: #16181c; } }
-body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper);
-  max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.6rem; margin-bottom: .3rem; } h2 { font-size: 1.2rem; margin-top: 2.2rem; }
-table { border-collapse: collapse; margin: .6rem 0; font-variant-numeric: tabular-nums; }
-caption { text-align: left; padding-bottom: .3rem; opacity: .8; }
-th, td { padding: .15rem .8rem .15rem 0; text-align: right; border-bottom: 1px solid var(--faint); }
-th:first-child, td:first-child, td.text, th.text { text-align: left; }
-svg { width: 100%; height: auto; display: block; } svg text { font-size: 12px; fill: var(--ink); }
-svg .grid { stroke: var(--faint); } svg .roof { stroke: var(--ink); stroke-width: 1.5; }
-.key span { display: inline-block; margin-right: 1.2rem; }
-.key i { display: inline-block; width: .9em; height: .9em; margin-right: .35em;
-  border: 1px solid var(--faint); vertical-align: -1px; }
-@media print { body { max-width: none; } svg, table { break-inside: avoid; } }
-"""
 
 
 def html(run: Run, title: str = "cube24: where the time goes") -> str:
@@ -57,12 +40,7 @@ def html(run: Run, title: str = "cube24: where the time goes") -> str:
         if listed:
             sections += [_roofline(run), _tiles(run, rows)]
         sections.append(_versus(run, listed))
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
-        f"<h1>{escape(title)}</h1>\n" + "\n".join(sections) + "\n</body>\n</html>\n"
-    )
+    return document(title, sections)
 
 
 def write_html(run: Run, path: StrPath, *, overwrite: bool = False) -> None:
@@ -75,20 +53,6 @@ def write_html(run: Run, path: StrPath, *, overwrite: bool = False) -> None:
 
 
 # --- sections -------------------------------------------------------------------------------------
-
-
-def _table(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    cells = "".join(f"<th>{escape(name)}</th>" for name in head)
-    body = "".join("<tr>" + "".join(map(_cell, row)) + "</tr>\n" for row in rows)
-    return (
-        f"<table>\n<caption>{escape(caption)}</caption>\n<thead><tr>{cells}</tr></thead>\n"
-        f"<tbody>{body}</tbody>\n</table>"
-    )
-
-
-def _cell(text: str) -> str:
-    kind = "" if text[:1].isdecimal() else ' class="text"'
-    return f"<td{kind}>{escape(text)}</td>"
 
 
 def _busiest(run: Run) -> str:
@@ -180,8 +144,8 @@ def _stalls(run: Run) -> str:
         '<section id="stalls"><h2>Where each pipe spends its cycles</h2>\n'
         + _key()
         + svg.stalls(run.pipes, run.cycles, "Cycles of each pipe")
-        + _table("Cycles; S is the scalar unit, which issues", ["pipe", *kinds, "sum"], rows)
-        + _table("What pipes wait for", ["pipe", "for", "cycles", "share"], waits)
+        + table("Cycles; S is the scalar unit, which issues", ["pipe", *kinds, "sum"], rows)
+        + table("What pipes wait for", ["pipe", "for", "cycles", "share"], waits)
         + "</section>"
     )
 
@@ -220,8 +184,8 @@ def _tiles(run: Run, rows: Sequence[Row]) -> str:
             begin = None
     note = f"The first {_TILES} of {len(found)} tiles" if len(found) > _TILES else "All tiles"
     head = ["tile", "size", "first Mmad", "Fixpipe", "done", "cycles"]
-    table = _table(f"{note}, in cycles", head, found[:_TILES])
-    return f'<section id="tiles"><h2>Tiles</h2>\n{table}</section>'
+    found_tiles = table(f"{note}, in cycles", head, found[:_TILES])
+    return f'<section id="tiles"><h2>Tiles</h2>\n{found_tiles}</section>'
 
 
 def _versus(run: Run, listed: bool) -> str:
@@ -240,13 +204,13 @@ def _versus(run: Run, listed: bool) -> str:
             one, two = roofline.traffic(run.program), roofline.traffic(twin.program)
             rows.append(["bytes in", f"{one.bytes_in:,}", f"{two.bytes_in:,}"])
             rows.append(["bytes out", f"{one.bytes_out:,}", f"{two.bytes_out:,}"])
-        parts.append(_table(f"Speed-up {run.speed_up:.2f}", ["", "2:4", "dense"], rows))
+        parts.append(table(f"Speed-up {run.speed_up:.2f}", ["", "2:4", "dense"], rows))
     reasons = []
     for reason in run.reasons:
         then = f"{twin.cycles / max(run.cycles - reason.cycles, 1):.2f}" if twin else "-"
         reasons.append([reason.name, f"{reason.cycles:,}", then, reason.about])
     head = ["without", "cycles less", "speed-up then", "what it is"]
-    parts.append(_table("The run without one cost at a time", head, reasons))
+    parts.append(table("The run without one cost at a time", head, reasons))
     parts.append(
         "<p>Each line is the same run with this cost alone set to nothing. The savings do not add "
         "up: without one cost, another one holds the run back.</p></section>"
