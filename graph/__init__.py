@@ -7,5 +7,16 @@ Reading needs the package onnx (extra ``onnx``).
 
 from cube24.graph.model import Model, load, with_shapes
 from cube24.graph.sparsity import Compiled, CompileError, compile, decompile
+from cube24.graph.writing import data_file, save
 
-__all__ = ["CompileError", "Compiled", "Model", "compile", "decompile", "load", "with_shapes"]
+__all__ = [
+    "CompileError",
+    "Compiled",
+    "Model",
+    "compile",
+    "data_file",
+    "decompile",
+    "load",
+    "save",
+    "with_shapes",
+]
