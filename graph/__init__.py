@@ -6,13 +6,20 @@ Reading needs the package onnx (extra ``onnx``).
 """
 
 from cube24.graph.model import Model, load, with_shapes
-from cube24.graph.sparsity import Compiled, CompileError, compile, decompile
+from cube24.graph.report import ModelReport, check
+from cube24.graph.sparsity import Compiled, CompileError, Requantise, compile, decompile
+from cube24.graph.verdicts import Select, Verdict
 from cube24.graph.writing import data_file, save
 
 __all__ = [
     "CompileError",
     "Compiled",
     "Model",
+    "ModelReport",
+    "Requantise",
+    "Select",
+    "Verdict",
+    "check",
     "compile",
     "data_file",
     "decompile",

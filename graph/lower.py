@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 
-from cube24.graph.nodes import Candidate, Product, Window
+from cube24.errors import counted
+from cube24.graph.nodes import FORMS, Candidate, Product, Window
 from cube24.graph.shapes import Shape, Shapes
 from cube24.simulator import Conv2d, Layer, Matmul, TilingError, Unit
 
@@ -99,6 +100,29 @@ def offset_of(product: Product) -> int:
     return product.x_zero - (128 if product.unsigned else 0)
 
 
+def macs_of(candidate: Candidate, shapes: Shapes) -> int | None:
+    """Multiplications of a candidate as a dense computation, padding of images included.
+
+    None: a size is open.
+    """
+    scope, node = candidate.scope, candidate.node
+    product = candidate.product
+    last = node if product is None else product.nodes[-1]
+    y = shapes.shape(scope, last.output[0])
+    if y is None or any(size is None for size in y):
+        return None
+    weight = candidate.weight
+    if weight is not None:
+        each = prod(weight.values.shape[1:])
+    else:
+        w = shapes.shape(scope, node.input[FORMS[candidate.op].w])
+        rows = w and (w[1:] if candidate.kind == "conv" else w[-2:-1])
+        if not rows or any(size is None for size in rows):
+            return None
+        each = prod(size or 0 for size in rows)
+    return prod(size or 0 for size in y) * each
+
+
 def cycles_of(layer: Layer, unit: Unit, cores: int = 1) -> Cycles:
     """The time of a layer with a bias and int32 results, with both kinds of weights.
 
@@ -109,8 +133,9 @@ def cycles_of(layer: Layer, unit: Unit, cores: int = 1) -> Cycles:
     """
     sparse = unit.time(layer, sparse=True, bias=True, cores=cores)
     try:
-        dense = unit.time(layer, bias=True, cores=cores).cycles
+        dense = unit.time(layer, sparse=False, bias=True, cores=cores).cycles
     except TilingError:
         return Cycles(None, sparse.cycles)
     why = sparse.reasons
-    return Cycles(dense, sparse.cycles, str(why[0]) if why else "")
+    first = f"{why[0].name}: {why[0].about} ({counted(why[0].cycles, 'cycle')})" if why else ""
+    return Cycles(dense, sparse.cycles, first)

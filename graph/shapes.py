@@ -79,6 +79,16 @@ class Shapes:
         """The type of a value, as in TensorProto; 0: unknown."""
         return self._look(scope, name)[0]
 
+    def open_inputs(self) -> tuple[str, ...]:
+        """Inputs of the model of which a size is open."""
+        main = self.model.main
+        shapes = {given.name: self.shape(main, given.name) for given in main.graph.input}
+        return tuple(
+            name
+            for name, shape in shapes.items()
+            if name not in main.initializers and (shape is None or None in shape)
+        )
+
     def _look(self, scope: Scope, name: str) -> tuple[int, Shape | None]:
         at: Scope | None = scope
         while at is not None:

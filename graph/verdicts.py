@@ -19,7 +19,7 @@ import numpy.typing as npt
 from cube24 import encoder
 from cube24.encoder import Geometry, Kind
 from cube24.errors import ArgumentError, Cube24Error, counted
-from cube24.graph.lower import Cycles, cycles_of, layer_of, offset_of, smallest
+from cube24.graph.lower import Cycles, cycles_of, layer_of, macs_of, offset_of, smallest
 from cube24.graph.model import Model
 from cube24.graph.nodes import MENDABLE, Candidate, Reader, Reason, Weight
 from cube24.simulator import Layer, Unit
@@ -72,6 +72,7 @@ class Verdict:
         pattern, bytes: of its weight; None where there is none.
         layer: what it computes; None: a size is open, or it stays dense for another reason.
         cycles: of the layer, None where there is no layer or nobody asked.
+        macs: its multiplications as a dense computation; None: a size is open.
     """
 
     candidate: Candidate
@@ -82,6 +83,7 @@ class Verdict:
     bytes: Bytes | None = None
     layer: Layer | None = None
     cycles: Cycles | None = None
+    macs: int | None = None
 
     @property
     def sparse(self) -> bool:
@@ -143,10 +145,13 @@ def judge(
     skip, skip_type = _patterns(skip, "skip"), _patterns(skip_type, "skip_type")
     timed = truth(timed, "timed") or select == "faster"
     found = []
+    times: dict[Layer, Cycles] = {}  # networks repeat their layers
     for candidate in reader.candidates():
         verdict = _verdict(candidate, reader, unit)
-        if verdict.sparse and timed:
-            verdict = _timed(verdict, unit, cores)
+        if verdict.sparse and timed and verdict.layer is not None:
+            if verdict.layer not in times:
+                times[verdict.layer] = cycles_of(verdict.layer, unit, cores)
+            verdict = replace(verdict, cycles=times[verdict.layer])
         if _matches(candidate, skip, skip_type):
             verdict = replace(verdict, reason="skipped", detail="it was to be left alone")
         elif select == "faster" and verdict.sparse:
@@ -169,7 +174,8 @@ def _matches(candidate: Candidate, names: Sequence[str], types: Sequence[str]) -
 
 def _verdict(candidate: Candidate, reader: Reader, unit: Unit) -> Verdict:
     kind = "gemm" if candidate.op.endswith("Gemm") else candidate.kind
-    verdict = Verdict(candidate, COMPRESSED[kind], candidate.reason, candidate.detail)
+    macs = macs_of(candidate, reader.shapes)
+    verdict = Verdict(candidate, COMPRESSED[kind], candidate.reason, candidate.detail, macs=macs)
     weight = candidate.weight
     if weight is None:
         return verdict
@@ -186,12 +192,6 @@ def _verdict(candidate: Candidate, reader: Reader, unit: Unit) -> Verdict:
     except Cube24Error as error:
         return replace(verdict, reason="unit-limit", detail=str(error))
     return replace(verdict, layer=layer)
-
-
-def _timed(verdict: Verdict, unit: Unit, cores: int) -> Verdict:
-    if verdict.layer is None:
-        return verdict
-    return replace(verdict, cycles=cycles_of(verdict.layer, unit, cores))
 
 
 def _faster(verdict: Verdict, model: Model) -> Verdict:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -174,13 +174,18 @@ def policy_option(*choices: str) -> Callable[[Command], Command]:
     )
 
 
-layout_option = click.option(
-    "--layout",
-    type=click.Choice(["nd", "zn"]),
-    default="nd",
-    show_default=True,
-    help="Of dense and index. nd: rows; zn: fractals of 16 columns.",
-)
+def layout_choice(default: str) -> Callable[[Command], Command]:
+    """``--layout``, with its default."""
+    return click.option(
+        "--layout",
+        type=click.Choice(["nd", "zn"]),
+        default=default,
+        show_default=True,
+        help="Of dense and index. nd: rows; zn: fractals of 16 columns.",
+    )
+
+
+layout_option = layout_choice("nd")
 
 
 # --- files ----------------------------------------------------------------------------------------
@@ -300,6 +305,70 @@ dtype_option = click.option(
     default="int8",
     show_default=True,
     help="Of the operands; float16 has a time, and no values.",
+)
+
+cores_option = click.option(
+    "--cores", type=click.IntRange(min=1), default=1, show_default=True, help="Of the unit."
+)
+
+# --- whole models ---------------------------------------------------------------------------------
+
+#: Shapes of inputs by name.
+InputShapes = Mapping[str, tuple[int, ...]]
+
+
+class _InputShape(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.3 only
+    """Shapes of inputs, separated by semicolons as the vendor's converter takes them."""
+
+    name = "NAME:1,3,224,224"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[tuple[str, tuple[int, ...]], ...]:
+        if isinstance(value, tuple):
+            return value
+        found = []
+        for each in value.split(";"):
+            # A name may have a colon itself.
+            name, _, sizes = each.rpartition(":")
+            shape = _whole_numbers(sizes.split(","))
+            if not name or shape is None or min(shape) < 1:
+                self.fail(f"{_short(each)}: write it as NAME:1,3,224,224", param, ctx)
+            found.append((name.strip(), shape))
+        return tuple(found)
+
+
+def _input_shapes(
+    ctx: click.Context, param: click.Parameter, value: Sequence[Sequence[tuple[str, Any]]]
+) -> InputShapes:
+    pairs = [pair for several in value for pair in several]
+    if len(dict(pairs)) < len(pairs):
+        raise click.BadParameter("an input is named twice", ctx, param)
+    return dict(pairs)
+
+
+input_shape_option = click.option(
+    "--input-shape",
+    "--input_shape",
+    "input_shape",
+    type=_InputShape(),
+    multiple=True,
+    callback=_input_shapes,
+    help="Of an input whose size the model leaves open; may be given again.",
+)
+skip_options = options(
+    click.option(
+        "--skip",
+        multiple=True,
+        metavar="GLOB",
+        help="Nodes to leave alone, by name, such as 'head/*'; may be given again.",
+    ),
+    click.option(
+        "--skip-type",
+        multiple=True,
+        metavar="GLOB",
+        help="Nodes to leave alone, by operator, such as Gemm; may be given again.",
+    ),
 )
 
 # --- drawn numbers --------------------------------------------------------------------------------

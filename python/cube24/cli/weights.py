@@ -12,6 +12,7 @@ import click
 import numpy as np
 
 from cube24 import encoder
+from cube24.cli import models
 from cube24.cli.codes import FAILED, GOOD
 from cube24.cli.options import (
     PATH,
@@ -168,9 +169,15 @@ def _decode_into(
         )
 
 
+#: Options that are about weights, and not about models.
+_OF_WEIGHTS = ("name", "shape", "dtype", "conv", "limit")
+_OF_MODELS = ("input_shape", "select", "skip", "skip_type", "unit", "cores", "report", "overwrite")
+
+
 @click.command("check")
 @weight_source
 @limit_option("offending groups")
+@models.CHECK_OPTIONS
 @json_option
 def check(
     source: Path,
@@ -180,12 +187,21 @@ def check(
     conv: bool,
     limit: int,
     as_json: bool,
+    **of_model: Any,
 ) -> int:
-    """Say whether a weight is 2:4, and where it is not.
+    """Say whether a weight is 2:4, and where it is not; or which layers of a MODEL.onnx can be.
 
-    Prints the patterns of its groups, the groups with more than two non-zeros and the rows that
-    have most of them. Exit code 1 if the weight is not 2:4.
+    Of a weight: prints the patterns of its groups, the groups with more than two non-zeros and the
+    rows that have most of them. Exit code 1 if the weight is not 2:4.
+
+    Of a model: a line for each node that multiplies by a weight, with the reason where it stays
+    dense, and the cycles on the unit of both forms. Exit code 1 if pruning or quantising the model
+    would make one more layer sparse.
     """
+    if models.is_model(source):
+        refuse(_OF_WEIGHTS, f"{source} is a model, and this is about a weight")
+        return models.check_model(source, as_json=as_json, **of_model)
+    refuse(_OF_MODELS, f"{source} is a weight, and this is about models, NAME.onnx")
     with _open(source, name, shape, dtype) as array:
         _hint_of_convolution(array.shape, conv)
         with _progress("check", array) as progress:
