@@ -170,6 +170,7 @@ class _Pass:
     _front: list[Any] = field(default_factory=list)  # nodes of the main graph, before all others
     _encoded: dict[tuple[int, str, bool, int], tuple[str, str]] = field(default_factory=dict)
     _signed: dict[tuple[int, str], str] = field(default_factory=dict)
+    _shared: dict[str, str] = field(default_factory=dict)
     _names: set[str] = field(default_factory=set)
     _upstream: set[str] = field(default_factory=set)
     _operators: set[str] = field(default_factory=set)
@@ -350,11 +351,11 @@ class _Pass:
         self, wanted: str, value: Any, *, shared: bool = False, named: bool = False
     ) -> str:
         """An initializer of the main graph, which graphs inside of it know too."""
-        name = wanted
-        if shared and any(t.name == wanted for t in self.model.proto.graph.initializer):
-            return name
-        if not named:
-            name = self._name(wanted)
+        if shared and wanted in self._shared:
+            return self._shared[wanted]
+        name = wanted if named else self._name(wanted)
+        if shared:
+            self._shared[wanted] = name
         array = np.ascontiguousarray(value).reshape(np.shape(value))
         self.model.proto.graph.initializer.append(onnx().numpy_helper.from_array(array, name))
         return name

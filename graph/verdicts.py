@@ -162,7 +162,9 @@ def judge(
 
 
 def _patterns(values: Sequence[str], what: str) -> tuple[str, ...]:
-    return names_of(tuple(dict.fromkeys(values)), what) if values else ()
+    if isinstance(values, list | tuple):
+        values = tuple(dict.fromkeys(values))  # one that is given twice is one
+    return names_of(values, what) if values else ()
 
 
 def _matches(candidate: Candidate, names: Sequence[str], types: Sequence[str]) -> bool:
