@@ -15,17 +15,8 @@ import onnxruntime
 import pytest
 from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
-from onnx_makers import (
-    CONV_FORMS,
-    DYNAMIC,
-    FLOAT_FORMS,
-    MATMUL_FORMS,
-    PLACES,
-    Numbers,
-    deq_words,
-    quantised_conv,
-    quantised_matmul,
-)
+from onnx_forms import CONV_FORMS, FLOAT_FORMS, MATMUL_FORMS, Numbers, deq_words
+from onnx_makers import DYNAMIC, PLACES, quantised_conv, quantised_matmul
 from qlinear_oracle import (
     conv_pads,
     conv_sums,
