@@ -27,11 +27,14 @@ FIRST_OPSET = 10
 #: Where the weight of a layer stands.
 PLACES = (
     "initializer",
+    "typed",  # an initialiser whose bytes stand in int32_data, not in raw_data
+    "listed",  # an initialiser that is among the model's inputs too, as old exporters have all
     "constant",  # the output of a node Constant
     "external",  # an initialiser whose bytes onnx.save puts into weights.bin beside the model
     "shared",  # an initialiser that a second layer of the model reads too
     "transposed", "reshaped", "identity", "concat",  # behind such nodes
     "cast",  # stored as int32
+    "chain",  # stored flat and as int32, behind Cast, Reshape and Transpose
     "quantised",  # stored as float behind QuantizeLinear
     "subgraph",  # the layer is in a branch of an If and reads the weight from outside
     "subgraph-inside",  # the weight is in the branch too
@@ -51,6 +54,11 @@ def place(graph: Graph, array: Array, where: str, scale: Any, zero: Any, axis: i
     """
     if where == "constant":
         return graph.add("Constant", [], "weight", value=numpy_helper.from_array(array))
+    if where == "typed":
+        kind = helper.np_dtype_to_tensor_dtype(array.dtype)
+        tensor = helper.make_tensor("weight", kind, array.shape, array.ravel().tolist())
+        graph.constants.append(tensor)
+        return "weight"
     if where == "external":
         name = graph.constant(array, "weight")
         onnx.external_data_helper.set_external_data(graph.constants[-1], "weights.bin")
@@ -76,6 +84,13 @@ def place(graph: Graph, array: Array, where: str, scale: Any, zero: Any, axis: i
         return graph.add(
             "Cast", [stored], "weight", to=helper.np_dtype_to_tensor_dtype(array.dtype)
         )
+    if where == "chain":
+        stored = graph.constant(array.T.astype(np.int32).ravel(), "weight_stored")
+        kind = helper.np_dtype_to_tensor_dtype(array.dtype)
+        flat = graph.add("Cast", [stored], "weight_flat", to=kind)
+        shape = graph.constant(np.array(array.T.shape, np.int64), "weight_shape")
+        swapped = graph.add("Reshape", [flat, shape], "weight_swapped")
+        return graph.add("Transpose", [swapped], "weight", perm=list(range(array.ndim))[::-1])
     if where == "quantised":
         numbers = numbers_of(array, scale, zero, axis)
         stored = graph.constant(numbers, "weight_stored")
@@ -221,7 +236,7 @@ def _model(
 
     float_ends = floats or wrapped
     inputs = [_info("x", np.float32 if float_ends else n.x_dtype, x_shape)]
-    if where == DYNAMIC:
+    if where in (DYNAMIC, "listed"):
         inputs.append(_info("weight", stored.dtype, stored.shape))
     if where.startswith("subgraph"):
         inputs.append(_info("condition", np.bool_, []))
