@@ -278,14 +278,20 @@ class _Node:
             axis = attribute(scaled, "axis", 1)
         stored = self.constant(name)
         if stored is None:
-            left = self.constant(self.given(self.form.x)) is not None
-            why = "the constant stands on the left" if left else "its weight is no constant"
-            raise DenseError("dynamic-weight", why)
+            raise DenseError("dynamic-weight", self._why_dynamic(name))
         values, zero = self._less_zero(stored, zero_name, axis)
         values, transposed = self._oriented(values)
         home = self.scope.home(name)
         users = home.users[name] if home else 1
         return Weight(name, stored, values, zero, transposed, users)
+
+    def _why_dynamic(self, name: str) -> str:
+        if self.constant(self.given(self.form.x)) is not None:
+            return "the constant stands on the left"
+        main = self.reader.model.main.graph
+        if any(tensor.name == name for tensor in main.initializer):
+            return "its weight is an input of the model too, which a caller may replace"
+        return "its weight is no constant"
 
     def _dequantised(self, name: str) -> Any | None:
         """The DequantizeLinear that a float weight comes from."""

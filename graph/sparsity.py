@@ -391,7 +391,7 @@ class _Pass:
             scope.graph.node.extend(nodes if scope.parent else self._front + nodes)
         _sweep(proto.graph, self._upstream)
         if source.proto.ir_version < 4:  # initializers were inputs too
-            constants = {tensor.name for tensor in proto.graph.initializer}
+            constants = {tensor.name for tensor in source.proto.graph.initializer}
             inputs = [given for given in proto.graph.input if given.name not in constants]
             del proto.graph.input[:]
             proto.graph.input.extend(inputs)
