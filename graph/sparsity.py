@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cube24.encoder import Layout, encode, encode_conv
-from cube24.errors import ArgumentError, FileFormatError
+from cube24.errors import ArgumentError, FileFormatError, counted
 from cube24.graph import functions, origin
 from cube24.graph.folding import FOLDABLE
 from cube24.graph.functions import ALG, DOMAIN, OPSET, VERSION
@@ -122,7 +122,7 @@ class CompileError(ArgumentError):
     def __init__(self, verdicts: Sequence[Verdict]) -> None:
         """Name the first ones."""
         self.verdicts = tuple(verdicts)
-        lines = [f"{len(verdicts)} nodes could be sparse and are not"]
+        lines = [f"{counted(len(verdicts), 'node')} could be sparse and not all are"]
         lines += [f"  {v.candidate.name}: {v.reason}: {v.detail}" for v in verdicts[:5]]
         super().__init__("\n".join(lines))
 

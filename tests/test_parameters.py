@@ -21,8 +21,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from onnx_makers import quantised_conv
+from sparse_weights import dense_weight, sparse_weight
 
-from cube24 import Cube24Error, encoder, simulator, vectors
+from cube24 import Cube24Error, encoder, graph, simulator, vectors
 from cube24.errors import FileAccessError
 from cube24.simulator import (
     Conv2d,
@@ -65,6 +67,8 @@ def furnish() -> None:
     Path("there").mkdir()
     Path("there/sparse.json").write_text("{}")
     Path("p.txt").write_text(RACE)
+    for name, model in NETS.items():
+        Path(f"{name}.onnx").write_bytes(model.SerializeToString())
     Path("q.txt").write_text("barrier on=M\n")
     Path("u.toml").write_text('name = "mine"\n')
 
@@ -86,6 +90,10 @@ def plain(value: Any) -> Any:
         return (plain(value.output), value.cycles, program)
     if isinstance(value, Path):
         return str(value)
+    if isinstance(value, graph.Model):
+        return plain(value.proto.SerializeToString(deterministic=True))
+    if isinstance(value, graph.ModelReport):
+        return value.to_dict()
     if isinstance(value, coverage.Table):
         return value.to_json()
     if isinstance(value, encoder.ArrayFile):
@@ -247,6 +255,23 @@ def onnx_model() -> Path:
     model = of.make_model(graph, opset_imports=[of.make_opsetid("", 17)], ir_version=8)
     onnx.save(model, "m.onnx")
     return Path("m.onnx")
+
+
+#: Of one layer each. The first one is slower sparse.
+NETS = {
+    "net": quantised_conv("QLinearConv", sparse_weight((6, 64, 1, 1)), x_shape=(1, 64, 3, 3)),
+    "other": quantised_conv("QLinearConv", sparse_weight((32, 64, 3, 3)), x_shape=(1, 64, 9, 9)),
+    "dense": quantised_conv("QLinearConv", dense_weight((6, 64, 1, 1)), x_shape=(1, 64, 3, 3)),
+}
+
+
+def net(name: str = "net") -> Make:
+    """A model of a layer."""
+    return Make(lambda: graph.load(f"{name}.onnx"))
+
+
+def compiled_net(name: str = "net") -> Make:
+    return Make(lambda: graph.compile(graph.load(f"{name}.onnx"), sparsity=1).model)
 
 
 def failing_device() -> Path:
@@ -744,6 +769,40 @@ PAIRS: dict[str, Pairs] = {
             "folder": Path("enc"),
         },
     ),
+    "graph.load": Pairs(graph.load, {"path": "net.onnx"}, {"path": "other.onnx"}),
+    "graph.with_shapes": Pairs(
+        graph.with_shapes, {"model": net(), "shapes": {"x": (1, 64, 9, 9)}},
+        {"model": net("other"), "shapes": {"x": (2, 64, 9, 9)}},
+    ),
+    "graph.check": Pairs(
+        graph.check, {"model": net()},
+        {
+            "model": net("other"), "input_shapes": {"x": (2, 64, 9, 9)}, "select": "faster",
+            "skip": ["y"], "skip_type": ["*Conv"], "unit": Unit("310B1"), "cores": 2,
+            "timed": False, "progress": told,
+        },
+    ),
+    "graph.compile": Pairs(
+        graph.compile, {"model": net(), "sparsity": 1},
+        {
+            "model": net("other"), "sparsity": 0, "layout": "nd", "select": "faster",
+            "skip": ["y"], "skip_type": ["*Conv"], "keep_compress_ops": True, "requant": "unit",
+            "snap_scales": True, "strict": after(True, model=net("dense")),
+            "unit": Unit(dataclasses.replace(simulator.PRESETS["dav-2201"], l0b_bytes=512)),
+            "progress": told,
+        },
+    ),
+    "graph.decompile": Pairs(
+        graph.decompile, {"model": compiled_net()}, {"model": compiled_net("other")}
+    ),
+    "graph.data_file": Pairs(graph.data_file, {"path": "a.onnx"}, {"path": "b.onnx"}),
+    "graph.save": Pairs(
+        graph.save, {"model": net(), "path": "new.onnx"},
+        {
+            "model": net("other"), "path": "newer.onnx", "external": True,
+            "overwrite": after(True, path="there.npy"),
+        },
+    ),
     "suites.items": Pairs(
         suites.items, {"suite": "random", "level": 0, "seed": 1},
         {"suite": "shapes", "level": after(1, suite="patterns"), "seed": 2},
@@ -767,7 +826,7 @@ def public() -> Iterator[tuple[str, Callable[..., Any]]]:
     """The public functions, methods and classes that are called with arguments of a user."""
     parts = {
         "encoder": encoder, "simulator": simulator, "functional": functional, "dense": dense,
-        "hazards": hazards, "show": show, "sweep": sweep, "vectors": vectors,
+        "hazards": hazards, "show": show, "sweep": sweep, "graph": graph, "vectors": vectors,
         "coverage": coverage, "shrink": shrink, "suites": suites,
     }  # fmt: skip
     for part, module in parts.items():

@@ -12,7 +12,11 @@ from pathlib import Path
 
 import click
 import numpy as np
+import onnx
+import onnx_forms
 import pytest
+from onnx_makers import quantised_conv
+from sparse_weights import sparse_weight
 
 from cube24 import encoder, simulator, vectors
 from cube24.cli import run
@@ -108,12 +112,60 @@ _SLOWLY = 'sleep 1; sed "s/^[0-9a-f]*$/ee/" "$0/expected.hex" > "$1"'
 SLOW = f"--dut-cmd {shlex.quote(f'sh -c {shlex.quote(_SLOWLY)} {{case}} {{got}}')}"
 SLEEPS = "case -o out --dut-cmd 'sleep 9 {case} {got}'"
 
+COMPILE = "net.onnx --sparsity 1 -o o.onnx"
+
 TABLE: dict[str, dict[str, Row]] = {
     "": {"--version": ("units", "--version units")},
     "check": {
         **WEIGHT,
         "--limit": ("excess.npy", "excess.npy --limit 1"),
         "--json": ("legal.npy", "legal.npy --json"),
+        "--input-shape": ("open.onnx", "open.onnx --input-shape x:1,64,9,9"),
+        "--select": ("net.onnx", "net.onnx --select faster"),
+        "--skip": ("net.onnx", "net.onnx --skip second"),
+        "--skip-type": ("net.onnx", "net.onnx --skip-type QLinear*"),
+        "--unit": ("net.onnx", "net.onnx --unit 310B1"),
+        "--cores": ("net.onnx", "net.onnx --cores 2"),
+        "--report": ("net.onnx", "net.onnx --report r.html"),
+        "--overwrite": (
+            "net.onnx --report legal.npy --overwrite", "net.onnx --report legal.npy", THERE,
+        ),
+    },
+    "compile": {
+        "MODEL": (COMPILE, COMPILE.replace("net", "net2")),
+        "--output": (COMPILE, "net.onnx --sparsity 1 -o p.onnx"),
+        "--sparsity": ("net.onnx -o o.onnx", COMPILE),
+        "--layout": (COMPILE, f"{COMPILE} --layout nd"),
+        "--select": (COMPILE, f"{COMPILE} --select faster"),
+        "--skip": (COMPILE, f"{COMPILE} --skip second"),
+        "--skip-type": (COMPILE, f"{COMPILE} --skip-type QLinear*"),
+        "--keep-compress-ops": (COMPILE, f"{COMPILE} --keep-compress-ops"),
+        "--requant": (COMPILE, f"{COMPILE} --requant unit"),
+        "--snap-scales": (COMPILE, f"{COMPILE} --snap-scales"),
+        "--strict": (
+            "float.onnx --sparsity 1 -o o.onnx", "float.onnx --sparsity 1 -o o.onnx --strict",
+            "1 node could be sparse",
+        ),
+        "--input-shape": (
+            "open.onnx --sparsity 1 -o o.onnx",
+            "open.onnx --sparsity 1 -o o.onnx --input-shape x:1,64,9,9",
+        ),
+        "--unit": (COMPILE, f"{COMPILE} --unit tiny.toml"),
+        "--external-data": (COMPILE, f"{COMPILE} --external-data"),
+        "--compress_weight_conf": (
+            COMPILE, f"{COMPILE} --compress_weight_conf x", "cannot do together with --sparsity",
+        ),
+        "--enable_compress_weight": (
+            COMPILE, f"{COMPILE} --enable_compress_weight true",
+            "cannot do together with --sparsity",
+        ),
+        "--overwrite": (f"{COMPILE[:-6]}w.npy --overwrite", f"{COMPILE[:-6]}w.npy", THERE),
+    },
+    "decompile": {
+        "MODEL": ("done.onnx -o o.onnx", "done2.onnx -o o.onnx"),
+        "--output": ("done.onnx -o o.onnx", "done.onnx -o p.onnx"),
+        "--external-data": ("done.onnx -o o.onnx", "done.onnx -o o.onnx --external-data"),
+        "--overwrite": ("done.onnx -o w.npy --overwrite", "done.onnx -o w.npy", THERE),
     },
     "prune": {
         **after(WEIGHT, "-o o.npy"),
@@ -340,6 +392,33 @@ def legal(shape: tuple[int, ...], axis: int, seed: int) -> np.ndarray:
     return weight
 
 
+def make_models() -> None:
+    """Two layers, one of them faster sparse; another seed; an open size; floats; compiled ones."""
+    for name, seed in (("net", 1), ("net2", 2)):
+        graph = onnx_forms.Graph()
+        numbers, source = onnx_forms.Numbers(x_scale=0.0123), "x"
+        for target, shape in (("first", (64, 1024)), ("second", (10, 64))):
+            weight = np.ascontiguousarray(sparse_weight(shape, seed).T)
+            stored = graph.constant(weight, f"{target}_weight")
+            onnx_forms.add_matmul(
+                graph, "QLinearMatMul", numbers, weight, None, source, stored, target
+            )
+            source = target
+        info = onnx.helper.make_tensor_value_info
+        made = onnx.helper.make_graph(
+            graph.nodes, "g", [info("x", 2, (64, 1024))], [info("second", 2, (64, 10))],
+            graph.constants,
+        )  # fmt: skip
+        opset = onnx.helper.make_opsetid("", 13)
+        onnx.save(onnx.helper.make_model(made, opset_imports=[opset], ir_version=8), f"{name}.onnx")
+    weight = sparse_weight((32, 64, 3, 3))
+    model = quantised_conv("QLinearConv", weight, x_shape=(1, 64, "H", "W"))
+    onnx.save(model, "open.onnx")
+    onnx.save(quantised_conv("Conv", weight, x_shape=(1, 64, 9, 9)), "float.onnx")
+    for name, target in (("net", "done"), ("net2", "done2")):
+        assert run(["compile", f"{name}.onnx", "-o", f"{target}.onnx", "--sparsity", "1"]) == 0
+
+
 def save_model(name: str, seed: int) -> None:
     import onnx
     from onnx import TensorProto, helper, numpy_helper
@@ -362,6 +441,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         make_weights()
         make_layers()
         make_cases()
+        make_models()
     return root
 
 
@@ -401,6 +481,7 @@ def make_layers() -> None:
         np.savez(f"{name}.npz", one=np.load(f"{w}.npy"), two=np.load(f"{w}2.npy"))
         np.savez(f"{name}-x.npz", one=np.load(f"{x}.npy"), two=np.load(f"{x}2.npy"))
     Path("slow.toml").write_text('name = "slow"\nmmad_head_idle = 900\n')
+    Path("tiny.toml").write_text('name = "tiny"\nl0b_bytes = 512\n')
     Path("small.toml").write_text('name = "small"\nl0c_bytes = 1024\n')
     of = simulator.Unit().time(simulator.Matmul(32, 48, 64)).program
     Path("good.txt").write_text(str(of))

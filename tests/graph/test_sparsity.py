@@ -140,7 +140,9 @@ def test_a_product_in_each_form(form: str, how: dict[str, Any], dtype: Any, zero
             assert np.array_equal(got, wanted)
 
 
-@pytest.mark.parametrize("where", [place for place in PLACES if place not in ("external", "listed")])
+@pytest.mark.parametrize(
+    "where", [place for place in PLACES if place not in ("external", "listed")]
+)
 @pytest.mark.parametrize("form", ["QLinearConv", "qdq", "QLinearMatMul"])
 def test_a_weight_in_each_place(form: str, where: str) -> None:
     stored = np.uint8 if where != "quantised" else np.int8

@@ -42,6 +42,8 @@ ENTRIES = {
     "encode": "IN/w.npy -o OUT/e --format hex",
     "decode": "IN/e -o OUT/w.npy",
     "check": "IN/w.npy",
+    "compile": "IN/q.onnx --sparsity 1 -o OUT/c.onnx --unit IN/unit.toml --external-data",
+    "decompile": "IN/c.onnx -o OUT/d.onnx",
     "prune": "IN/x.npy -o OUT/p.npy",
     "info": "IN/e.npz --verify",
     "demo": "",
@@ -146,6 +148,13 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )  # fmt: skip
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.save(model, str(folder / "m.onnx"))
+    import onnx_makers
+    import sparse_weights
+
+    q = sparse_weights.sparse_weight((8, 64))
+    onnx.save(onnx_makers.quantised_matmul("QLinearMatMul", q, x_shape=(2, 64)), folder / "q.onnx")
+    order = ["compile", str(folder / "q.onnx"), "-o", str(folder / "c.onnx"), "--sparsity", "1"]
+    assert run(order) == 0
     order = ["vectors", "generate", str(folder / "set"), "--suite", "patterns", "--level", "0"]
     assert run([*order, "--format", "hex"]) == 0
     assert run(["vectors", "coverage", str(folder / "set"), "--counts",

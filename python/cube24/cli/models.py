@@ -20,6 +20,7 @@ from cube24.cli.options import (
     output_option,
     overwrite_option,
     skip_options,
+    sparsity_option,
     unit_option,
 )
 from cube24.cli.progress import bar
@@ -92,12 +93,9 @@ def check_model(
 
 
 @click.command("compile")
-@click.argument("source", metavar="MODEL.onnx", type=PATH)
+@click.argument("model", type=PATH)
 @output_option("The compiled model, NAME.onnx.", required=True)
-@click.option(
-    "--sparsity", default="0", show_default=True, metavar="[0|1]",
-    help="1: compress the weights that are 2:4; 0: leave every weight as it is.",
-)  # fmt: skip
+@sparsity_option("0", "1: compress the weights that are 2:4; 0: leave every weight as it is.")
 @layout_choice("zn")
 @select_option
 @skip_options
@@ -125,7 +123,7 @@ def check_model(
 )
 @overwrite_option
 def compile_(
-    source: Path,
+    model: Path,
     output: Path,
     sparsity: str,
     layout: Layout,
@@ -145,14 +143,9 @@ def compile_(
 ) -> int:
     """Compress the weights of an ONNX model that are 2:4, as the vendor's converter does.
 
-    The compiled model computes what MODEL.onnx does, to the bit, in any runtime. `cube24 check`
+    The compiled model computes what MODEL does, to the bit, in any runtime. `cube24 check`
     says which layers there are; `cube24 decompile` gives the source back.
     """
-    if sparsity not in ("0", "1"):
-        raise click.UsageError(
-            f"E10006 Value {sparsity} for parameter --sparsity is invalid. "
-            f"The value must be either 1 or 0."
-        )
     for name, value in (
         ("compress_weight_conf", compress_weight_conf),
         ("enable_compress_weight", enable_compress_weight),
@@ -163,12 +156,12 @@ def compile_(
                 f"together with --sparsity; leave it out"
             )
     data = graph.data_file(output) if external_data else None
-    demand_free(output, data, overwrite=overwrite, inputs=[source])
+    demand_free(output, data, overwrite=overwrite, inputs=[model])
     of = Unit(unit)
-    model = graph.with_shapes(graph.load(source), input_shape)
-    with bar("compile", len(model.proto.graph.node)) as progress:
+    source = graph.with_shapes(graph.load(model), input_shape)
+    with bar("compile", len(source.proto.graph.node)) as progress:
         compiled = graph.compile(
-            model, sparsity=int(sparsity), layout=layout, select=select, skip=skip,
+            source, sparsity=int(sparsity), layout=layout, select=select, skip=skip,
             skip_type=skip_type, keep_compress_ops=keep_compress_ops, requant=requant,
             snap_scales=snap_scales, strict=strict, unit=of, progress=progress,
         )  # fmt: skip
@@ -184,21 +177,21 @@ def compile_(
 
 
 @click.command("decompile")
-@click.argument("source", metavar="MODEL.onnx", type=PATH)
+@click.argument("model", type=PATH)
 @output_option("The model that it was compiled from, NAME.onnx.", required=True)
 @click.option(
     "--external-data", is_flag=True, help="Write weights to NAME.onnx.data beside the model."
 )
 @overwrite_option
-def decompile(source: Path, output: Path, external_data: bool, overwrite: bool) -> int:
+def decompile(model: Path, output: Path, external_data: bool, overwrite: bool) -> int:
     """Give back the model that `cube24 compile` read, byte for byte.
 
     Its weights are decoded from the dense and index bytes.
     """
     data = graph.data_file(output) if external_data else None
-    demand_free(output, data, overwrite=overwrite, inputs=[source])
-    model = graph.decompile(graph.load(source))
-    graph.save(model, output, overwrite=overwrite, external=external_data)
+    demand_free(output, data, overwrite=overwrite, inputs=[model])
+    found = graph.decompile(graph.load(model))
+    graph.save(found, output, overwrite=overwrite, external=external_data)
     click.echo(f"written: {output}")
     return GOOD
 

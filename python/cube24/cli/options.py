@@ -188,6 +188,31 @@ def layout_choice(default: str) -> Callable[[Command], Command]:
 layout_option = layout_choice("nd")
 
 
+class _Sparsity(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.3 only
+    """0 or 1, refused in the words of the vendor's converter."""
+
+    name = "[0|1]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if value not in ("0", "1"):
+            self.fail(
+                f"{_short(value)} is not one of '0', '1'. "
+                f"E10006 Value {value} for parameter --sparsity is invalid. "
+                f"The value must be either 1 or 0.",
+                param,
+                ctx,
+            )
+        return str(value)
+
+
+_SPARSITY = _Sparsity()
+
+
+def sparsity_option(default: str, what: str) -> Callable[[Command], Command]:
+    """``--sparsity``; what: its values mean."""
+    return click.option("--sparsity", type=_SPARSITY, default=default, show_default=True, help=what)
+
+
 # --- files ----------------------------------------------------------------------------------------
 
 

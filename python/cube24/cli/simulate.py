@@ -28,6 +28,7 @@ from cube24.cli.options import (
     overwrite_option,
     refuse,
     renamed,
+    sparsity_option,
     unit_option,
 )
 from cube24.errors import ArgumentError
@@ -62,10 +63,7 @@ _layer = options(
     click.option("--activations-name", help="Member of ACTIVATIONS, as --name is of WEIGHT."),
     click.option("--bias-name", help="Member of the file of --bias, as --name is of WEIGHT."),
     unit_option,
-    click.option(
-        "--sparsity", type=click.Choice(["0", "1"]), default="1", show_default=True,
-        help="1: WEIGHT is 2:4, and runs so if the unit can; 0: it runs dense.",
-    ),
+    sparsity_option("1", "1: WEIGHT is 2:4, and runs so if the unit can; 0: it runs dense."),
     click.option("--dense", is_flag=True, hidden=True, help="Old spelling of --sparsity 0."),
     click.option("--scale", type=float, help="Requantise by this factor; without: int32."),
     click.option("--offset", type=int, default=0, help="Added after scaling.  [0]"),
