@@ -113,6 +113,7 @@ def compile(
         for verdict in chosen:
             pass_.replace(verdict)
         pass_.finish(model)
+        copy = Model(copy.path, copy.proto, copy.external)  # which knows its new constants
     return Compiled(copy, verdicts)
 
 

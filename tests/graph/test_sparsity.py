@@ -574,3 +574,9 @@ def test_two_processes_compile_to_the_same_bytes() -> None:
         there = file.read()
     os.waitpid(child, 0)
     assert there == compiled(proto).SerializeToString()
+
+
+def test_a_compiled_model_knows_its_constants():
+    proto = quantised_matmul("QLinearMatMul", sparse_weight((6, 8)), x_shape=(4, 8))
+    model = graph.compile(of_proto(proto), sparsity=1).model
+    assert {t.name for t in model.proto.graph.initializer} == model.main.initializers.keys()
