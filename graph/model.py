@@ -14,10 +14,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from cube24.errors import ArgumentError, FileFormatError, StrPath
+from cube24.errors import ArgumentError, FileAccessError, FileFormatError, StrPath
 from cube24.files import opened, read_bytes, read_exactly
-from cube24.graph.protos import STANDARD, graphs_of, lighter, onnx, tensors_of
-from cube24.sizes import shortened
+from cube24.graph.protos import (
+    STANDARD,
+    all_tensors,
+    demand_bytes,
+    graphs_of,
+    lighter,
+    onnx,
+)
+from cube24.sizes import shown, whole_of
 
 #: No message of protobuf, which is what an ONNX file is, has so many bytes or more.
 PROTO_LIMIT = 1 << 31
@@ -126,7 +133,7 @@ def load(path: StrPath) -> Model:
     try:
         proto = package.load_model_from_string(data)
     except Exception as error:  # of protobuf, whose classes depend on its version
-        raise FileFormatError(path, f"no ONNX model: {one_line(error)}") from error
+        raise FileFormatError(path, f"no readable ONNX model: {one_line(error)}") from error
     return of_proto(proto, path)
 
 
@@ -137,7 +144,7 @@ def of_proto(proto: Any, path: StrPath = "model") -> Model:
         FileFormatError, FileAccessError: as for :func:`load`.
     """
     if not proto.HasField("graph") or not any(o.domain in STANDARD for o in proto.opset_import):
-        raise FileFormatError(path, "no ONNX model: it has no graph, or names no opset")
+        raise FileFormatError(path, "no readable ONNX model: it has no graph, or names no opset")
     model = Model(os.fspath(path), proto, _load_external(proto, path))
     if model.opset < OLDEST_OPSET:
         raise FileFormatError(
@@ -201,7 +208,7 @@ def _users(graph: Any) -> Counter[str]:
 def _load_external(proto: Any, path: StrPath) -> bool:
     """Put the data of other files into the tensors; gives whether there were any."""
     folder, found = Path(os.path.realpath(os.fspath(path))).parent, False
-    for tensor in tensors_of(proto.graph):
+    for tensor in all_tensors(proto):
         if tensor.data_location == onnx().TensorProto.EXTERNAL:
             found = True
             tensor.raw_data = _external(tensor, folder, path)
@@ -213,7 +220,7 @@ def _load_external(proto: Any, path: StrPath) -> bool:
 def _external(tensor: Any, folder: Path, path: StrPath) -> bytes:
     """The bytes of a tensor in another file, which has to stand in the folder of the model."""
     says = {entry.key: entry.value for entry in tensor.external_data}
-    name, place = shortened(tensor.name), says.get("location", "")
+    where, place = f"tensor {shown(tensor.name)}", says.get("location", "")
     try:
         target = Path(os.path.realpath(folder / place))
         inside = bool(place) and not Path(place).is_absolute() and target.is_relative_to(folder)
@@ -221,22 +228,33 @@ def _external(tensor: Any, folder: Path, path: StrPath) -> bytes:
         inside = False
     if not inside:
         raise FileFormatError(
-            path, f"tensor {name!r} has its data in {place!r}, outside of the folder of the model"
+            path, f"{where} has its data in {shown(place)}, outside of the folder of the model"
         )
     try:
-        offset, length = int(says.get("offset") or 0), int(says.get("length") or -1)
+        offset, length = whole_of(says.get("offset") or "0"), whole_of(says.get("length") or "-1")
     except ValueError:
-        offset = -1
-    if offset < 0 or length < -1:
-        raise FileFormatError(path, f"tensor {name!r}: its external data have no offset and length")
-    with opened(target) as file:
-        size = os.fstat(file.fileno()).st_size
-        length = size - offset if length == -1 else length
-        if offset + length > size or length < 0:
-            raise FileFormatError(
-                target, f"tensor {name!r} has {length} bytes from {offset} on; the file has {size}"
-            )
-        return read_exactly(target, file, offset, length)
+        offset = length = -1
+    if offset < 0 or (length < 0 and says.get("length")):
+        raise FileFormatError(
+            path,
+            f"{where}: offset {shown(says.get('offset', ''))} and length "
+            f"{shown(says.get('length', ''))} of its external data are no places in a file",
+        )
+    try:
+        with opened(target) as file:
+            size = os.fstat(file.fileno()).st_size
+            length = size - offset if length < 0 else length
+            if offset + length > size or length < 0:
+                raise FileFormatError(
+                    path,
+                    f"{where}: {length} bytes from {offset} on in {shown(place)}, which has {size}",
+                )
+            demand_bytes(tensor, length, path)
+            return read_exactly(target, file, offset, length)
+    except FileAccessError as error:
+        raise FileFormatError(
+            path, f"no readable ONNX model: {where} has its data in another file: {error}"
+        ) from error
 
 
 # --- whether it is one ----------------------------------------------------------------------------
@@ -257,7 +275,7 @@ def _check(model: Model) -> None:
     try:
         onnx().checker.check_model(_checked(model.proto))
     except Exception as error:  # of the checker, and of what it is written in
-        raise FileFormatError(model.path, f"no valid ONNX model: {one_line(error)}") from error
+        raise FileFormatError(model.path, f"no readable ONNX model: {one_line(error)}") from error
     finally:
         for node in vendor:
             node.domain = kept[id(node)]

@@ -6,7 +6,9 @@ Nothing here knows what an operator means. The package onnx is an extra, so all 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -14,10 +16,13 @@ import numpy.typing as npt
 
 from cube24.errors import Cube24Error, FileFormatError, StrPath
 from cube24.extras import need
-from cube24.sizes import check_sizes, shortened
+from cube24.sizes import check_sizes, shortened, shown
 
 #: Domains of the operators of the ONNX standard.
 STANDARD = ("", "ai.onnx")
+
+#: The domain of onnxruntime's own operators.
+MICROSOFT = "com.microsoft"
 
 
 def onnx(module: str = "onnx") -> Any:
@@ -56,20 +61,67 @@ def graphs_of(node: Any) -> Iterator[tuple[str, Any]]:
                 yield f"{found.name}[{number}]", graph
 
 
+def all_tensors(proto: Any) -> Iterator[Any]:
+    """All tensors of a model: those of its graphs, and of the nodes of its functions."""
+    yield from tensors_of(proto.graph)
+    for function in proto.functions:
+        yield from _tensors_of_nodes(function.node)
+
+
 def tensors_of(graph: Any) -> Iterator[Any]:
     """All tensors of a graph: initializers, attributes of nodes, and those of graphs inside."""
-    kinds = onnx().AttributeProto
     yield from graph.initializer
     for sparse in graph.sparse_initializer:
         yield from (sparse.values, sparse.indices)
-    for node in graph.node:
+    yield from _tensors_of_nodes(graph.node)
+
+
+def _tensors_of_nodes(nodes: Any) -> Iterator[Any]:
+    kinds = onnx().AttributeProto
+    for node in nodes:
         for found in node.attribute:
             if found.type == kinds.TENSOR:
                 yield found.t
             elif found.type == kinds.TENSORS:
                 yield from found.tensors
+            elif found.type == kinds.SPARSE_TENSOR:
+                yield from (found.sparse_tensor.values, found.sparse_tensor.indices)
         for _, inner in graphs_of(node):
             yield from tensors_of(inner)
+
+
+def demand_bytes(tensor: Any, found: int, path: StrPath) -> None:
+    """Refuse a tensor whose bytes are not as many as its shape and type need.
+
+    Raises:
+        FileFormatError: they are not, or no tensor has this shape or type.
+    """
+    where = f"tensor {shown(tensor.name)}"
+    try:
+        check_sizes(tuple(tensor.dims))
+    except Cube24Error as error:
+        raise FileFormatError(path, f"{where}: {error}") from error
+    bits = _bits(tensor.data_type)
+    if not bits:
+        raise FileFormatError(path, f"{where} has no numbers as bytes: type {tensor.data_type}")
+    wanted = -(-prod(tensor.dims) * bits // 8)
+    if found != wanted:
+        raise FileFormatError(
+            path, f"{where} of shape {tuple(tensor.dims)} has {found} bytes and needs {wanted}"
+        )
+
+
+def _bits(kind: int) -> int:
+    """Bits of a number of a type, as in TensorProto; 0: it is none, or has no fixed size."""
+    package = onnx()
+    try:
+        name = package.TensorProto.DataType.Name(kind)
+    except ValueError:
+        return 0
+    found = re.fullmatch(r"(?:U?INT|FLOAT|BFLOAT)([0-9]+)(?:E[0-9].*)?", name)
+    if found:
+        return int(found[1])
+    return {"FLOAT": 32, "DOUBLE": 64, "BOOL": 8, "COMPLEX64": 64, "COMPLEX128": 128}.get(name, 0)
 
 
 def lighter(proto: Any, size: int) -> Any:
@@ -107,9 +159,13 @@ def array_of(tensor: Any, path: StrPath) -> npt.NDArray[Any]:
     except (Cube24Error, ValueError, TypeError, KeyError, NotImplementedError) as error:
         text = shortened(" ".join(str(error).split()))
         raise FileFormatError(path, f"tensor {name!r} cannot be read: {text}") from error
-    if array.dtype.kind not in "V":  # NumPy's own types
+    return plain(array)
+
+
+def plain(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """An array in a type of NumPy's own: int4, uint4, bfloat16 and such are of another package."""
+    if array.dtype.kind not in "V":
         return array
-    # int4, uint4 and bfloat16 are types of another package.
     kind = array.dtype.name
     return array.astype(
         np.int8 if kind.startswith("int") else np.uint8 if kind.startswith("uint") else np.float32
