@@ -2,28 +2,40 @@
 
 ``load`` reads a model, ``check`` says which of its layers can have 2:4 weights and why the others
 cannot, ``compile`` replaces them by operators on compressed weights, and ``decompile`` undoes that.
-Reading needs the package onnx (extra ``onnx``).
+Reading needs the package onnx (extra ``onnx``). ``Constants``, ``FORMS`` and the small ones beside
+them are for other readers of nodes, such as :mod:`cube24.vectors`.
 """
 
+from cube24.graph.folding import Constants, less_zero
 from cube24.graph.model import Model, load, with_shapes
+from cube24.graph.nodes import FORMS, Form, same_pads
+from cube24.graph.protos import STANDARD, attribute, op_of
 from cube24.graph.report import ModelReport, check
 from cube24.graph.sparsity import Compiled, CompileError, Requantise, compile, decompile
 from cube24.graph.verdicts import Select, Verdict
 from cube24.graph.writing import data_file, save
 
 __all__ = [
+    "FORMS",
+    "STANDARD",
     "CompileError",
     "Compiled",
+    "Constants",
+    "Form",
     "Model",
     "ModelReport",
     "Requantise",
     "Select",
     "Verdict",
+    "attribute",
     "check",
     "compile",
     "data_file",
     "decompile",
+    "less_zero",
     "load",
+    "op_of",
+    "same_pads",
     "save",
     "with_shapes",
 ]

@@ -1,8 +1,8 @@
 """Constants of a model: what a name always is, through the operators that only move numbers.
 
 A weight may be an initializer or a Constant node, of this graph or of one around it, and stand
-behind operators that converters leave: Cast, Reshape, Transpose, Concat, QuantizeLinear. These are
-computed here by the reference evaluator of onnx.
+behind operators that exporters leave: Cast, Reshape, Transpose, Concat, QuantizeLinear, the norm of
+a weight. These are computed here by the reference evaluator of onnx.
 """
 
 from __future__ import annotations
@@ -17,23 +17,39 @@ import numpy.typing as npt
 
 from cube24.errors import FileFormatError
 from cube24.graph.model import Model, Scope
-from cube24.graph.protos import STANDARD, array_of, attribute, onnx, op_of
+from cube24.graph.protos import MICROSOFT, STANDARD, array_of, attribute, onnx, op_of, plain
 from cube24.sizes import shortened
 
 Array = npt.NDArray[Any]
 
-#: Operators that are computed where all of their inputs are constant.
-FOLDABLE = frozenset(
+#: Operators that put numbers elsewhere and leave each as it is. Their first input has the numbers.
+MOVERS = frozenset(
     {
-        "Cast", "Clip", "Concat", "ConstantOfShape", "Div", "Expand", "Flatten",
-        "Identity", "Mul", "QuantizeLinear", "Reshape", "Round", "Shape", "Slice",
-        "Squeeze", "Sub", "Add", "Transpose", "Unsqueeze", "DequantizeLinear",
+        "Expand", "Flatten", "Gather", "Identity", "Reshape", "Slice", "Split", "Squeeze", "Tile",
+        "Transpose", "Unsqueeze",
+    }
+)  # fmt: skip
+
+#: Operators that are computed where all of their inputs are constant. None is random, none has a
+#: graph inside, and none multiplies matrices.
+FOLDABLE = MOVERS | frozenset(
+    {
+        "Abs", "Add", "And", "Cast", "CastLike", "Ceil", "Clip", "Concat", "ConstantOfShape",
+        "DepthToSpace", "DequantizeLinear", "Div", "Equal", "Exp", "Floor", "GatherElements",
+        "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Log", "Max", "Min", "Mod", "Mul",
+        "Neg", "Not", "Or", "Pad", "Pow", "QuantizeLinear", "Range", "Reciprocal", "ReduceL1",
+        "ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum",
+        "ReduceSumSquare", "Round", "Shape", "Sign", "Size", "SpaceToDepth", "Sqrt", "Sub", "Sum",
+        "Tanh", "Where",
     }
 )  # fmt: skip
 
 #: Operators that the evaluator has from a version on, which means the same as those before for what
 #: those took.
-_QUANTISERS, _QUANTISERS_SINCE = ("QuantizeLinear", "DequantizeLinear"), 19
+QUANTISERS, _QUANTISERS_SINCE = ("QuantizeLinear", "DequantizeLinear"), 19
+
+#: onnxruntime has them too, for types that they did not take at first.
+_OF_QUANTISERS = (*STANDARD, MICROSOFT)
 
 #: No constant that is computed has more numbers.
 LIMIT = 1 << 31
@@ -60,6 +76,63 @@ class Constants:
         """
         return self._get(scope, name, 0)
 
+    def whole(self, scope: Scope, name: str) -> Array | None:
+        """The integers that stand for a constant: it less its zero point, int64; or before scaling.
+
+        A float one may come from a DequantizeLinear, through operators that only move numbers. Its
+        scales are then not looked at.
+
+        Returns:
+            None: it is no constant, or floats that stand for no integers, such as one that is
+            computed with, or quantised in blocks.
+
+        Raises:
+            FileFormatError: as for :meth:`get`; or a zero point of a shape that does not fit.
+        """
+        way: list[tuple[Scope, Any, str]] = []
+        while True:
+            home = scope.home(name) if name else None
+            if home is None or len(way) > _DEPTH:
+                return None
+            node = home.producers.get(name)
+            if node is None or not _moves(node):
+                break
+            way.append((home, node, name))
+            scope, name = home, node.input[0]
+        if node is not None and node.op_type == "DequantizeLinear":
+            array = self._undone(home, node)
+        else:
+            array = self._get(home, name, 0)
+            if array is not None and array.dtype.kind not in "iub":
+                return None
+            if any(mover.op_type == "Cast" for _, mover, _ in way):
+                return None  # floats from the start, if whole ones
+        for place, mover, made in reversed(way):
+            others = [self._get(place, given, 0) if given else None for given in mover.input[1:]]
+            lacking = [
+                one is None for one, given in zip(others, mover.input[1:], strict=True) if given
+            ]
+            if array is None or any(lacking):
+                return None
+            if mover.op_type != "Cast":
+                array = self._evaluate(mover, [array, *others], made)
+        return None if array is None else array.astype(np.int64)
+
+    def _undone(self, scope: Scope, node: Any) -> Array | None:
+        """What a DequantizeLinear takes, less its zero point."""
+        array = self._get(scope, node.input[0], 0)
+        if array is None or array.dtype.kind not in "iu" or attribute(node, "block_size", 0):
+            return None
+        if len(node.input) < 3 or not node.input[2]:
+            return array
+        zero = self._get(scope, node.input[2], 0)
+        if zero is None:
+            return None
+        try:
+            return less_zero(array, zero, attribute(node, "axis", 1))
+        except ValueError as error:
+            raise self._refusal(node, error) from error
+
     def _get(self, scope: Scope, name: str, depth: int) -> Array | None:
         home = scope.home(name) if name else None
         if home is None or depth > _DEPTH:
@@ -73,7 +146,7 @@ class Constants:
         if name in scope.initializers:
             return array_of(scope.initializers[name], self.model.path)
         node = scope.producers[name]
-        if node.domain not in STANDARD:
+        if node.domain not in (_OF_QUANTISERS if node.op_type in QUANTISERS else STANDARD):
             return None
         if node.op_type == "Constant":
             return self._constant(node)
@@ -97,6 +170,8 @@ class Constants:
     def _evaluate(self, node: Any, inputs: list[Array | None], name: str) -> Array | None:
         _demand_size(node, inputs, self.model.path)
         helper = onnx().helper
+        if node.domain not in STANDARD:
+            node = _of_standard(node)
         given = [item for item in node.input if item]
         arrays = {item: array for item, array in zip(node.input, inputs, strict=True) if item}
         kind_of = helper.np_dtype_to_tensor_dtype
@@ -111,7 +186,7 @@ class Constants:
             [helper.make_empty_tensor_value_info(name)],
         )
         version = self.model.opset
-        if node.op_type in _QUANTISERS:
+        if node.op_type in QUANTISERS:
             version = max(version, _QUANTISERS_SINCE)
         opset = helper.make_opsetid("", version)
         proto = helper.make_model(graph, opset_imports=[opset])
@@ -126,7 +201,7 @@ class Constants:
             raise self._refusal(node, error) from error
         except Exception as error:  # of NumPy, by what the file asks of it
             raise self._refusal(node, error) from error
-        return np.asarray(value)
+        return plain(np.asarray(value))
 
     def _refusal(self, node: Any, error: Exception) -> FileFormatError:
         text = shortened(" ".join(str(error).split()))
@@ -134,6 +209,46 @@ class Constants:
         return FileFormatError(
             self.model.path, f"node {name!r} ({op_of(node)}) cannot be computed: {text}"
         )
+
+
+def less_zero(array: Array, zero: Array, axis: int) -> Array:
+    """Integers less their zero point: one for all, or one for each step along an axis; int64.
+
+    Raises:
+        ValueError: they are not as many as steps along the axis.
+    """
+    point = zero.astype(np.int64)
+    if point.size == 1:
+        return np.asarray(array.astype(np.int64) - point.reshape(()))
+    if point.ndim == 1:
+        if not -array.ndim <= axis < array.ndim or len(point) != array.shape[axis]:
+            raise ValueError(
+                f"{len(point)} zero points along axis {axis} of a tensor of shape {array.shape}"
+            )
+        point = point.reshape([-1 if i == axis % array.ndim else 1 for i in range(array.ndim)])
+    if point.ndim != array.ndim or np.broadcast_shapes(point.shape, array.shape) != array.shape:
+        raise ValueError(f"zero points of shape {zero.shape} for a tensor of shape {array.shape}")
+    return np.asarray(array.astype(np.int64) - point)
+
+
+def _moves(node: Any) -> bool:
+    """Whether a node puts its first input elsewhere and leaves the numbers as they are."""
+    if node.domain not in STANDARD or not node.input:
+        return False
+    return node.op_type in MOVERS or (node.op_type == "Cast" and attribute(node, "to") in _floats())
+
+
+def _floats() -> tuple[int, ...]:
+    kinds = onnx().TensorProto
+    return kinds.FLOAT, kinds.FLOAT16, kinds.DOUBLE, kinds.BFLOAT16
+
+
+def _of_standard(node: Any) -> Any:
+    """A quantiser of onnxruntime as that of the standard."""
+    copy = type(node)()
+    copy.CopyFrom(node)
+    copy.domain = ""
+    return copy
 
 
 _FORMS = {

@@ -18,8 +18,8 @@ from cube24.encoder import Kind
 from cube24.errors import counted
 from cube24.graph.folding import Array, Constants
 from cube24.graph.model import VENDOR_OPS, Model, Scope
-from cube24.graph.protos import STANDARD, attribute, onnx, op_of
-from cube24.graph.shapes import MICROSOFT, Shapes
+from cube24.graph.protos import MICROSOFT, STANDARD, attribute, onnx, op_of
+from cube24.graph.shapes import Shapes
 
 #: Why a node stays dense: a closed list, one of which is given.
 Reason = Literal[

@@ -12,15 +12,13 @@ from typing import Any
 
 from cube24.errors import FileFormatError
 from cube24.graph.model import Model, Scope, one_line
-from cube24.graph.protos import graphs_of, lighter, onnx
+from cube24.graph.protos import MICROSOFT, graphs_of, lighter, onnx
 
 #: A shape, with None for a size that is open.
 Shape = tuple[int | None, ...]
 
 #: Larger initializers are inputs for the inference, which then need not carry their bytes.
 _LARGE = 1 << 16
-
-MICROSOFT = "com.microsoft"
 
 #: Operators of onnxruntime, an operator of the standard of the same shape and type, and which of
 #: the inputs that takes.
