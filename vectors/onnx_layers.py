@@ -7,13 +7,15 @@ Each Conv, Gemm and MatMul with a constant weight is taken, and their integer ki
 is real: activations are drawn, and an image is as large as it takes to give a few positions. The
 rules:
 
-* Integer weights stay as they are, less their zero point. Floats become
-  round-half-even(w / max|w| * 127), with one maximum for the whole tensor, computed in float64.
+* Integer weights stay as they are, less their zero point, as do those behind a DequantizeLinear.
+  Floats become round-half-even(w / max|w| * 127), with one maximum for the whole tensor, computed
+  in float64; so do weights that are quantised in blocks.
 * Then the weight is pruned to 2:4 by magnitude, whatever it was before.
 * An int32 bias stays as it is. A float bias is divided by max|w| / 127 and by 1 / 127, which takes
   activations as -1 to 1, rounded half to even, and cut to int32.
 * Results are the accumulators. Zero points of activations are taken as subtracted before.
 * A weight of more than LIMIT numbers becomes several cases, each with some of the columns.
+* Where these rules leave little of a layer, its ``note`` says so.
 """
 
 from __future__ import annotations
@@ -21,16 +23,25 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from cube24.encoder import N0, PruneCost, prune
-from cube24.errors import ArgumentError, Cube24Error, FileFormatError, StrPath
-from cube24.extras import need
-from cube24.files import read_bytes
+from cube24.errors import ArgumentError, Cube24Error, StrPath, counted
+from cube24.graph import (
+    FORMS,
+    STANDARD,
+    Constants,
+    Form,
+    Model,
+    attribute,
+    less_zero,
+    load,
+    op_of,
+    same_pads,
+)
 from cube24.simulator import Unit
 from cube24.vectors import spec_check
 from cube24.vectors.fill import inline_weights
@@ -38,17 +49,6 @@ from cube24.vectors.spec import Item, Spec, conv2d, layer_of, matmul
 
 #: Weights of one case, at most; 16 columns stay together.
 LIMIT = 1 << 20
-
-#: Where an operator has its weight, the zero point of it, and its bias, among its inputs.
-_INPUTS: Mapping[str, tuple[int, int | None, int | None]] = {
-    "Conv": (1, None, 2),
-    "ConvInteger": (1, 3, None),
-    "QLinearConv": (3, 5, 8),
-    "Gemm": (1, None, 2),
-    "MatMul": (1, None, None),
-    "MatMulInteger": (1, 3, None),
-    "QLinearMatMul": (3, 5, None),
-}
 
 #: Operators that hold weights and are not taken, each with the reason.
 _UNSUPPORTED: Mapping[str, str] = {
@@ -58,8 +58,6 @@ _UNSUPPORTED: Mapping[str, str] = {
         "the unit runs convolutions and matrix multiplications only",
     ),
 }
-
-_DOMAINS = ("", "ai.onnx")
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +77,7 @@ class OnnxLayer:
     shape: tuple[int, ...] = ()
     scale: float | None = None
     cost: PruneCost | None = None
+    note: str = ""
 
 
 def is_of_prefix(name: str, prefix: str) -> bool:
@@ -113,145 +112,117 @@ def from_onnx(
         raise ArgumentError(
             f"size {size}, prefix {prefix!r}: size is 1 or more, prefix has letters and digits"
         )
-    model = _Model(path)
-    return _layers(model, prefix, size, unit)
+    return _layers(load(path), prefix, size, unit)
 
 
-def _layers(model: _Model, prefix: str, size: int, unit: str) -> Iterator[OnnxLayer]:
-    for number, node in enumerate(model.nodes):
-        op, foreign = node.op_type, node.domain not in _DOMAINS
-        if not foreign and op not in _INPUTS and op not in _UNSUPPORTED:
+def _layers(model: Model, prefix: str, size: int, unit: str) -> Iterator[OnnxLayer]:
+    constants = Constants(model)
+    for number, node in enumerate(model.main.graph.node):
+        op, foreign = op_of(node), node.domain not in STANDARD
+        if not foreign and op not in FORMS and op not in _UNSUPPORTED:
             continue
-        name = "-".join([prefix, f"{number:04d}", op.lower()])
-        layer = OnnxLayer(name, f"{node.domain}.{op}" if foreign else op, node.name)
+        name = "-".join([prefix, f"{number:04d}", node.op_type.lower()])
+        layer = OnnxLayer(name, op, node.name)
         try:
-            if foreign:
-                raise _NotTakenError("an operator of another domain, which is not known here")
             if op in _UNSUPPORTED:
                 raise _NotTakenError(_UNSUPPORTED[op])
-            yield _taken(model, node, layer, size, unit)
+            if op not in FORMS:
+                raise _NotTakenError("an operator of another domain, which is not known here")
+            yield _taken(_Operands(constants, node, FORMS[op]), layer, size, unit)
         except _NotTakenError as error:
             yield replace(layer, reason=str(error))
 
 
-class _Model:
-    """The graph of a model, with what is constant in it."""
+@dataclass(frozen=True, eq=False)
+class _Operands:
+    """The constant operands of a node of the main graph."""
 
-    def __init__(self, path: StrPath) -> None:
-        self._onnx = need("onnx", "onnx", "reading a model")
-        data = read_bytes(path)
-        try:
-            model = self._onnx.load_model_from_string(data)
-            external = need("onnx.external_data_helper", "onnx", "reading a model")
-            external.load_external_data_for_model(model, str(Path(path).resolve().parent))
-            self._onnx.checker.check_model(model)
-        except Exception as error:  # of protobuf, of onnx, and what either lets through
-            text = " ".join(str(error).split())[:500]
-            raise FileFormatError(path, f"no readable ONNX model: {text}") from error
-        graph = model.graph
-        self.nodes = list(graph.node)
-        self._initializers = {tensor.name: tensor for tensor in graph.initializer}
-        # An initializer that is an input too is a default, and no constant, since IR version 4;
-        # before, every initializer had to be one.
-        if model.ir_version >= 4:
-            for given in graph.input:
-                self._initializers.pop(given.name, None)
-        self._producers = {name: node for node in self.nodes for name in node.output if name}
+    constants: Constants
+    node: Any
+    form: Form
 
-    def attribute(self, node: Any, name: str, default: Any) -> Any:
-        """An attribute of a node."""
-        for attribute in node.attribute:
-            if attribute.name == name:
-                value = self._onnx.helper.get_attribute_value(attribute)
-                return value.decode() if isinstance(value, bytes) else value
-        return default
+    def given(self, at: int | None) -> str:
+        """Name of an input; empty: there is none."""
+        return self.node.input[at] if at is not None and at < len(self.node.input) else ""
 
-    def constant(self, name: str) -> npt.NDArray[Any] | None:
-        """The array of a name, floats or integers less their zero point; None: no constant."""
-        if name in self._initializers:
-            return self._array(self._initializers[name])
-        node = self._producers.get(name)
-        if node is None or node.domain not in _DOMAINS:
-            return None
-        if node.op_type == "Constant":
-            value = self.attribute(node, "value", None)
-            return None if value is None else self._array(value)
-        if node.op_type not in ("Identity", "Transpose", "DequantizeLinear"):
-            return None
-        array = self.constant(node.input[0])
-        if array is None or node.op_type == "Identity":
-            return array
-        if node.op_type == "Transpose":
-            return array.transpose(self.attribute(node, "perm", None))
-        if self.attribute(node, "block_size", 0):
-            raise _NotTakenError("its weights are quantised in blocks")
-        return self.less_zero_point(array, node, 2, self.attribute(node, "axis", 1))
+    def constant(self, at: int | None) -> npt.NDArray[Any] | None:
+        """Floats, or integers less the zero point that is theirs; None: it is no constant."""
+        scope, name = self.constants.model.main, self.given(at)
+        whole = self.constants.whole(scope, name)
+        return self.constants.get(scope, name) if whole is None else whole
 
-    def less_zero_point(
-        self, array: npt.NDArray[Any], node: Any, at: int | None, axis: int
-    ) -> npt.NDArray[Any]:
-        """Integers less the zero point that a node has as an input, one or one for each of axis."""
-        if at is None or len(node.input) <= at or not node.input[at]:
-            return array
-        zero = self.constant(node.input[at])
-        if zero is None:
-            raise _NotTakenError("the zero point of its weights is no constant")
-        if zero.size > 1:
-            shape = [1] * array.ndim
-            shape[axis] = -1
-            zero = zero.reshape(shape)
-        return array.astype(np.int64) - zero.astype(np.int64).reshape(zero.shape or (1,))
+    def weight(self) -> npt.NDArray[Any]:
+        """The weight as (Cout, Cin, Kh, Kw) or (N, K)."""
+        array = self.constant(self.form.w)
+        if array is None:
+            raise _NotTakenError("its weights are no constant")
+        if array.dtype.kind not in "if":
+            raise _NotTakenError(f"its weights are {array.dtype}, which is no type of weights")
+        conv = self.form.kind == "conv"
+        rows = attribute(self.node, "transB", 0) != 0  # of a matrix: (N, K) in the model too
+        if self.given(self.form.w_zero):
+            zero = self.constant(self.form.w_zero)
+            if zero is None:
+                raise _NotTakenError("the zero point of its weights is no constant")
+            try:
+                array = less_zero(array, zero, 0 if conv or rows else -1)
+            except ValueError as error:
+                raise _NotTakenError(f"its weights do not fit their zero point: {error}") from None
+        return self._convolution(array) if conv else self._matrix(array, rows)
 
-    def _array(self, tensor: Any) -> npt.NDArray[Any]:
-        array = np.asarray(self._onnx.numpy_helper.to_array(tensor))
-        if array.dtype.kind in "iub":
-            return array.astype(np.int64)
-        if array.dtype.kind == "f":
-            return array
-        # Types that NumPy does not have, such as bfloat16 and int4.
-        name = array.dtype.name
-        return array.astype(np.int64 if name.startswith(("int", "uint")) else np.float64)
+    def _convolution(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        if (groups := attribute(self.node, "group", 1)) != 1:
+            raise _NotTakenError(f"a convolution in {groups} groups has no 2:4 form")
+        if array.ndim != 4:
+            raise _NotTakenError(f"a convolution in {array.ndim - 2} dimensions; the unit has two")
+        kernel = tuple(attribute(self.node, "kernel_shape", array.shape[2:]))
+        if kernel != array.shape[2:]:
+            raise _NotTakenError(f"its kernel_shape is {kernel}, and its weights {array.shape}")
+        return array
+
+    def _matrix(self, array: npt.NDArray[Any], rows: bool) -> npt.NDArray[Any]:
+        if attribute(self.node, "alpha", 1.0) != 1 or attribute(self.node, "beta", 1.0) != 1:
+            raise _NotTakenError("alpha and beta are not 1")
+        if array.ndim == 1:
+            return array[None]
+        if array.ndim < 2 or array.size != array.shape[-1] * array.shape[-2]:
+            raise _NotTakenError(f"weights of shape {array.shape} are no single matrix")
+        array = array.reshape(array.shape[-2:])
+        return array if rows else array.T
 
 
-def _taken(model: _Model, node: Any, layer: OnnxLayer, size: int, unit: str) -> OnnxLayer:
+def _taken(operands: _Operands, layer: OnnxLayer, size: int, unit: str) -> OnnxLayer:
     """The layer with its cases."""
-    where, zero_at, bias_at = _INPUTS[node.op_type]
-    conv = node.op_type.endswith(("Conv", "ConvInteger"))
-    array = model.constant(node.input[where])
-    if array is None:
-        raise _NotTakenError("its weights are no constant")
-    array = model.less_zero_point(array, node, zero_at, 0 if conv else -1)
-    array = _oriented(model, node, array, conv)
+    conv = operands.form.kind == "conv"
+    array = operands.weight()
     quantised, scale = _quantised(array)
-    bias = None
-    if bias_at is not None and len(node.input) > bias_at and node.input[bias_at]:
-        bias = _bias(model.constant(node.input[bias_at]), len(array), scale)
+    bias, lost = None, ""
+    if operands.given(operands.form.bias):
+        bias, lost = _bias(operands.constant(operands.form.bias), len(array), scale)
     pruned = prune(quantised, kind="conv" if conv else "matrix")
-    geometry = _geometry(model, node, quantised.shape[2:], size) if conv else {}
-    layer = replace(layer, shape=quantised.shape, scale=scale, cost=pruned.cost)
+    geometry = _geometry(operands.node, quantised.shape[2:], size) if conv else {}
+    note = "; ".join(filter(None, [_left(array, quantised, pruned.weight), lost]))
+    layer = replace(layer, shape=quantised.shape, scale=scale, cost=pruned.cost, note=note)
     items = tuple(_items(layer, pruned.weight, bias, geometry, size, unit))
     return replace(layer, items=items)
 
 
-def _oriented(model: _Model, node: Any, array: npt.NDArray[Any], conv: bool) -> npt.NDArray[Any]:
-    """The weight as (Cout, Cin, Kh, Kw) or (N, K)."""
-    if conv:
-        if (groups := model.attribute(node, "group", 1)) != 1:
-            raise _NotTakenError(f"a convolution in {groups} groups has no 2:4 form")
-        if array.ndim != 4:
-            raise _NotTakenError(f"a convolution in {array.ndim - 2} dimensions; the unit has two")
-        return array
-    if node.op_type == "Gemm":
-        if model.attribute(node, "alpha", 1.0) != 1 or model.attribute(node, "beta", 1.0) != 1:
-            raise _NotTakenError("alpha and beta are not 1")
-        if model.attribute(node, "transB", 0):
-            return array
-        return array.T
-    if array.ndim == 1:
-        return array[None]
-    if array.ndim < 2 or array.size != array.shape[-1] * array.shape[-2]:
-        raise _NotTakenError(f"weights of shape {array.shape} are no single matrix")
-    return array.reshape(array.shape[-2:]).T
+def _left(model: npt.NDArray[Any], whole: npt.NDArray[np.int8], kept: npt.NDArray[np.int8]) -> str:
+    """What to know of a weight of which little is left: less than half of what 2:4 can hold."""
+    said = []
+    there, rounded, left = (int(np.count_nonzero(one)) for one in (model, whole, kept))
+    if left * 4 < kept.size:
+        as_int8 = f", {rounded} as int8 with one scale for the tensor" if rounded < there else ""
+        are = "is" if left == 1 else "are"
+        said.append(
+            f"only {left} of {kept.size} weights {are} not zero: {there} in the model{as_int8}"
+        )
+    # One channel may take the scale of all others and hardly show in the sum.
+    n = len(model)
+    before, after = ((one.reshape(n, -1) != 0).any(axis=1) for one in (model, kept))
+    if gone := int(np.count_nonzero(before & ~after)):
+        said.append(f"{gone} of {counted(n, 'column')} became zero")
+    return "; ".join(said)
 
 
 def _quantised(array: npt.NDArray[Any]) -> tuple[npt.NDArray[np.int8], float | None]:
@@ -272,9 +243,14 @@ def _quantised(array: npt.NDArray[Any]) -> tuple[npt.NDArray[np.int8], float | N
     return np.rint(values / most * 127).astype(np.int8), most / 127
 
 
-def _bias(array: npt.NDArray[Any] | None, n: int, scale: float | None) -> npt.NDArray[np.int32]:
+def _bias(
+    array: npt.NDArray[Any] | None, n: int, scale: float | None
+) -> tuple[npt.NDArray[np.int32], str]:
+    """The bias as int32; and what to know of one of which numbers were lost."""
     if array is None:
         raise _NotTakenError("its bias is no constant")
+    if array.dtype.kind not in "if":
+        raise _NotTakenError(f"its bias is {array.dtype}, which is no type of a bias")
     try:
         row = np.broadcast_to(array, (1, n))[0]
     except ValueError:
@@ -288,33 +264,39 @@ def _bias(array: npt.NDArray[Any] | None, n: int, scale: float | None) -> npt.ND
             values = np.rint(row.astype(np.float64) / scale * 127)
     limits = np.iinfo(np.int32)
     clipped: npt.NDArray[np.int32] = np.clip(values, limits.min, limits.max).astype(np.int32)
-    return clipped
+    cut = int(np.count_nonzero(clipped != values))
+    gone = int(np.count_nonzero((row != 0) & (clipped == 0)))
+    said = []
+    if cut:
+        said.append(f"{cut} of {counted(n, 'number')} of the bias did not fit int32")
+    if gone * 2 > n:  # a few are small beside the weights; most of them are a wrong scale
+        said.append(f"{gone} of {counted(n, 'number')} of the bias became zero")
+    return clipped, "; ".join(said)
 
 
-def _geometry(model: _Model, node: Any, kernel: tuple[int, ...], size: int) -> dict[str, Any]:
+def _geometry(node: Any, kernel: tuple[int, ...], size: int) -> dict[str, Any]:
     """Strides, pads, dilations and the size of the image."""
-    strides = tuple(model.attribute(node, "strides", (1, 1)))
-    dilations = tuple(model.attribute(node, "dilations", (1, 1)))
-    pads = tuple(model.attribute(node, "pads", (0, 0, 0, 0)))
+    strides = tuple(attribute(node, "strides", (1, 1)))
+    dilations = tuple(attribute(node, "dilations", (1, 1)))
+    pads = tuple(attribute(node, "pads", (0, 0, 0, 0)))
     if (len(strides), len(dilations), len(pads)) != (2, 2, 4):
         raise _NotTakenError("its strides, dilations and pads are not those of two dimensions")
-    before, after = [pads[0], pads[1]], [pads[2], pads[3]]
-    how = model.attribute(node, "auto_pad", "NOTSET")
+    if min(*strides, *dilations) < 1:
+        raise _NotTakenError(f"its strides are {strides} and its dilations {dilations}")
+    sides = [(pads[i], pads[i + 2]) for i in (0, 1)]
+    how = attribute(node, "auto_pad", "NOTSET")
     spans = [(kernel[i] - 1) * dilations[i] + 1 for i in (0, 1)]
-    image = []
-    for i in (0, 1):
-        if how.startswith("SAME"):  # of size * stride pixels, size positions
-            image.append(size * strides[i])
-            total = max(0, spans[i] - strides[i])
-            before[i] = (total + (how == "SAME_LOWER")) // 2
-            after[i] = total - before[i]
-        else:
-            if how == "VALID":
-                before[i] = after[i] = 0
-            image.append(max(1, (size - 1) * strides[i] + spans[i] - before[i] - after[i]))
+    if how.startswith("SAME"):  # of size * stride pixels, size positions
+        image = [size * strides[i] for i in (0, 1)]
+        sides = [same_pads(image[i], kernel[i], strides[i], dilations[i], how) for i in (0, 1)]
+    else:
+        if how == "VALID":
+            sides = [(0, 0), (0, 0)]
+        image = [max(1, (size - 1) * strides[i] + spans[i] - sum(sides[i])) for i in (0, 1)]
+    (top, bottom), (left, right) = sides
     return {
         "size": tuple(image), "kernel": tuple(kernel), "strides": strides, "dilations": dilations,
-        "pads": (before[0], before[1], after[0], after[1]),
+        "pads": (top, left, bottom, right),
     }  # fmt: skip
 
 

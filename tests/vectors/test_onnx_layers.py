@@ -40,7 +40,10 @@ def model_of(nodes: list[Any], constants: Mapping[str, np.ndarray], **options: A
         [helper.make_tensor_value_info(nodes[-1].output[0], TensorProto.FLOAT, [])],
         [numpy_helper.from_array(array, name) for name, array in constants.items()],
     )  # fmt: skip
-    opsets = [helper.make_opsetid("", 13), helper.make_opsetid("my.domain", 1)]
+    opsets = [
+        helper.make_opsetid(domain, version)
+        for domain, version in (("", 15), ("my.domain", 1), ("com.microsoft", 1))
+    ]
     return helper.make_model(graph, opset_imports=opsets, ir_version=8, **options)
 
 
@@ -405,3 +408,250 @@ def test_another_unit_runs_the_layers(tmp_path: Path) -> None:
         assert made(*layer.items).unit.name == "dav-3510"
     else:
         assert "unit cannot run it" in layer.reason
+
+
+# --- constants behind operators -----------------------------------------------------------------
+
+#: A weight of a 1x1 convolution, so that it is one of a matrix too; whole multiples of 1/64.
+BASE = np.round(RNG.normal(size=(8, 12, 1, 1)) * 64).astype(np.float32) / 64
+INTEGERS = RNG.integers(-90, 90, (8, 12, 1, 1)).astype(np.int8)
+POINTS = np.arange(-4, 4, dtype=np.int8)  # a zero point a column
+SCALES = np.full(8, 0.5, np.float32)
+
+
+def op(kind: str, inputs: str, output: str = "w", **attributes: Any) -> Any:
+    domain = "com.microsoft" if attributes.pop("microsoft", False) else ""
+    return helper.make_node(kind, inputs.split(","), output.split(","), domain=domain, **attributes)
+
+
+def constant(output: str, **attributes: Any) -> Any:
+    return helper.make_node("Constant", [], [output], **attributes)
+
+
+def int64(*values: int) -> np.ndarray:
+    return np.array(values, np.int64)
+
+
+#: Nodes that make ``w``, their constants, and what it is.
+BEHIND: dict[str, tuple[list[Any], dict[str, np.ndarray], np.ndarray]] = {
+    "an initializer": ([], {"w": BASE}, BASE),
+    "Constant": ([constant("w", value=numpy_helper.from_array(BASE))], {}, BASE),
+    "Constant of floats": (
+        [constant("f", value_floats=BASE.ravel().tolist()),
+         constant("s", value_ints=[8, 12, 1, 1]), op("Reshape", "f,s")], {}, BASE,
+    ),
+    "Constant of a float": (
+        [constant("f", value_float=0.25), constant("s", value_ints=[8, 12, 1, 1]),
+         op("Expand", "f,s")], {}, np.full((8, 12, 1, 1), 0.25, np.float32),
+    ),
+    "Cast": ([op("Cast", "f", to=TensorProto.FLOAT)], {"f": BASE.astype(np.float16)}, BASE),
+    "Cast of integers": (
+        [op("Cast", "f", to=TensorProto.FLOAT)], {"f": INTEGERS}, INTEGERS.astype(np.float32),
+    ),
+    "CastLike": ([op("CastLike", "f,l")], {"f": BASE.astype(np.float64), "l": SCALES}, BASE),
+    "Reshape": ([op("Reshape", "f,s")], {"f": BASE.ravel(), "s": int64(8, 12, 1, 1)}, BASE),
+    "Transpose": (
+        [op("Transpose", "f", perm=[1, 0, 2, 3])], {"f": BASE.transpose(1, 0, 2, 3).copy()}, BASE,
+    ),
+    "Squeeze": ([op("Squeeze", "f,a")], {"f": BASE[None], "a": int64(0)}, BASE),
+    "Unsqueeze": ([op("Unsqueeze", "f,a")], {"f": BASE[:, :, 0, 0], "a": int64(2, 3)}, BASE),
+    "Flatten and Reshape": (
+        [op("Flatten", "f", "g", axis=1), op("Reshape", "g,s")],
+        {"f": BASE, "s": int64(8, 12, 1, 1)}, BASE,
+    ),
+    "Concat": ([op("Concat", "f,g", axis=0)], {"f": BASE[:3], "g": BASE[3:]}, BASE),
+    "Split": (
+        [op("Split", "f,s", "other,w", axis=0)],
+        {"f": np.concatenate([BASE[:4], BASE]), "s": int64(4, 8)}, BASE,
+    ),
+    "Slice": (
+        [op("Slice", "f,first,last,along")],
+        {"f": np.concatenate([BASE[:2], BASE]), "first": int64(2), "last": int64(10),
+         "along": int64(0)}, BASE,
+    ),
+    "Gather": ([op("Gather", "f,i", axis=0)], {"f": BASE[::-1].copy(), "i": np.arange(7, -1, -1)},
+               BASE),
+    "Tile": ([op("Tile", "f,r")], {"f": BASE[:4], "r": int64(2, 1, 1, 1)},
+             np.concatenate([BASE[:4], BASE[:4]])),
+    "Pad": ([op("Pad", "f,p")], {"f": BASE[:, 1:], "p": int64(0, 1, 0, 0, 0, 0, 0, 0)},
+            np.concatenate([np.zeros((8, 1, 1, 1), np.float32), BASE[:, 1:]], axis=1)),
+    "Mul, a scale folded": ([op("Mul", "f,two")], {"f": BASE, "two": np.float32(2)}, BASE * 2),
+    "Sub, Div and Add": (
+        [op("Sub", "f,two", "a"), op("Div", "a,two", "b"), op("Add", "b,two")],
+        {"f": BASE, "two": np.float32(2)}, (BASE - 2) / 2 + 2,
+    ),
+    "the norm of a weight": (
+        [op("ReduceSumSquare", "f", "a", axes=[1, 2, 3]), op("Sqrt", "a", "b"),
+         op("Div", "f,b", "c"), op("Mul", "c,b")], {"f": np.sign(BASE) * 3 + (BASE == 0) * 3},
+        np.sign(BASE) * 3 + (BASE == 0) * 3,
+    ),
+    "Where": ([op("Where", "m,f,nil")], {"m": BASE > 0, "f": BASE, "nil": np.float32(0)},
+              np.where(BASE > 0, BASE, 0)),
+    "ConstantOfShape": (
+        [op("ConstantOfShape", "s", value=numpy_helper.from_array(np.float32([3])))],
+        {"s": int64(8, 12, 1, 1)}, np.full((8, 12, 1, 1), 3, np.float32),
+    ),
+    "Shape of another one": (
+        [op("Shape", "g", "s"), op("Reshape", "f,s")], {"f": BASE.ravel(), "g": BASE}, BASE,
+    ),
+    "quantise and dequantise": (
+        [op("QuantizeLinear", "f,s,z", "q", axis=0), op("DequantizeLinear", "q,s,z", axis=0)],
+        {"f": INTEGERS * np.float32(0.5), "s": SCALES, "z": POINTS * 0}, INTEGERS,
+    ),
+    "quantise, then an integer": (
+        [op("QuantizeLinear", "f,s,z", "q"), op("DequantizeLinear", "q,s,z")],
+        {"f": (INTEGERS.astype(np.float32) - 5) * 2, "s": np.float32(2), "z": np.uint8(128)},
+        INTEGERS.astype(int) - 5,
+    ),
+    "dequantise, a zero point a column": (
+        [op("DequantizeLinear", "q,s,z", axis=0)], {"q": INTEGERS, "s": SCALES, "z": POINTS},
+        INTEGERS - POINTS.astype(int).reshape(8, 1, 1, 1),
+    ),
+    "dequantise of onnxruntime's": (
+        [op("DequantizeLinear", "q,s,z", microsoft=True)],
+        {"q": INTEGERS, "s": np.float32(2), "z": np.int8(3)}, INTEGERS - 3,
+    ),
+    "dequantise, cast, transpose and reshape": (
+        [op("DequantizeLinear", "q,s,z", "a", axis=1), op("Cast", "a", "b", to=TensorProto.FLOAT),
+         op("Transpose", "b", "c", perm=[1, 0]), op("Reshape", "c,sh")],
+        {"q": INTEGERS[:, :, 0, 0].T.copy(), "s": SCALES, "z": POINTS, "sh": int64(8, 12, 1, 1)},
+        INTEGERS - POINTS.astype(int).reshape(8, 1, 1, 1),
+    ),
+    "dequantise and scale": (
+        [op("DequantizeLinear", "q,s", "a"), op("Mul", "a,two")],
+        {"q": INTEGERS, "s": np.float32(0.5), "two": np.float32(2)}, INTEGERS.astype(np.float32),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("how", BEHIND)
+def test_constants_in_all_their_forms(tmp_path: Path, how: str) -> None:
+    nodes, constants, wanted = BEHIND[how]
+    layer = layers_of(tmp_path, [*nodes, op("Conv", "x,w", "y")], constants)[-1]
+    assert layer.reason == ""
+    whole = quantised(wanted) if wanted.dtype.kind == "f" else wanted.astype(np.int8)
+    assert np.array_equal(weights_of(layer), pruned(whole))
+    assert (layer.scale is None) == (wanted.dtype.kind != "f")
+
+
+@pytest.mark.parametrize("how", BEHIND)
+def test_a_bias_in_all_its_forms(tmp_path: Path, how: str) -> None:
+    nodes, constants, wanted = BEHIND[how]
+    wanted = wanted.ravel().astype(float)
+    weight = np.full((96, 12, 1, 1), 127, np.float32)  # of scale 1
+    nodes = [*nodes, op("Reshape", "w,flat", "bias"), op("Conv", "x,v,bias", "y")]
+    layer = layers_of(tmp_path, nodes, constants | {"flat": int64(-1), "v": weight})[-1]
+    assert layer.reason == ""
+    floats = BEHIND[how][2].dtype.kind == "f"
+    want = [round(float(one) * 127) if floats else int(one) for one in wanted]
+    assert made(*layer.items).pieces["bias"].array.tolist() == want
+
+
+def test_weights_in_blocks_are_the_floats_that_they_stand_for(tmp_path: Path) -> None:
+    q = RNG.integers(-7, 8, (8, 6)).astype(np.int8)
+    scales = np.float32([[1] * 6, [3] * 6])
+    nodes = [
+        op("DequantizeLinear", "q,s", axis=0, block_size=4), op("MatMul", "x,w", "y"),
+    ]  # fmt: skip
+    model = model_of(nodes, {"q": q, "s": scales})
+    model.opset_import[0].version = 21
+    path = tmp_path / "model.onnx"
+    path.write_bytes(model.SerializeToString())
+    if onnx.defs.onnx_opset_version() < 21:
+        with pytest.raises(FileFormatError, match="opset 21"):
+            from_onnx(path)
+        return
+    layer = only(list(from_onnx(path)))
+    wanted = (q * np.repeat(scales, 4, axis=0)).T.astype(np.float32)
+    assert np.array_equal(weights_of(layer), pruned(quantised(wanted)))
+
+
+def test_a_gemm_of_onnxruntime(tmp_path: Path) -> None:
+    matrix = pruned(INTEGERS[:, :, 0, 0])
+    stored = (matrix + POINTS.reshape(8, 1)).astype(np.int8)
+    constants = {
+        "w": stored, "z": POINTS, "one": np.float32(1), "s": SCALES, "nil": np.int8(0),
+        "b": np.arange(8, dtype=np.int32),
+    }  # fmt: skip
+    node = op("QGemm", "x,one,nil,w,s,z,b,one,nil", "y", microsoft=True, transB=1)
+    layer = only(layers_of(tmp_path, [node], constants))
+    assert (layer.op, layer.name) == ("com.microsoft.QGemm", "onnx-0000-qgemm")
+    assert np.array_equal(weights_of(layer), matrix)
+    assert made(*layer.items).pieces["bias"].array.tolist() == list(range(8))
+
+
+def test_what_stands_for_no_weight(tmp_path: Path) -> None:
+    one, nil, small = np.float32(1), np.int8(0), np.int8([1, 2, 3])
+    texts = np.array([["a", "b"]], object)
+    rows: list[tuple[list[Any], dict[str, Any], str]] = [
+        ([op("MatMul", "x,w", "y")], {"w": texts}, "object, which is no type of weights"),
+        ([op("MatMul", "x,w", "y")], {"w": np.complex64([[1]])}, "complex64, which is no type"),
+        ([op("Gemm", "x,m,b", "y")], {"m": floats(4, 2), "b": texts}, "which is no type of a bias"),
+        ([op("ConvInteger", "x,w,,z", "y")], {"w": INTEGERS, "z": small}, "3 zero points along"),
+        ([op("QLinearConv", "x,one,nil,w,one,z,one,nil", "y")],
+         {"w": INTEGERS, "z": small, "one": one, "nil": nil}, "3 zero points along axis 0"),
+        ([op("Conv", "x,w", "y", kernel_shape=[3, 3])], {"w": BASE}, "kernel_shape is (3, 3)"),
+        ([op("Conv", "x,w", "y", strides=[0, 1])], {"w": BASE}, "strides are (0, 1)"),
+        ([op("Conv", "x,w", "y", dilations=[1, -1])], {"w": BASE}, "dilations (1, -1)"),
+        ([op("RandomNormalLike", "f"), op("Conv", "x,w", "y")], {"f": BASE}, "are no constant"),
+        ([op("Mul", "x,f"), op("Conv", "x,w", "y")], {"f": BASE}, "are no constant"),
+    ]  # fmt: skip
+    for nodes, constants, reason in rows:
+        layer = layers_of(tmp_path, nodes, constants)[-1]
+        assert reason in layer.reason, layer
+        assert layer.items == ()
+
+
+# --- layers of which little is left ---------------------------------------------------------------
+
+
+def outlier(*shape: int) -> np.ndarray:
+    weight = np.abs(floats(*shape)) + np.float32(0.5)
+    weight.flat[0] = 1e6
+    return weight
+
+
+def test_a_layer_that_lost_most_of_its_weights_says_so(tmp_path: Path) -> None:
+    weight = outlier(16, 32, 3, 3)
+    layer = only(layers_of(tmp_path, [op("Conv", "x,w", "y")], {"w": weight}))
+    assert np.count_nonzero(weights_of(layer)) == 1  # one maximum for the whole tensor, as told
+    assert layer.note == (
+        "only 1 of 4608 weights is not zero: 4608 in the model, 1 as int8 with one scale for the "
+        "tensor; 15 of 16 columns became zero"
+    )
+    loud = np.abs(floats(16, 32)) + np.float32(0.5)
+    loud[3:] *= np.float32(1e-6)  # three channels take the scale
+    mild = np.abs(floats(16, 32)) + np.float32(0.5)
+    mild[5] *= np.float32(1e-6)  # which the sum does not show
+    thin = np.zeros((16, 32), np.float32)
+    thin[::2, ::8] = 1
+    rows: list[tuple[np.ndarray, str]] = [
+        (loud, "only 48 of 512 weights are not zero: 512 in the model, 96 as int8 with one scale "
+               "for the tensor; 13 of 16 columns became zero"),
+        (mild, "1 of 16 columns became zero"),
+        (thin, "only 32 of 512 weights are not zero: 32 in the model"),
+        (thin * 0, "only 0 of 512 weights are not zero: 0 in the model"),
+        (thin.astype(np.int8), "only 32 of 512 weights are not zero: 32 in the model"),
+        (floats(16, 32), ""),
+        (np.tile(np.float32([1, 0, 0, 2]), (16, 8)), ""),
+        (np.tile(np.float32([1, 0, 0, 0]), (16, 8)), ""),  # half of what 2:4 holds
+    ]  # fmt: skip
+    for matrix, note in rows:
+        kind = "MatMulInteger" if matrix.dtype == np.int8 else "MatMul"
+        layer = only(layers_of(tmp_path, [op(kind, "x,w", "y")], {"w": matrix.T.copy()}))
+        assert (layer.reason, layer.note) == ("", note)
+
+
+def test_a_bias_that_lost_most_of_its_numbers_says_so(tmp_path: Path) -> None:
+    weight = np.full((8, 4), 127, np.float32)  # of scale 1: a bias of 1 is 127
+    for bias, note in (
+        ([1, 2, 3, 4], ""),
+        ([0, 0, 0, 0], ""),
+        ([1e-3, 1e-3, 1, 1], ""),
+        ([1e-3, 1e-3, 1e-3, 1], "3 of 4 numbers of the bias became zero"),
+        ([1, 1e9, -1e9, 1], "2 of 4 numbers of the bias did not fit int32"),
+    ):
+        layer = only(
+            layers_of(tmp_path, [op("Gemm", "x,w,b", "y")], {"w": weight, "b": np.float32(bias)})
+        )
+        assert layer.note == note

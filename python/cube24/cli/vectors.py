@@ -202,7 +202,8 @@ def _onnx(
     demand_same(root, prefix, from_onnx(model, prefix=prefix, size=size), of)
     for layer in from_onnx(model, prefix=prefix, size=size):
         shape = "x".join(map(str, layer.shape))
-        click.echo(f"{layer.name:<24} {shape:<16} {layer.reason or 'taken'}")
+        taken = f"taken, but {layer.note}" if layer.note else "taken"
+        click.echo(f"{layer.name:<24} {shape:<16} {layer.reason or taken}")
         for item in layer.items:
             write_case(root / item.name, "network", item, of, replace=False)
             count += 1
