@@ -63,7 +63,9 @@ def sized(product: Product, x: Shape | None) -> Layer | None:
         if product.transpose_x:
             known = known[::-1]
         return Matmul.of((prod(known[:-1]), known[-1] if known else 0), weight)
-    window = product.window
+    window, (top, left, bottom, right) = product.window, product.padding
+    if len(known) == 4:
+        known = (*known[:2], known[2] + top + bottom, known[3] + left + right)
     return Conv2d.of(
         known, weight, strides=window.strides, pads=window.pads, dilations=window.dilations,
         offset_x=offset_of(product),

@@ -15,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 
 from cube24.encoder import Kind
-from cube24.errors import counted
 from cube24.graph.folding import Array, Constants
 from cube24.graph.model import VENDOR_OPS, Model, Scope
 from cube24.graph.protos import MICROSOFT, STANDARD, attribute, onnx, op_of
@@ -95,7 +94,7 @@ class Weight:
         name: of the tensor that the node, or the DequantizeLinear before it, takes.
         stored: as the model has it, with its zero point.
         values: less the zero point, as (N, K) or (Cout, Cin, Kh, Kw); of any number type.
-        zero: the zero point.
+        zero: the zero point; None: each channel has its own.
         transposed: whether ``values`` has the axes of ``stored`` exchanged.
         users: how many nodes use the tensor.
     """
@@ -103,7 +102,7 @@ class Weight:
     name: str
     stored: Array
     values: Array
-    zero: int
+    zero: int | None
     transposed: bool
     users: int
 
@@ -152,6 +151,7 @@ class Product:
         transpose_x: whether the activations are (K, M).
         result: what becomes of the sums.
         nodes: those that all of this replaces, the one that multiplies first.
+        padding: top, left, bottom, right, put around the activations before, with their zero point.
     """
 
     x: str
@@ -164,6 +164,7 @@ class Product:
     transpose_x: bool
     result: Result
     nodes: tuple[Any, ...]
+    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -279,11 +280,28 @@ class _Node:
         stored = self.constant(name)
         if stored is None:
             raise DenseError("dynamic-weight", self._why_dynamic(name))
-        values, zero = self._less_zero(stored, zero_name, axis)
-        values, transposed = self._oriented(values)
+        values, transposed = self._oriented(stored)
+        zeros = self._zero_points(zero_name)
+        if stored.dtype.kind in "iu":
+            values = self._less(values, zeros, axis, transposed)
         home = self.scope.home(name)
         users = home.users[name] if home else 1
-        return Weight(name, stored, values, zero, transposed, users)
+        return Weight(name, stored, values, None if zeros.ndim else int(zeros), transposed, users)
+
+    @staticmethod
+    def _less(
+        values: Array, zeros: npt.NDArray[np.int64], axis: int | None, transposed: bool
+    ) -> npt.NDArray[np.int64]:
+        """Values (N, ...) less their zero point, or that of each of N."""
+        if zeros.ndim:
+            along = None if axis is None else axis % values.ndim
+            column = values.ndim - 1 if transposed else 0
+            if zeros.size != len(values) or along not in (None, column):
+                raise DenseError(
+                    "zero-point-per-channel", f"its weight has zero points of shape {zeros.shape}"
+                )
+            zeros = zeros.reshape(-1, *[1] * (values.ndim - 1))
+        return np.asarray(values.astype(np.int64) - zeros)
 
     def _why_dynamic(self, name: str) -> str:
         if self.constant(self.given(self.form.x)) is not None:
@@ -297,23 +315,16 @@ class _Node:
         """The DequantizeLinear that a float weight comes from."""
         return self.producer(name, "DequantizeLinear") if self.float else None
 
-    def _less_zero(self, stored: Array, zero_name: str, axis: int | None) -> tuple[Array, int]:
-        zero = self.constant(zero_name) if zero_name else np.zeros((), np.int64)
-        if zero is None:
+    def _zero_points(self, name: str) -> npt.NDArray[np.int64]:
+        """The zero points of the weight; those that are all the same are one."""
+        zeros = self.constant(name) if name else np.zeros((), np.int64)
+        if zeros is None:
             raise DenseError(
                 "zero-point-per-channel", "the zero point of its weight is no constant"
             )
-        if stored.dtype.kind not in "iu":
-            return stored, 0
-        points = np.unique(zero.astype(np.int64))
-        if len(points) > 1:
-            # The counts of groups are those of the weight itself, each channel less its own.
-            raise DenseError(
-                "zero-point-per-channel",
-                f"its weight has {counted(len(points), 'zero point')}, {points[0]} to {points[-1]}",
-            )
-        only = int(points[0]) if points.size else 0
-        return stored.astype(np.int64) - only, only
+        zeros = zeros.astype(np.int64)
+        same = not zeros.size or (zeros == zeros.flat[0]).all()
+        return np.asarray(zeros.flat[0] if zeros.size else 0) if same else zeros
 
     def _oriented(self, values: Array) -> tuple[Array, bool]:
         """The weight as (Cout, Cin, Kh, Kw) or (N, K)."""
@@ -381,8 +392,10 @@ class _Node:
         if dtype not in (np.dtype(np.int8), np.dtype(np.uint8)):
             raise DenseError("not-int8", f"its activations are {dtype}; the unit takes 8 bits")
         window = self._window(x, weight) if self.form.kind == "conv" else None
-        if zero is None and window is not None and any(window.pads):
-            raise DenseError("not-quantised", "the zero point of its padding is no constant")
+        padding = (0, 0, 0, 0)
+        if zero is None and window is not None:
+            # Of what the padding holds only the model itself knows the value.
+            window, padding = replace(window, pads=padding), window.pads
         limit = 1 << 31
         most = 255 * np.abs(weight.values.astype(np.int64)).reshape(len(weight.values), -1).sum(1)
         shift = 0 if zero is None else zero - (128 if dtype == np.uint8 else 0)
@@ -395,8 +408,9 @@ class _Node:
             )
         transpose = bool(attribute(self.node, "transA", 0))
         return Product(
-            x, dtype == np.uint8, zero, zero_name, weight, bias, window, transpose, result, nodes
-        )
+            x, dtype == np.uint8, zero, zero_name, weight, bias, window, transpose, result, nodes,
+            padding,
+        )  # fmt: skip
 
     # --- operands ---------------------------------------------------------------------------------
 
@@ -406,6 +420,8 @@ class _Node:
         low, high = int(weight.values.min()), int(weight.values.max())
         if low < -128 or high > 127:
             raise DenseError("not-int8", f"its weight, less its zero point, is {low} to {high}")
+        if weight.zero is None:
+            raise DenseError("zero-point-per-channel", "each channel of its weight has its own")
         return replace(weight, values=weight.values.astype(np.int8))
 
     def _zero(self, name: str, x: str) -> tuple[int | None, np.dtype[Any]]:

@@ -169,7 +169,7 @@ class _Pass:
     _new: dict[int, list[Any]] = field(default_factory=dict)  # by the node that they replace
     _gone: set[int] = field(default_factory=set)
     _front: list[Any] = field(default_factory=list)  # nodes of the main graph, before all others
-    _encoded: dict[tuple[int, str, bool, int], tuple[str, str]] = field(default_factory=dict)
+    _encoded: dict[tuple[int, str, bool, int | None], tuple[str, str]] = field(default_factory=dict)
     _signed: dict[tuple[int, str], str] = field(default_factory=dict)
     _shared: dict[str, str] = field(default_factory=dict)
     _names: set[str] = field(default_factory=set)
@@ -195,6 +195,9 @@ class _Pass:
         x = self._int8(found.scope, product, nodes)
         if product.transpose_x:
             x = self._node(nodes, "Transpose", [x], f"{base}/transposed", perm=[1, 0])
+        zero = self._zero(base, product, nodes) if product.x_zero is None else ""
+        if any(product.padding):
+            x = self._padded(base, product, x, zero, nodes)
         dense, index = self._weight(found.scope, product)
         bias = self._constant(f"{base}/bias", self._bias(product))
         sums = f"{base}/sums" if product.result.scale is not None or product.x_zero is None else ""
@@ -207,7 +210,7 @@ class _Pass:
         )  # fmt: skip
         self._operators.add(verdict.compressed)
         if product.x_zero is None:
-            sums = self._less_zero(base, product, sums, nodes)
+            sums = self._less_zero(base, product, sums, zero, nodes)
         self._result(base, product, sums, nodes)
         first, *others = product.nodes
         # Behind the last of the nodes that they replace nothing new is needed.
@@ -281,13 +284,28 @@ class _Pass:
         bias = (0 if product.bias is None else product.bias) - offset_of(product) * sums
         return np.asarray(bias, np.int32)  # nodes.py has refused what does not fit
 
-    def _less_zero(self, base: str, product: Product, sums: str, nodes: list[Any]) -> str:
-        """Take the part of a zero point away that is known when the model runs."""
-        kinds, weight = onnx().TensorProto, product.weight.values
+    def _zero(self, base: str, product: Product, nodes: list[Any]) -> str:
+        """A zero point that is known when the model runs, of int8 activations, as int32."""
+        kinds = onnx().TensorProto
         zero = self._node(nodes, "Cast", [product.x_zero_name], f"{base}/zero", to=kinds.INT32)
-        if product.unsigned:
-            half = self._constant("cube24/128", np.int32(128), shared=True)
-            zero = self._node(nodes, "Sub", [zero, half], f"{base}/zero_less_128")
+        if not product.unsigned:
+            return zero
+        half = self._constant("cube24/128", np.int32(128), shared=True)
+        return self._node(nodes, "Sub", [zero, half], f"{base}/zero_less_128")
+
+    def _padded(self, base: str, product: Product, x: str, zero: str, nodes: list[Any]) -> str:
+        """Activations with such a zero point around them, for the operator pads with a constant."""
+        top, left, bottom, right = product.padding
+        pads = np.array([0, 0, top, left, 0, 0, bottom, right], np.int64)
+        names = self._constant(f"{base}/pads", pads)
+        value = self._node(nodes, "Cast", [zero], f"{base}/padding", to=onnx().TensorProto.INT8)
+        return self._node(nodes, "Pad", [x, names, value], f"{base}/padded")
+
+    def _less_zero(
+        self, base: str, product: Product, sums: str, zero: str, nodes: list[Any]
+    ) -> str:
+        """Take the part of such a zero point away from the sums."""
+        weight = product.weight.values
         rows = weight.reshape(len(weight), -1).astype(np.int64).sum(1).astype(np.int32)
         of = self._constant(f"{base}/weight_sums", self._columns(rows, product))
         moved = self._node(nodes, "Mul", [zero, of], f"{base}/moved")

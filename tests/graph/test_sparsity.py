@@ -403,6 +403,39 @@ def test_a_dynamic_zero_point_is_taken_away_when_it_is_known() -> None:
     assert np.array_equal(in_onnxruntime(out, x=x)[0], in_onnxruntime(proto, x=x)[0])
 
 
+@pytest.mark.parametrize("how", [{"pads": [1, 2, 0, 1]}, {"auto_pad": "SAME_UPPER"}, {}])
+def test_padding_with_a_dynamic_zero_point_holds_that_point(how: dict[str, Any]) -> None:
+    weight = sparse_weight((6, 12, 3, 2), largest=64)
+    x = np.random.default_rng(4).normal(1, 2, size=(1, 12, 6, 7)).astype(np.float32)
+    nodes = [
+        helper.make_node("DynamicQuantizeLinear", ["x"], ["q", "scale", "zero"]),
+        helper.make_node("ConvInteger", ["q", "w", "zero"], ["y"], strides=[1, 2], **how),
+    ]
+    info = helper.make_tensor_value_info
+    proto = helper.make_model(
+        helper.make_graph(
+            nodes, "g", [info("x", 1, x.shape)], [info("y", 6, (1, 6, None, None))],
+            [numpy_helper.from_array(weight, "w")],
+        ),
+        opset_imports=[helper.make_opsetid("", 13)], ir_version=8,
+    )  # fmt: skip
+    # By the rules of the operator DynamicQuantizeLinear.
+    low, high = min(0, float(x.min())), max(0, float(x.max()))
+    scale = np.float32(np.float32(high - low) / np.float32(255))
+    zero = int(np.rint(np.float32(-np.float32(low) / scale)))
+    q = np.clip(np.rint(x / scale) + zero, 0, 255).astype(np.uint8)
+    pads = how.get("pads") or conv_pads(
+        how.get("auto_pad", "VALID"), (6, 7), (3, 2), (1, 2), (1, 1)
+    )
+    wanted = conv_sums(q, zero, weight, 0, None, (1, 2), pads)
+    for level in LEVELS:
+        (got,) = in_onnxruntime(compiled(proto), level, x=x)
+        assert np.array_equal(got, wanted)
+    (verdict,) = graph.check(of_proto(proto)).verdicts
+    assert verdict.layer is not None
+    assert verdict.layer.output == wanted.shape
+
+
 def test_a_float_bias_and_results_that_nobody_quantises_stay_floats() -> None:
     weight = sparse_weight((6, 12, 1, 1), largest=64)
     proto = quantised_conv("qdq", weight, x_shape=(1, 12, 3, 3), bias=BIAS, w_scale=SCALES)

@@ -261,6 +261,28 @@ def test_sums_that_may_leave_int32_are_refused() -> None:
         assert only(checked(proto)).reason == reason
 
 
+@pytest.mark.parametrize(
+    ("channels", "value", "zeros", "reason"),
+    [
+        (12, 200, [100, 110], "zero-point-per-channel"), (12, 240, [100, 110], "not-int8"),
+        (12, 227, [100, 100], "not-2:4"), (12, 228, [100, 100], "not-int8"),
+        (4, 240, [100, 110], "cin4"),
+    ],
+)  # fmt: skip
+def test_what_no_weight_can_mend_comes_first_and_the_range_before_the_zero_points(
+    channels: int, value: int, zeros: list[int], reason: str
+) -> None:
+    weight = np.full((4, channels, 3, 3), value, np.uint8)
+    proto = quantised_conv(
+        "QLinearConv", weight, x_shape=(1, channels, 7, 7), w_zero=np.array(zeros * 2),
+        w_scale=np.full(4, 0.01, np.float32),
+    )  # fmt: skip
+    verdict = only(checked(proto))
+    assert verdict.reason == reason
+    assert verdict.pattern is not None
+    assert verdict.pattern.illegal > 0
+
+
 def test_uint8_weights_that_fit_int8_are_taken() -> None:
     weight = dense_weight((8, 12, 3, 3))
     proto = quantised_conv("QLinearConv", weight, x_shape=(1, 12, 7, 7))
