@@ -291,7 +291,7 @@ class _Node:
     @staticmethod
     def _less(
         values: Array, zeros: npt.NDArray[np.int64], axis: int | None, transposed: bool
-    ) -> npt.NDArray[np.int64]:
+    ) -> Array:
         """Values (N, ...) less their zero point, or that of each of N."""
         if zeros.ndim:
             along = None if axis is None else axis % values.ndim
@@ -301,7 +301,11 @@ class _Node:
                     "zero-point-per-channel", f"its weight has zero points of shape {zeros.shape}"
                 )
             zeros = zeros.reshape(-1, *[1] * (values.ndim - 1))
-        return np.asarray(values.astype(np.int64) - zeros)
+        if not zeros.any():
+            return values
+        # Weights may be large: no wider than it takes.
+        wide = np.int16 if values.itemsize == 1 and np.abs(zeros).max() < 1 << 14 else np.int64
+        return np.asarray(values.astype(wide) - zeros.astype(wide))
 
     def _why_dynamic(self, name: str) -> str:
         if self.constant(self.given(self.form.x)) is not None:
@@ -397,9 +401,10 @@ class _Node:
             # Of what the padding holds only the model itself knows the value.
             window, padding = replace(window, pads=padding), window.pads
         limit = 1 << 31
-        most = 255 * np.abs(weight.values.astype(np.int64)).reshape(len(weight.values), -1).sum(1)
+        rows = weight.values.reshape(len(weight.values), -1)
+        most = 255 * np.abs(rows.astype(np.int16)).sum(1, dtype=np.int64)
         shift = 0 if zero is None else zero - (128 if dtype == np.uint8 else 0)
-        sums = weight.values.reshape(len(weight.values), -1).astype(np.int64).sum(1)
+        sums = rows.sum(1, dtype=np.int64)
         moved = (0 if bias is None else bias) - shift * sums
         if (np.abs(moved) + most >= limit).any():
             column = int(np.argmax(np.abs(moved) + most))
@@ -415,14 +420,14 @@ class _Node:
     # --- operands ---------------------------------------------------------------------------------
 
     def _int8(self, weight: Weight) -> Weight:
-        if weight.values.dtype.kind != "i":
+        if weight.values.dtype.kind not in "iu":
             raise DenseError("not-quantised", f"its weight is {weight.values.dtype}")
         low, high = int(weight.values.min()), int(weight.values.max())
         if low < -128 or high > 127:
             raise DenseError("not-int8", f"its weight, less its zero point, is {low} to {high}")
         if weight.zero is None:
             raise DenseError("zero-point-per-channel", "each channel of its weight has its own")
-        return replace(weight, values=weight.values.astype(np.int8))
+        return replace(weight, values=weight.values.astype(np.int8, copy=False))
 
     def _zero(self, name: str, x: str) -> tuple[int | None, np.dtype[Any]]:
         """The zero point of the activations and their type."""

@@ -81,7 +81,9 @@ def _decoded(of: Replaced, there: Mapping[str, Any], data: bytes) -> dict[str, A
 def _stored(values: Any, filling: Mapping[str, Any]) -> bytes:
     """A weight as the source stored it."""
     turned = values.T if filling["transposed"] else values
-    return bytes((turned.astype(np.int64) + filling["zero"]).astype(filling["dtype"]).tobytes())
+    if filling["zero"] or filling["dtype"] != str(turned.dtype):
+        turned = (turned.astype(np.int64) + filling["zero"]).astype(filling["dtype"])
+    return bytes(turned.tobytes())
 
 
 def restored(model: Model) -> Any:

@@ -280,7 +280,7 @@ class _Pass:
     def _bias(product: Product) -> npt.NDArray[np.int32]:
         """bias - zero point * sum of the weights: what makes the sums those of (x - zero) * w."""
         weight = product.weight.values
-        sums = weight.reshape(len(weight), -1).astype(np.int64).sum(1)
+        sums = weight.reshape(len(weight), -1).sum(1, dtype=np.int64)
         bias = (0 if product.bias is None else product.bias) - offset_of(product) * sums
         return np.asarray(bias, np.int32)  # nodes.py has refused what does not fit
 
@@ -306,7 +306,7 @@ class _Pass:
     ) -> str:
         """Take the part of such a zero point away from the sums."""
         weight = product.weight.values
-        rows = weight.reshape(len(weight), -1).astype(np.int64).sum(1).astype(np.int32)
+        rows = weight.reshape(len(weight), -1).sum(1, dtype=np.int64).astype(np.int32)
         of = self._constant(f"{base}/weight_sums", self._columns(rows, product))
         moved = self._node(nodes, "Mul", [zero, of], f"{base}/moved")
         name = product.result.name if product.result.scale is None else f"{base}/moved_sums"
