@@ -2,15 +2,20 @@
 
 ``load`` reads a model, ``check`` says which of its layers can have 2:4 weights and why the others
 cannot, ``compile`` replaces them by operators on compressed weights, and ``decompile`` undoes that.
+``run`` runs these on a simulated unit, and ``compare`` holds the run to the model it was made from.
 Reading needs the package onnx (extra ``onnx``). ``Constants``, ``FORMS`` and the small ones beside
 them are for other readers of nodes, such as :mod:`cube24.vectors`.
 """
 
+from cube24.graph.comparing import SourceComparison, compare
+from cube24.graph.differences import Difference
 from cube24.graph.folding import Constants, less_zero
 from cube24.graph.model import Model, load, with_shapes
 from cube24.graph.nodes import FORMS, Form, same_pads
+from cube24.graph.operators import Elsewhere
 from cube24.graph.protos import STANDARD, attribute, op_of
 from cube24.graph.report import ModelReport, check
+from cube24.graph.running import LayerRun, NetworkRun, run
 from cube24.graph.sparsity import Compiled, CompileError, Requantise, compile, decompile
 from cube24.graph.verdicts import Select, Verdict
 from cube24.graph.writing import data_file, save
@@ -21,20 +26,27 @@ __all__ = [
     "CompileError",
     "Compiled",
     "Constants",
+    "Difference",
+    "Elsewhere",
     "Form",
+    "LayerRun",
     "Model",
     "ModelReport",
+    "NetworkRun",
     "Requantise",
     "Select",
+    "SourceComparison",
     "Verdict",
     "attribute",
     "check",
+    "compare",
     "compile",
     "data_file",
     "decompile",
     "less_zero",
     "load",
     "op_of",
+    "run",
     "same_pads",
     "save",
     "with_shapes",

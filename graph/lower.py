@@ -12,7 +12,7 @@ from math import prod
 from cube24.errors import counted
 from cube24.graph.nodes import FORMS, Candidate, Product, Window
 from cube24.graph.shapes import Shape, Shapes
-from cube24.simulator import Conv2d, Layer, Matmul, TilingError, Unit
+from cube24.simulator import Conv2d, Layer, Matmul, Requant, TilingError, Unit
 
 
 @dataclass(frozen=True)
@@ -125,17 +125,18 @@ def macs_of(candidate: Candidate, shapes: Shapes) -> int | None:
     return prod(size or 0 for size in y) * each
 
 
-def cycles_of(layer: Layer, unit: Unit, cores: int = 1) -> Cycles:
-    """The time of a layer with a bias and int32 results, with both kinds of weights.
+def cycles_of(layer: Layer, unit: Unit, cores: int = 1, requant: Requant | None = None) -> Cycles:
+    """The time of a layer with a bias, with both kinds of weights.
 
-    Each weight has the tile that the unit chooses for it.
+    Each weight has the tile that the unit chooses for it. Results are int32 where there is no
+    requant.
 
     Raises:
         TilingError: a sparse weight does not fit the unit.
     """
-    sparse = unit.time(layer, sparse=True, bias=True, cores=cores)
+    sparse = unit.time(layer, sparse=True, bias=True, requant=requant, cores=cores)
     try:
-        dense = unit.time(layer, sparse=False, bias=True, cores=cores).cycles
+        dense = unit.time(layer, sparse=False, bias=True, requant=requant, cores=cores).cycles
     except TilingError:
         return Cycles(None, sparse.cycles)
     why = sparse.reasons
