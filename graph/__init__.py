@@ -15,6 +15,7 @@ from cube24.graph.nodes import FORMS, Form, same_pads
 from cube24.graph.operators import Elsewhere
 from cube24.graph.protos import STANDARD, attribute, op_of
 from cube24.graph.report import ModelReport, check
+from cube24.graph.run_report import RunReport
 from cube24.graph.running import LayerRun, NetworkRun, run
 from cube24.graph.sparsity import Compiled, CompileError, Requantise, compile, decompile
 from cube24.graph.verdicts import Select, Verdict
@@ -34,6 +35,7 @@ __all__ = [
     "ModelReport",
     "NetworkRun",
     "Requantise",
+    "RunReport",
     "Select",
     "SourceComparison",
     "Verdict",

@@ -8,7 +8,7 @@ and none that only has it from another.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from cube24.graph.differences import Difference, difference
 from cube24.graph.functions import DOMAIN, OPERATORS
 from cube24.graph.model import Model
 from cube24.graph.protos import onnx
-from cube24.graph.running import NetworkRun, Work
+from cube24.graph.running import NetworkRun, Work, checked
 
 #: Operators that stand between a node's sums and its result.
 _BETWEEN = ("Cast", "Mul", "Sub", "Add", "Clip", "QuantizeLinear")
@@ -32,12 +32,15 @@ class SourceComparison:
         nodes: results of the operators on compressed weights, in order, each fed with the source's
             values.
         unnamed: operators that have no result of a name of the source.
+        exact: of the model, as outputs, from a run that leaves requantisation to its nodes; empty
+            if that is no other run, or if the scales in the file are those of the unit already.
         requant: of the run.
     """
 
     outputs: tuple[Difference, ...]
     nodes: tuple[Difference, ...]
     unnamed: tuple[str, ...]
+    exact: tuple[Difference, ...]
     requant: str
 
     @property
@@ -50,11 +53,14 @@ class SourceComparison:
         """Whether the run is what it has to be.
 
         Without requantisation on the unit: no output of the model differs. With it: no result of a
-        node is off by more than one, each node being fed with the source's values.
+        node is off by more than one, each node being fed with the source's values; and, so that
+        nothing else hides behind that one, no output differs when nodes requantise, with the scales
+        that are not rounded.
         """
-        if self.requant == "exact":
+        if self.requant == "exact" or not self.nodes:
             return not any(output.differing for output in self.outputs)
-        return not any(node.more for node in self.nodes)
+        wrong = any(node.more for node in self.nodes)
+        return not wrong and not any(output.differing for output in self.exact)
 
 
 def compare(
@@ -65,37 +71,43 @@ def compare(
     Args:
         run: of the compiled model.
         source: runs on the same inputs, by the runtime of the run's rest.
-        progress: told after each operator on the unit, which runs once more.
+        progress: told after each operator on the unit; all run once more, or twice if the unit
+            requantised.
 
     Raises:
         ArgumentError: the source has not the inputs and outputs of the run's model.
-        ShapeError: a value of the same name has another shape or type there.
+        ShapeError: an input or a value of the same name has another shape or type there.
         FileFormatError: the runtime cannot run the source.
     """
-    model, graph = run.model, source.proto.graph
-    there = {given.name for given in graph.input}
-    made = {output.name for output in graph.output}
-    for what, names, known in (("input", run.inputs, there), ("output", run.outputs, made)):
-        if missing := [name for name in names if name not in known]:
-            raise ArgumentError(
-                f"{source.path}: has no {what} {missing[0]!r}, so {model.path} was not compiled "
-                f"from it"
-            )
+    model, made = run.model, {output.name for output in source.proto.graph.output}
+    if missing := [name for name in run.outputs if name not in made]:
+        raise ArgumentError(
+            f"{source.path}: has no output {missing[0]!r}, so {model.path} was not compiled from it"
+        )
+    inputs = checked(source, run.inputs)
     alone = Work(source, run.unit, run.rest, "exact", ("*",), 0, lambda done: None)
-    expected, _ = alone.run(run.inputs, list(run.outputs))
-    outputs = tuple(difference(name, run.outputs[name], expected[name]) for name in run.outputs)
+    expected, _ = alone.run(inputs, list(run.outputs))
+
+    def differences(got: Mapping[str, Any]) -> tuple[Difference, ...]:
+        return tuple(difference(name, got[name], expected[name]) for name in run.outputs)
+
     results, unnamed = _results(model, source)
-    if not results:
-        return SourceComparison(outputs, (), unnamed, run.requant)
-    # Not in the same run: that values are asked for may change what a runtime does.
-    values, _ = alone.run(run.inputs, list(results.values()))
-    fed = _fed(model, set(results.values()))
-    forced = Work(fed.model, run.unit, run.rest, run.requant, run.patterns, 0, progress)
-    got, _ = forced.run(dict(run.inputs) | values, list(fed.names.values()))
-    nodes = tuple(
-        difference(name, got[fed.names[name]], values[name], node) for node, name in results.items()
-    )
-    return SourceComparison(outputs, nodes, unnamed, run.requant)
+    nodes: tuple[Difference, ...] = ()
+    exact: tuple[Difference, ...] = ()
+    if results:
+        # Not in the same run: that values are asked for may change what a runtime does.
+        values, _ = alone.run(inputs, list(results.values()))
+        fed = _fed(model, set(results.values()))
+        forced = Work(fed.model, run.unit, run.rest, run.requant, run.patterns, 0, progress)
+        got, _ = forced.run(inputs | values, list(fed.names.values()))
+        nodes = tuple(
+            difference(name, got[fed.names[name]], values[name], node)
+            for node, name in results.items()
+        )
+        if not forced.rounded:
+            work = Work(model, run.unit, run.rest, "exact", run.patterns, 0, progress)
+            exact = differences(work.run(inputs, list(run.outputs))[0])
+    return SourceComparison(differences(run.outputs), nodes, unnamed, exact, run.requant)
 
 
 def _results(model: Model, source: Model) -> tuple[dict[str, str], tuple[str, ...]]:

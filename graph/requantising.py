@@ -36,6 +36,11 @@ class Ending:
     zero: int
     dtype: np.dtype[Any]
 
+    @property
+    def rounded(self) -> bool:
+        """Whether the scale is one that a word of the unit holds."""
+        return bool(np.array_equal(self.scale, to_unit_scale(self.scale)))
+
     def exact(self, sums: npt.NDArray[np.int32], axis: int) -> npt.NDArray[Any]:
         """What the nodes make of sums; axis: that of the columns."""
         along = [1] * sums.ndim

@@ -232,6 +232,11 @@ class Work:
         endings = Endings(Constants(model)) if requant == "unit" else None
         self.steps = tuple(UnitStep(of, endings.behind(of) if endings else None) for of in found)
 
+    @property
+    def rounded(self) -> bool:
+        """Whether all scales by which FIXPIPE multiplies are in the file as it rounds them."""
+        return all(step.ending is None or step.ending.rounded for step in self.steps)
+
     def run(
         self, inputs: Mapping[str, Any], wanted: Sequence[str]
     ) -> tuple[dict[str, Any], tuple[LayerRun, ...]]:

@@ -94,6 +94,8 @@ def plain(value: Any) -> Any:
         return plain(value.proto.SerializeToString(deterministic=True))
     if isinstance(value, graph.ModelReport):
         return value.to_dict()
+    if isinstance(value, graph.NetworkRun):
+        return plain([graph.RunReport(value).to_dict(), value.outputs])
     if isinstance(value, coverage.Table):
         return value.to_json()
     if isinstance(value, encoder.ArrayFile):
@@ -264,6 +266,11 @@ NETS = {
     "dense": quantised_conv("QLinearConv", dense_weight((6, 64, 1, 1)), x_shape=(1, 64, 3, 3)),
 }
 
+ACTIVATIONS = {
+    "net": rng.integers(0, 256, (1, 64, 3, 3)).astype(np.uint8),
+    "other": rng.integers(0, 256, (1, 64, 9, 9)).astype(np.uint8),
+}
+
 
 def net(name: str = "net") -> Make:
     """A model of a layer."""
@@ -272,6 +279,11 @@ def net(name: str = "net") -> Make:
 
 def compiled_net(name: str = "net") -> Make:
     return Make(lambda: graph.compile(graph.load(f"{name}.onnx"), sparsity=1).model)
+
+
+def net_run(name: str = "net", **how: Any) -> Make:
+    """A run of a model of a layer."""
+    return Make(lambda: graph.run(compiled_net(name).make(), {"x": ACTIVATIONS[name]}, **how))
 
 
 def failing_device() -> Path:
@@ -695,6 +707,9 @@ PAIRS: dict[str, Pairs] = {
         vectors.from_onnx, {"path": Make(onnx_model)},
         {"path": "w.npy", "prefix": "other", "size": 3, "unit": "dav-3510"},
     ),
+    "vectors.from_run": Pairs(
+        vectors.from_run, {"run": net_run()}, {"run": net_run("other"), "prefix": "other"},
+    ),
     "vectors.generate": Pairs(
         vectors.generate, {"root": "set", "campaign": campaign()},
         {
@@ -794,6 +809,18 @@ PAIRS: dict[str, Pairs] = {
     ),
     "graph.decompile": Pairs(
         graph.decompile, {"model": compiled_net()}, {"model": compiled_net("other")}
+    ),
+    "graph.run": Pairs(
+        graph.run, {"model": compiled_net(), "inputs": {"x": ACTIVATIONS["net"]}},
+        {
+            "model": compiled_net("other"), "inputs": {"x": ACTIVATIONS["net"][..., ::-1].copy()},
+            "unit": Unit("310B1"), "rest": "reference", "requant": "unit", "layers": ("no",),
+            "cores": 2, "timed": False, "progress": told,
+        },
+    ),
+    "graph.compare": Pairs(
+        graph.compare, {"run": net_run(), "source": net()},
+        {"run": net_run(requant="unit"), "source": net("other"), "progress": told},
     ),
     "graph.data_file": Pairs(graph.data_file, {"path": "a.onnx"}, {"path": "b.onnx"}),
     "graph.save": Pairs(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from cube24.vectors.description import Campaign, campaigns, missing
     from cube24.vectors.files import READABLE, SUFFIXES, CaseStyle
     from cube24.vectors.manifest import MANIFEST, Stored, folders, load, write
+    from cube24.vectors.network_run import from_run
     from cube24.vectors.onnx_layers import from_onnx
     from cube24.vectors.place import demand_new
     from cube24.vectors.plain import is_no_verdict
@@ -39,6 +40,7 @@ __all__ = [
     "demand_same",
     "folders",
     "from_onnx",
+    "from_run",
     "generate",
     "is_no_verdict",
     "load",
@@ -67,6 +69,7 @@ _WHERE = {
     "demand_same": "written",
     "folders": "manifest",
     "from_onnx": "onnx_layers",
+    "from_run": "network_run",
     "generate": "campaign",
     "is_no_verdict": "plain",
     "load": "manifest",

@@ -113,6 +113,7 @@ SLOW = f"--dut-cmd {shlex.quote(f'sh -c {shlex.quote(_SLOWLY)} {{case}} {{got}}'
 SLEEPS = "case -o out --dut-cmd 'sleep 9 {case} {got}'"
 
 COMPILE = "net.onnx --sparsity 1 -o o.onnx"
+RUN = "done.onnx --input acts.npz"
 
 TABLE: dict[str, dict[str, Row]] = {
     "": {"--version": ("units", "--version units")},
@@ -166,6 +167,22 @@ TABLE: dict[str, dict[str, Row]] = {
         "--output": ("done.onnx -o o.onnx", "done.onnx -o p.onnx"),
         "--external-data": ("done.onnx -o o.onnx", "done.onnx -o o.onnx --external-data"),
         "--overwrite": ("done.onnx -o w.npy --overwrite", "done.onnx -o w.npy", THERE),
+    },
+    "run": {
+        "MODEL": (f"{RUN} -o o.npz", f"{RUN.replace('done', 'done2')} -o o.npz"),
+        "--input": (f"{RUN} -o o.npz", f"{RUN.replace('acts.npz', 'x=acts.npy')} -o o.npz"),
+        "--output": (RUN, f"{RUN} -o o.npz"),
+        "--reference": (RUN, f"{RUN} --reference net.onnx"),
+        "--requant": (RUN, f"{RUN} --requant unit"),
+        "--rest": (RUN, f"{RUN} --rest reference"),
+        "--layers": (RUN, f"{RUN} --layers sec*"),
+        "--dump": (RUN, f"{RUN} --dump out"),
+        "--unit": (RUN, f"{RUN} --unit 310B1"),
+        "--cores": (RUN, f"{RUN} --cores 2"),
+        "--trace": (RUN, f"{RUN} --trace t.json"),
+        "--report": (RUN, f"{RUN} --report r.html"),
+        "--overwrite": (f"{RUN} -o two.npz --overwrite", f"{RUN} -o two.npz", THERE),
+        "--json": (RUN, f"{RUN} --json"),
     },
     "prune": {
         **after(WEIGHT, "-o o.npy"),
@@ -411,6 +428,9 @@ def make_models() -> None:
         )  # fmt: skip
         opset = onnx.helper.make_opsetid("", 13)
         onnx.save(onnx.helper.make_model(made, opset_imports=[opset], ir_version=8), f"{name}.onnx")
+    images = np.random.default_rng(3).integers(0, 256, (2, 64, 1024), dtype=np.uint8)
+    np.savez("acts.npz", x=images[0])
+    np.save("acts.npy", images[1])
     weight = sparse_weight((32, 64, 3, 3))
     model = quantised_conv("QLinearConv", weight, x_shape=(1, 64, "H", "W"))
     onnx.save(model, "open.onnx")

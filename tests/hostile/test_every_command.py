@@ -44,6 +44,10 @@ ENTRIES = {
     "check": "IN/w.npy",
     "compile": "IN/q.onnx --sparsity 1 -o OUT/c.onnx --unit IN/unit.toml --external-data",
     "decompile": "IN/c.onnx -o OUT/d.onnx",
+    "run": (
+        "IN/c.onnx --input x=IN/xq.npy --reference IN/q.onnx --requant unit -o OUT/o.npz "
+        "--trace OUT/t.json --report OUT/r.html"
+    ),
     "prune": "IN/x.npy -o OUT/p.npy",
     "info": "IN/e.npz --verify",
     "demo": "",
@@ -153,6 +157,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     q = sparse_weights.sparse_weight((8, 64))
     onnx.save(onnx_makers.quantised_matmul("QLinearMatMul", q, x_shape=(2, 64)), folder / "q.onnx")
+    np.save(folder / "xq.npy", rng.integers(0, 256, (2, 64)).astype(np.uint8))
     order = ["compile", str(folder / "q.onnx"), "-o", str(folder / "c.onnx"), "--sparsity", "1"]
     assert run(order) == 0
     order = ["vectors", "generate", str(folder / "set"), "--suite", "patterns", "--level", "0"]

@@ -13,7 +13,7 @@ import traceback
 
 import click
 
-from cube24.cli import demo, models, simulate, time, vectors, weights
+from cube24.cli import demo, models, run_model, simulate, time, vectors, weights
 from cube24.cli.codes import BAD, FAILED, GOOD, INTERRUPTED, Ends, Terminated, said
 from cube24.cli.output import standard_streams, tell
 from cube24.errors import Cube24Error
@@ -29,7 +29,7 @@ def cli() -> None:
     """
 
 
-for part in (weights, models, simulate, time, vectors, demo):
+for part in (weights, models, run_model, simulate, time, vectors, demo):
     for command in part.COMMANDS:
         cli.add_command(command)
 
