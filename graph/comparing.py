@@ -85,7 +85,7 @@ def compare(
             f"{source.path}: has no output {missing[0]!r}, so {model.path} was not compiled from it"
         )
     inputs = checked(source, run.inputs)
-    alone = Work(source, run.unit, run.rest, "exact", ("*",), 0, lambda done: None)
+    alone = Work(source, run.unit, run.rest, "exact", ("*",))
     expected, _ = alone.run(inputs, list(run.outputs))
 
     def differences(got: Mapping[str, Any]) -> tuple[Difference, ...]:
@@ -98,7 +98,9 @@ def compare(
         # Not in the same run: that values are asked for may change what a runtime does.
         values, _ = alone.run(inputs, list(results.values()))
         fed = _fed(model, set(results.values()))
-        forced = Work(fed.model, run.unit, run.rest, run.requant, run.patterns, 0, progress)
+        forced = Work(
+            fed.model, run.unit, run.rest, run.requant, run.patterns, 0, progress, counted=False
+        )
         got, _ = forced.run(inputs | values, list(fed.names.values()))
         nodes = tuple(
             difference(name, got[fed.names[name]], values[name], node)

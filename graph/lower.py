@@ -125,11 +125,18 @@ def macs_of(candidate: Candidate, shapes: Shapes) -> int | None:
     return prod(size or 0 for size in y) * each
 
 
-def cycles_of(layer: Layer, unit: Unit, cores: int = 1, requant: Requant | None = None) -> Cycles:
+def cycles_of(
+    layer: Layer,
+    unit: Unit,
+    cores: int = 1,
+    requant: Requant | None = None,
+    *,
+    explained: bool = True,
+) -> Cycles:
     """The time of a layer with a bias, with both kinds of weights.
 
     Each weight has the tile that the unit chooses for it. Results are int32 where there is no
-    requant.
+    requant. explained: whether the reason is found, which takes several times as long as all else.
 
     Raises:
         TilingError: a sparse weight does not fit the unit.
@@ -139,6 +146,6 @@ def cycles_of(layer: Layer, unit: Unit, cores: int = 1, requant: Requant | None 
         dense = unit.time(layer, sparse=False, bias=True, requant=requant, cores=cores).cycles
     except TilingError:
         return Cycles(None, sparse.cycles)
-    why = sparse.reasons
+    why = sparse.reasons if explained else ()
     first = f"{why[0].name}: {why[0].about} ({counted(why[0].cycles, 'cycle')})" if why else ""
     return Cycles(dense, sparse.cycles, first)

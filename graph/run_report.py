@@ -92,7 +92,7 @@ class RunReport:
                 time = cycles.sparse if thread == 1 else dense
                 args = {
                     "op": layer.op, "result": "x".join(map(str, layer.shape)),
-                    "macs": layer.layer.macs, "costs most": cycles.reason,
+                    "macs": layer.layer.macs,
                 }  # fmt: skip
                 events.append(
                     {"ph": "X", "pid": 0, "tid": thread, "ts": at, "dur": time, "name": layer.name,
@@ -203,7 +203,6 @@ class RunReport:
             "cycles_dense": None if cycles is None else cycles.dense,
             "cycles_sparse": None if cycles is None else cycles.sparse,
             "cycles_best": None if cycles is None else cycles.best,
-            "costs_most": None if cycles is None or not cycles.reason else cycles.reason,
             "requantised": layer.requant is not None,
             "off": None if off is None else _plain_difference(off),
         }

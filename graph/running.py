@@ -219,11 +219,18 @@ class Work:
         rest: Rest,
         requant: Requantise,
         patterns: Sequence[str],
-        cores: int,
-        progress: Callable[[int], object],
+        cores: int = 0,
+        progress: Callable[[int], object] = lambda done: None,
+        *,
+        counted: bool = True,
     ) -> None:
-        """Find the operators; cores 0: no cycles are counted."""
+        """Find the operators.
+
+        cores: 0: no cycles are counted. counted: whether results of FIXPIPE are compared with those
+        of exact arithmetic.
+        """
         self.model, self._unit, self._rest, self._cores = model, unit, rest, cores
+        self._counted = counted
         self._progress = progress
         self._times: dict[tuple[Layer, bool], Cycles] = {}
         found, self.elsewhere = operators(model, patterns)
@@ -285,11 +292,10 @@ class Work:
         layer = of.layer(given.shape)
         x, shape = given.reshape(layer.activations), of.output(given.shape)
         words = None if ending is None else ending.requant(of.name, self.model.path, unit.config)
-        sums = unit.run(layer, x, of.weight, bias=of.bias).output
-        output, off = sums, None
-        if ending is not None:
+        output, off = unit.run(layer, x, of.weight, bias=of.bias, requant=words).output, None
+        if ending is not None and self._counted:
+            sums = unit.run(layer, x, of.weight, bias=of.bias).output
             assert sums is not None
-            output = unit.run(layer, x, of.weight, bias=of.bias, requant=words).output
             off = difference(step.y, output, ending.exact(sums, 1), of.name)
         assert output is not None
         done = LayerRun(
@@ -304,5 +310,5 @@ class Work:
             return None
         key = (layer, requant is not None)
         if key not in self._times:
-            self._times[key] = cycles_of(layer, self._unit, self._cores, requant)
+            self._times[key] = cycles_of(layer, self._unit, self._cores, requant, explained=False)
         return self._times[key]
