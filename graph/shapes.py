@@ -115,13 +115,16 @@ def _inferred(model: Model) -> Any:
         raise FileFormatError(model.path, f"its shapes contradict: {one_line(error)}") from error
 
 
-def _substitute(graph: Any) -> None:
-    """Put operators of the standard in the place of those of onnxruntime."""
-    for node in graph.node:
+def _substitute(graph: Any, outer: Mapping[str, int] | None = None) -> None:
+    """Put operators of the standard in the place of those of onnxruntime; outer: types by name."""
+    types = {**(outer or {}), **{tensor.name: tensor.data_type for tensor in graph.initializer}}
+    for at, node in reversed(list(enumerate(graph.node))):
         for _, inner in graphs_of(node):
-            _substitute(inner)
+            _substitute(inner, types)
         if node.domain != MICROSOFT or node.op_type not in _LIKE:
             continue
+        if node.op_type == "QGemm":
+            _cast_behind(graph, at, types)
         node.op_type, taken = _LIKE[node.op_type]
         node.domain = ""
         inputs = list(node.input)[taken]
@@ -130,3 +133,18 @@ def _substitute(graph: Any) -> None:
         kept = [found for found in node.attribute if found.name not in _FOREIGN]
         del node.attribute[:]
         node.attribute.extend(kept)
+
+
+def _cast_behind(graph: Any, at: int, types: Mapping[str, int]) -> None:
+    """Give a QGemm, whose result need not be of the type of its activations, a Cast behind."""
+    node = graph.node[at]
+    scale, zero = [*node.input, "", ""][7:9] if len(node.input) > 7 else ("", "")
+    kind = types.get(zero) if zero else onnx().TensorProto.UINT8
+    if not scale:
+        kind = onnx().TensorProto.FLOAT
+    if kind is None:
+        return
+    y = node.output[0]
+    node.output[0] = f"{y}/as activations"
+    cast = onnx().helper.make_node("Cast", [node.output[0]], [y], to=kind)
+    graph.node.insert(at + 1, cast)
