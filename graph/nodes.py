@@ -607,24 +607,30 @@ class _Node:
 
     def _window(self, x: str, weight: Weight) -> Window:
         """Strides, pads and dilations, with ``auto_pad`` resolved."""
-        node, kernel = self.node, weight.values.shape[2:]
-        strides = tuple(attribute(node, "strides", (1, 1)))
-        dilations = tuple(attribute(node, "dilations", (1, 1)))
-        pads = tuple(attribute(node, "pads", (0, 0, 0, 0)))
-        how = attribute(node, "auto_pad", "NOTSET")
-        if how == "VALID":
-            pads = (0, 0, 0, 0)
-        elif how.startswith("SAME"):
-            shape = self.reader.shapes.shape(self.scope, x)
-            sizes = shape[2:] if shape is not None and len(shape) == 4 else (None, None)
-            both = [same_pads(sizes[i], kernel[i], strides[i], dilations[i], how) for i in (0, 1)]
-            (top, bottom), (left, right) = both
-            pads = (top, left, bottom, right)
-        if len(strides) != 2 or len(dilations) != 2 or len(pads) != 4:
-            raise DenseError(
-                "rank", "its strides, pads and dilations are not those of two dimensions"
-            )
-        return Window(strides, pads, dilations)
+        shape = self.reader.shapes.shape(self.scope, x)
+        sizes = shape[2:] if shape is not None and len(shape) == 4 else (None, None)
+        return window_of(self.node, weight.values.shape[2:], (sizes[0], sizes[1]))
+
+
+def window_of(node: Any, kernel: tuple[int, ...], sizes: tuple[int | None, int | None]) -> Window:
+    """How a convolution moves over an image of (height, width), which may be open.
+
+    Raises:
+        DenseError: it does not do so in two dimensions, or the size is open and matters.
+    """
+    strides = tuple(attribute(node, "strides", (1, 1)))
+    dilations = tuple(attribute(node, "dilations", (1, 1)))
+    pads = tuple(attribute(node, "pads", (0, 0, 0, 0)))
+    how = attribute(node, "auto_pad", "NOTSET")
+    if how == "VALID":
+        pads = (0, 0, 0, 0)
+    elif how.startswith("SAME"):
+        both = [same_pads(sizes[i], kernel[i], strides[i], dilations[i], how) for i in (0, 1)]
+        (top, bottom), (left, right) = both
+        pads = (top, left, bottom, right)
+    if len(strides) != 2 or len(dilations) != 2 or len(pads) != 4:
+        raise DenseError("rank", "its strides, pads and dilations are not those of two dimensions")
+    return Window(strides, pads, dilations)
 
 
 def same_pads(

@@ -142,7 +142,7 @@ def judge(
     if select not in ("legal", "faster"):
         raise ArgumentError(f"select {select!r}: choose 'legal' or 'faster'")
     cores = whole(cores, "cores", 1)
-    skip, skip_type = _patterns(skip, "skip"), _patterns(skip_type, "skip_type")
+    skip, skip_type = patterns(skip, "skip"), patterns(skip_type, "skip_type")
     timed = truth(timed, "timed") or select == "faster"
     found = []
     times: dict[Layer, Cycles] = {}  # networks repeat their layers
@@ -152,7 +152,7 @@ def judge(
             if verdict.layer not in times:
                 times[verdict.layer] = cycles_of(verdict.layer, unit, cores)
             verdict = replace(verdict, cycles=times[verdict.layer])
-        if _matches(candidate, skip, skip_type):
+        if matches(candidate, skip, skip_type):
             verdict = replace(verdict, reason="skipped", detail="it was to be left alone")
         elif select == "faster" and verdict.sparse:
             verdict = _faster(verdict, reader.model)
@@ -161,13 +161,19 @@ def judge(
     return tuple(found)
 
 
-def _patterns(values: Sequence[str], what: str) -> tuple[str, ...]:
+def patterns(values: Sequence[str], what: str) -> tuple[str, ...]:
+    """Patterns from outside, each once; what: they are, for the message.
+
+    Raises:
+        ArgumentError: they are no list or tuple of texts.
+    """
     if isinstance(values, list | tuple):
         values = tuple(dict.fromkeys(values))  # one that is given twice is one
     return names_of(values, what) if values else ()
 
 
-def _matches(candidate: Candidate, names: Sequence[str], types: Sequence[str]) -> bool:
+def matches(candidate: Candidate, names: Sequence[str], types: Sequence[str]) -> bool:
+    """Whether one of the patterns is of a candidate's name, or of its operator without a domain."""
     op = candidate.op.rpartition(".")[2]
     return any(fnmatchcase(candidate.name, name) for name in names) or any(
         fnmatchcase(op, kind) for kind in types
