@@ -7,6 +7,7 @@ Reading needs the package onnx (extra ``onnx``). ``Constants``, ``FORMS`` and th
 them are for other readers of nodes, such as :mod:`cube24.vectors`.
 """
 
+from cube24.graph.amct_config import PruneConfig, read_prune_config
 from cube24.graph.comparing import SourceComparison, compare
 from cube24.graph.differences import Difference
 from cube24.graph.folding import Constants, less_zero
@@ -14,6 +15,7 @@ from cube24.graph.model import Model, load, with_shapes
 from cube24.graph.nodes import FORMS, Form, same_pads
 from cube24.graph.operators import Elsewhere
 from cube24.graph.protos import STANDARD, attribute, op_of
+from cube24.graph.pruning import LayerCost, Left, Method, PrunedModel, prune
 from cube24.graph.report import ModelReport, check
 from cube24.graph.run_report import RunReport
 from cube24.graph.running import LayerRun, NetworkRun, run
@@ -30,10 +32,15 @@ __all__ = [
     "Difference",
     "Elsewhere",
     "Form",
+    "LayerCost",
     "LayerRun",
+    "Left",
+    "Method",
     "Model",
     "ModelReport",
     "NetworkRun",
+    "PruneConfig",
+    "PrunedModel",
     "Requantise",
     "RunReport",
     "Select",
@@ -48,6 +55,8 @@ __all__ = [
     "less_zero",
     "load",
     "op_of",
+    "prune",
+    "read_prune_config",
     "run",
     "same_pads",
     "save",

@@ -71,6 +71,8 @@ def furnish() -> None:
         Path(f"{name}.onnx").write_bytes(model.SerializeToString())
     Path("q.txt").write_text("barrier on=M\n")
     Path("u.toml").write_text('name = "mine"\n')
+    Path("c.cfg").write_text(PRUNE_CONFIG)
+    Path("d.cfg").write_text(f'{PRUNE_CONFIG} skip_layers: "y"')
 
 
 _OPEN: list[contextlib.ExitStack] = []
@@ -92,6 +94,8 @@ def plain(value: Any) -> Any:
         return str(value)
     if isinstance(value, graph.Model):
         return plain(value.proto.SerializeToString(deterministic=True))
+    if isinstance(value, graph.PrunedModel):
+        return [value.to_dict(), plain(value.model)]
     if isinstance(value, graph.ModelReport):
         return value.to_dict()
     if isinstance(value, graph.NetworkRun):
@@ -265,6 +269,7 @@ NETS = {
     "other": quantised_conv("QLinearConv", sparse_weight((32, 64, 3, 3)), x_shape=(1, 64, 9, 9)),
     "dense": quantised_conv("QLinearConv", dense_weight((6, 64, 1, 1)), x_shape=(1, 64, 3, 3)),
 }
+PRUNE_CONFIG = "prune_config { n_out_of_m_pruner { l1_selective_prune { } } }"
 
 ACTIVATIONS = {
     "net": rng.integers(0, 256, (1, 64, 3, 3)).astype(np.uint8),
@@ -275,6 +280,12 @@ ACTIVATIONS = {
 def net(name: str = "net") -> Make:
     """A model of a layer."""
     return Make(lambda: graph.load(f"{name}.onnx"))
+
+
+def samples(seed: int = 1) -> list[dict[str, Any]]:
+    """Inputs of a model of a layer."""
+    drawn = np.random.default_rng(seed).integers(0, 256, (1, 64, 3, 3)).astype(np.uint8)
+    return [{"x": drawn * np.arange(64, dtype=np.uint8).reshape(64, 1, 1)}]
 
 
 def compiled_net(name: str = "net") -> Make:
@@ -821,6 +832,19 @@ PAIRS: dict[str, Pairs] = {
     "graph.compare": Pairs(
         graph.compare, {"run": net_run(), "source": net()},
         {"run": net_run(requant="unit"), "source": net("other"), "progress": told},
+    ),
+    "graph.prune": Pairs(
+        graph.prune, {"model": net("dense")},
+        {
+            "model": net("net"), "method": after("reconstruct", calibration=samples()),
+            "calibration": after(samples(2), method="wanda"),
+            "sensitivity": after(True, calibration=samples()),
+            "skip": ["y"], "skip_type": ["*Conv"],
+            "config": graph.PruneConfig("c.cfg", skip=("y",)), "progress": told,
+        },
+    ),
+    "graph.read_prune_config": Pairs(
+        graph.read_prune_config, {"path": "c.cfg"}, {"path": "d.cfg"}
     ),
     "graph.data_file": Pairs(graph.data_file, {"path": "a.onnx"}, {"path": "b.onnx"}),
     "graph.save": Pairs(
