@@ -114,6 +114,8 @@ SLEEPS = "case -o out --dut-cmd 'sleep 9 {case} {got}'"
 
 COMPILE = "net.onnx --sparsity 1 -o o.onnx"
 RUN = "done.onnx --input acts.npz"
+PRUNE = "two.onnx -o o.onnx"
+SAMPLED = f"{PRUNE} --calibrate samples.npz --method"
 
 TABLE: dict[str, dict[str, Row]] = {
     "": {"--version": ("units", "--version units")},
@@ -190,6 +192,13 @@ TABLE: dict[str, dict[str, Row]] = {
         "--policy": ("excess.npy -o o.npy", "excess.npy -o o.npy --policy first_two"),
         "--json": ("excess.npy -o o.npy", "excess.npy -o o.npy --json"),
         "--overwrite": ("excess.npy -o w.npy --overwrite", "excess.npy -o w.npy", THERE),
+        "--method": (f"{SAMPLED} wanda", f"{SAMPLED} reconstruct"),
+        "--calibrate": (f"{SAMPLED} wanda", f"{SAMPLED} wanda --calibrate other.npz"),
+        "--sensitivity": (f"{SAMPLED} wanda", f"{SAMPLED} wanda --sensitivity"),
+        "--skip": (PRUNE, f"{PRUNE} --skip first"),
+        "--skip-type": (PRUNE, f"{PRUNE} --skip-type Gemm"),
+        "--config": (PRUNE, f"{PRUNE} --config prune.cfg"),
+        "--external-data": (PRUNE, f"{PRUNE} --external-data"),
     },
     "encode": {
         **after(WEIGHT, "-o e --policy magnitude"),
@@ -439,6 +448,34 @@ def make_models() -> None:
         assert run(["compile", f"{name}.onnx", "-o", f"{target}.onnx", "--sparsity", "1"]) == 0
 
 
+def make_float_model() -> None:
+    """Two products of floats, with samples of their input, and a configuration of pruning."""
+    rng, helper = np.random.default_rng(4), onnx.helper
+    tensors = [
+        onnx.numpy_helper.from_array(rng.normal(size=shape).astype(np.float32), name)
+        for name, shape in (("v", (24, 16)), ("w", (16, 8)))
+    ]
+    nodes = [
+        helper.make_node("MatMul", ["x", "v"], ["h"], "first"),
+        helper.make_node("Gemm", ["h", "w"], ["y"], "second"),
+    ]
+    x, y = (
+        helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [9, size])
+        for name, size in (("x", 24), ("y", 8))
+    )
+    made = helper.make_graph(nodes, "g", [x], [y], tensors)
+    opset = helper.make_opsetid("", 13)
+    onnx.save(helper.make_model(made, opset_imports=[opset], ir_version=8), "two.onnx")
+    scales = np.float32([0.1, 1, 3] * 8)
+    for name in ("samples", "other"):
+        np.savez(f"{name}.npz", x=rng.normal(size=(9, 24)).astype(np.float32) * scales)
+        scales = scales[::-1]
+    Path("prune.cfg").write_text(
+        'override_layer_configs { layer_name: "second"\n'
+        "prune_config { n_out_of_m_pruner { l1_selective_prune { n_out_of_m_type: M4N2 } } } }"
+    )
+
+
 def save_model(name: str, seed: int) -> None:
     import onnx
     from onnx import TensorProto, helper, numpy_helper
@@ -462,6 +499,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         make_layers()
         make_cases()
         make_models()
+        make_float_model()
     return root
 
 

@@ -14,6 +14,7 @@ from cube24.cli.options import (
     InputShapes,
     cores_option,
     demand_free,
+    external_data_option,
     input_shape_option,
     layout_choice,
     options,
@@ -114,9 +115,7 @@ def check_model(
 @click.option("--strict", is_flag=True, help="Refuse a model with a layer that could be sparse.")
 @input_shape_option
 @unit_option
-@click.option(
-    "--external-data", is_flag=True, help="Write weights to NAME.onnx.data beside the model."
-)
+@external_data_option
 @click.option("--compress_weight_conf", "--compress-weight-conf", metavar="FILE", hidden=True)
 @click.option(
     "--enable_compress_weight", "--enable-compress-weight", metavar="[true|false]", hidden=True
@@ -179,9 +178,7 @@ def compile_(
 @click.command("decompile")
 @click.argument("model", type=PATH)
 @output_option("The model that it was compiled from, NAME.onnx.", required=True)
-@click.option(
-    "--external-data", is_flag=True, help="Write weights to NAME.onnx.data beside the model."
-)
+@external_data_option
 @overwrite_option
 def decompile(model: Path, output: Path, external_data: bool, overwrite: bool) -> int:
     """Give back the model that `cube24 compile` read, byte for byte.

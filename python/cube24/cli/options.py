@@ -381,6 +381,9 @@ input_shape_option = click.option(
     callback=_input_shapes,
     help="Of an input whose size the model leaves open; may be given again.",
 )
+external_data_option = click.option(
+    "--external-data", is_flag=True, help="Write weights to NAME.onnx.data beside the model."
+)
 skip_options = options(
     click.option(
         "--skip",

@@ -12,7 +12,7 @@ import click
 import numpy as np
 
 from cube24 import encoder
-from cube24.cli import models
+from cube24.cli import models, prune_model
 from cube24.cli.codes import FAILED, GOOD
 from cube24.cli.options import (
     PATH,
@@ -170,7 +170,7 @@ def _decode_into(
 
 
 #: Options that are about weights, and not about models.
-_OF_WEIGHTS = ("name", "shape", "dtype", "conv", "limit")
+_A_WEIGHT = ("name", "shape", "dtype", "conv")
 _OF_MODELS = ("input_shape", "select", "skip", "skip_type", "unit", "cores", "report", "overwrite")
 
 
@@ -199,7 +199,7 @@ def check(
     would make one more layer sparse.
     """
     if models.is_model(source):
-        refuse(_OF_WEIGHTS, f"{source} is a model, and this is about a weight")
+        refuse((*_A_WEIGHT, "limit"), f"{source} is a model, and this is about a weight")
         return models.check_model(source, as_json=as_json, **of_model)
     refuse(_OF_MODELS, f"{source} is a weight, and this is about models, NAME.onnx")
     with _open(source, name, shape, dtype) as array:
@@ -212,8 +212,9 @@ def check(
 
 @click.command("prune")
 @weight_source
-@output_option("NAME.npy or NAME.bin.", required=True)
+@output_option("NAME.npy or NAME.bin; NAME.onnx of a model.", required=True)
 @policy_option("magnitude", "first_two", "first_last")
+@prune_model.OPTIONS
 @json_option
 @overwrite_option
 def prune(
@@ -226,11 +227,22 @@ def prune(
     policy: str,
     as_json: bool,
     overwrite: bool,
+    **of_model: Any,
 ) -> int:
-    """Make a weight 2:4 by dropping weights, and say what that cost.
+    """Make a weight 2:4 by dropping weights, or all weights of a MODEL.onnx; say what that cost.
 
-    With --overwrite the result may take the place of SOURCE.
+    Of a weight: with --overwrite the result may take the place of SOURCE.
+
+    Of a model: each weight of a layer that could be sparse is pruned, float or quantised, along Cin
+    or K, and nothing else changes. With --calibrate the weights that stay can be chosen by what
+    they are multiplied by, or be fitted again.
     """
+    if models.is_model(source):
+        refuse((*_A_WEIGHT, "policy"), f"{source} is a model, and this is about a weight")
+        return prune_model.prune_model(
+            source, output, as_json=as_json, overwrite=overwrite, **of_model
+        )
+    refuse(prune_model.NAMES, f"{source} is a weight, and this is about models, NAME.onnx")
     with _open(source, name, shape, dtype) as array:
         _hint_of_convolution(array.shape, conv)
         with _progress("prune", array) as progress:
