@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cube24.graph.folding import Array, Constants
+from cube24.graph.folding import QUANTISERS, Array, Constants
 from cube24.graph.model import Model, Scope
 from cube24.graph.nodes import FORMS, Candidate
 from cube24.graph.protos import MICROSOFT, STANDARD, attribute, onnx
@@ -25,7 +25,7 @@ from cube24.graph.protos import MICROSOFT, STANDARD, attribute, onnx
 _MOVES = frozenset({"Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
 
 #: Operators behind which each number stems from one number before it.
-_EACH = _MOVES | {"Cast", "QuantizeLinear"}
+_EACH = _MOVES | {"Cast", "DequantizeLinear", "QuantizeLinear"}
 
 #: Types whose arrays in memory are the bytes of a tensor.
 _PLAIN = ("float16", "float32", "float64", "int8", "uint8", "int16", "uint16", "int32", "int64")
@@ -40,19 +40,21 @@ class Source:
         home, name: the graph that has it, and its name there.
         positions: int64, of the shape of the weight as the model has it: where each of its numbers
             stands among those of the tensor.
-        quantised: whether it is quantised on the way; then zeros alone can be put there.
+        zeros: if it is quantised or scaled on the way: what stands for zero at each position of the
+            tensor, of the shape of ``positions``; nothing else can be put there. None: it is not.
     """
 
     tensor: Any
     home: Scope
     name: str
     positions: npt.NDArray[np.int64]
-    quantised: bool
+    zeros: Array | None
 
 
 def source_of(constants: Constants, scope: Scope, name: str) -> Source | None:
     """The tensor that a constant stems from, number by number; None: there is none."""
     steps: list[tuple[Scope, Any]] = []
+    at, weight = scope, name
     while True:
         home = scope.home(name)
         assert home is not None  # a constant has one
@@ -80,8 +82,15 @@ def source_of(constants: Constants, scope: Scope, name: str) -> Source | None:
             made = constants.get(where, node.output[0])
             assert made is not None
             positions = positions.reshape(made.shape)
-    quantised = any(node.op_type == "QuantizeLinear" for _, node in steps)
-    return Source(tensor, home, name, positions, quantised)
+    zeros: Array | None = None
+    if first := [node for _, node in reversed(steps) if node.op_type in QUANTISERS][:1]:
+        zeros = np.zeros(positions.shape)
+        if first[0].op_type == "DequantizeLinear":
+            whole = constants.whole(at, weight)
+            if whole is None:
+                return None
+            zeros = np.asarray(_numbers(tensor)[positions].astype(np.int64) - whole)
+    return Source(tensor, home, name, positions, zeros)
 
 
 def _value_of(node: Any) -> Any | None:
@@ -100,18 +109,22 @@ def _dtype(tensor: Any) -> np.dtype[Any] | None:
     return dtype if own and dtype.name in _PLAIN else None
 
 
+def _numbers(tensor: Any) -> Array:
+    """The numbers of a tensor, in one row that is ours."""
+    return np.array(onnx().numpy_helper.to_array(tensor)).reshape(-1)
+
+
 def put(source: Source, values: Array, changed: npt.NDArray[np.bool_]) -> None:
     """Change some numbers of a tensor to those of a weight.
 
     Args:
         source: of the weight.
         values: as the model is to have the weight, of the shape of ``positions``.
-        changed: of the same shape: which of them are put there; zeros, if it is quantised.
+        changed: of the same shape: which of them are put there.
     """
-    tensor = source.tensor
-    numbers = np.array(onnx().numpy_helper.to_array(tensor)).reshape(-1)
-    new = np.zeros(()) if source.quantised else values[changed]
-    numbers[source.positions[changed]] = new.astype(numbers.dtype)
+    tensor, numbers = source.tensor, _numbers(source.tensor)
+    new = values if source.zeros is None else source.zeros
+    numbers[source.positions[changed]] = new[changed].astype(numbers.dtype)
     for name in ("float_data", "double_data", "int32_data", "int64_data", "uint64_data"):
         tensor.ClearField(name)
     tensor.raw_data = numbers.astype(numbers.dtype.newbyteorder("<")).tobytes()
@@ -163,7 +176,7 @@ class Places:
         for scope, node, at in self._uses.get(key, ()):
             if node is None:
                 yield 0, 0
-            elif at == 0 and _is(node, *_EACH, "DequantizeLinear"):
+            elif at == 0 and _is(node, *_EACH):
                 yield from self._ends((id(scope), node.output[0]))
             else:
                 yield id(node), at

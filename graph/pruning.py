@@ -445,7 +445,7 @@ def _place(places: Places, group: _Group, values: Array, mask: masks.Mask, alone
     if weight.transposed:
         values, changed = values.T, changed.T
     stored = values.astype(weight.stored.dtype)
-    if alone and source is not None and (zeros or not source.quantised):
+    if alone and source is not None and (zeros or source.zeros is None):
         put(source, stored, changed)
     else:
         places.own(group.candidates, stored, weight.name)

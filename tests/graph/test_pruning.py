@@ -137,6 +137,31 @@ def test_each_channel_may_have_a_zero_point_of_its_own(form: str) -> None:
     assert same(found.model.proto, wanted)
 
 
+@pytest.mark.parametrize("zero", [0, 9])
+def test_integers_behind_a_scale_and_a_transpose_stay_integers(zero: int) -> None:
+    """So the model does not grow. What least squares give is a tensor of floats all the same."""
+    less = dense_weight((6, 20), seed=3, largest=90)
+
+    def scaled(weight: Any) -> Any:
+        g = Graph()
+        g.constant(weight + np.int8(zero), "w")
+        floats = g.dequantise("w", 0.5, zero, np.int8, "scaled")
+        g.add("Gemm", ["x", g.add("Transpose", [floats], "turned", perm=[1, 0])], "y")
+        info = helper.make_tensor_value_info
+        ends = info("x", TensorProto.FLOAT, [4, 20]), info("y", TensorProto.FLOAT, [4, 6])
+        body = helper.make_graph(g.nodes, "g", ends[:1], ends[1:], g.constants)
+        return model_of(body, 13)
+
+    found = prune(scaled(less))
+    assert found.groups
+    assert same(found.model.proto, scaled(pruned(less)))
+    x = rng.normal(size=(4, 20)).astype(np.float32)
+    new = prune(scaled(less), method="reconstruct", calibration=[{"x": x}]).model.proto
+    fit = fitted(less * 0.5, mask_of(less), x.astype(np.float64))
+    assert new.graph.node[-1].input[1] == "turned/pruned"
+    assert np.allclose(constant(new, "turned/pruned").T, fit, rtol=1e-4, atol=1e-4)
+
+
 def float_model(weight: Any, x: Any = None, opset: int = 13, **attributes: Any) -> Any:
     """A convolution or a MatMul of floats, of any type, with the weight named w."""
     conv = weight.ndim == 4
