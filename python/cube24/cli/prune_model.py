@@ -11,7 +11,7 @@ from cube24 import graph
 from cube24.cli.codes import GOOD
 from cube24.cli.options import PATH, demand_free, external_data_option, options, skip_options
 from cube24.cli.progress import bar
-from cube24.files import read_npz
+from cube24.cli.samples import inputs_of, members_of
 
 #: Options of ``prune`` that are about models alone; and the names of their parameters.
 OPTIONS = options(
@@ -64,8 +64,8 @@ def prune_model(
     data = graph.data_file(output) if external_data else None
     demand_free(output, data, overwrite=overwrite, inputs=[source, *calibrate, config])
     wanted = None if config is None else graph.read_prune_config(config)
-    samples = [read_npz(path) for path in calibrate]
     model = graph.load(source)
+    samples = [members_of(path, inputs_of(model)) for path in calibrate]
     with bar("prune", len(model.proto.graph.node)) as progress:
         pruned = graph.prune(
             model, method=method, calibration=samples, sensitivity=sensitivity, skip=skip,

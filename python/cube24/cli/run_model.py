@@ -24,13 +24,11 @@ from cube24.cli.options import (
     unit_option,
 )
 from cube24.cli.progress import bar
+from cube24.cli.samples import inputs_of, members_of
 from cube24.errors import ArgumentError, DtypeError
 from cube24.files import (
     exists,
-    npy_array,
     open_array,
-    opened_member,
-    opened_zip,
     whole_file,
     write_bytes,
 )
@@ -143,11 +141,11 @@ def _parted(text: str) -> tuple[str, Path]:
 
 def _inputs(texts: Iterable[str], model: graph.Model) -> dict[str, Any]:
     """The inputs of a model from files."""
-    known = [given.name for given in model.proto.graph.input]
+    known = inputs_of(model)
     found: dict[str, Any] = {}
     for text in texts:
         name, path = _parted(text)
-        arrays = _members(path, known) if not name else {name: _array(path)}
+        arrays = members_of(path, known) if not name else {name: _array(path)}
         if twice := sorted(found.keys() & arrays.keys()):
             raise ArgumentError(f"--input {path}: input {twice[0]!r} is given already")
         found |= arrays
@@ -157,21 +155,6 @@ def _inputs(texts: Iterable[str], model: graph.Model) -> dict[str, Any]:
 def _array(path: Path) -> Any:
     with open_array(path) as array:
         return array.read_all()
-
-
-def _members(path: Path, known: Iterable[str]) -> dict[str, Any]:
-    """The members of an .npz that are inputs of the model; others are named in a note."""
-    found = {}
-    with opened_zip(path) as archive:
-        names = [name.removesuffix(".npy") for name in archive.namelist()]
-        for name in known:
-            if name in names:
-                with opened_member(path, archive, f"{name}.npy") as (label, file, size):
-                    found[name] = npy_array(label, file, size).read_all()
-    if others := [name for name in names if name not in found]:
-        shown = ", ".join(others[:5]) + (", ..." if len(others) > 5 else "")
-        click.echo(f"note: {path}: no inputs of the model: {shown}", err=True)
-    return found
 
 
 # --- results --------------------------------------------------------------------------------------

@@ -11,7 +11,6 @@ from cube24.files.arrays import (
     open_array,
     opened_member,
     opened_zip,
-    read_npz,
 )
 from cube24.files.hex import check_words, read_hex, write_hex
 from cube24.files.paths import asked, exists, is_file, is_folder, is_same, listing
@@ -40,7 +39,6 @@ __all__ = [
     "read_bytes",
     "read_exactly",
     "read_hex",
-    "read_npz",
     "read_text",
     "whole_file",
     "whole_folder",

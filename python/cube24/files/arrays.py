@@ -316,22 +316,6 @@ def _open_npz(path: StrPath, name: str | None) -> Iterator[ArrayFile]:
             yield npy_array(label, file, size)
 
 
-def read_npz(path: StrPath) -> dict[str, npt.NDArray[Any]]:
-    """All arrays of an .npz, by name.
-
-    Raises:
-        FileFormatError: it is no readable archive, or an array in it is malformed.
-        FileAccessError: the system refuses.
-    """
-    found = {}
-    with opened_zip(path) as archive:
-        for entry in archive.namelist():
-            if entry.endswith(".npy"):
-                with opened_member(path, archive, entry) as (label, file, size):
-                    found[entry[:-4]] = npy_array(label, file, size).read_all()
-    return found
-
-
 def _choose(path: StrPath, name: str | None, names: list[str]) -> str:
     listing = ", ".join(names[:20]) or "none"
     if name is not None:
