@@ -118,11 +118,14 @@ def compile(
 
 
 class CompileError(ArgumentError):
-    """A model whose candidates are not all sparse, and should be. Attributes: verdicts."""
+    """A model whose candidates are not all sparse, and could be.
+
+    Attributes: reasons, by the names of the nodes.
+    """
 
     def __init__(self, verdicts: Sequence[Verdict]) -> None:
         """Name the first ones."""
-        self.verdicts = tuple(verdicts)
+        self.reasons = {verdict.candidate.name: str(verdict.reason) for verdict in verdicts}
         lines = [f"{counted(len(verdicts), 'node')} could be sparse and not all are"]
         lines += [f"  {v.candidate.name}: {v.reason}: {v.detail}" for v in verdicts[:5]]
         super().__init__("\n".join(lines))

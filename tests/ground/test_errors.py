@@ -10,10 +10,12 @@ from multiprocessing import get_context
 
 import numpy as np
 import pytest
+from onnx_makers import quantised_matmul
 
 import cube24
-from cube24 import encoder, simulator
+from cube24 import encoder, graph, simulator
 from cube24 import errors as ground
+from cube24.graph.model import of_proto
 from cube24.simulator import functional, isa
 from cube24.vectors import campaign, plain, shrink, spec_check, verification
 
@@ -31,6 +33,11 @@ def caught(function: Callable[..., object], *arguments: object) -> ground.Cube24
     with pytest.raises(ground.Cube24Error) as error:
         function(*arguments)
     return error.value
+
+
+def strict_compile() -> None:
+    proto = quantised_matmul("QLinearMatMul", np.ones((2, 8), np.int8), x_shape=(1, 8))
+    graph.compile(of_proto(proto), sparsity=1, strict=True)
 
 
 BARRIER = isa.Barrier("M")
@@ -67,6 +74,7 @@ MADE = [
     ),
     simulator.ScheduleError("a flag is set twice"),
     simulator.DeadlockError("the program stops", [("M", 2)], [2, 3], 4),
+    caught(strict_compile),
     verification.VerifyError("expected differs"),
     campaign.CampaignError("a worker was killed"),
     campaign.CampaignMismatchError("two results"),
