@@ -29,8 +29,11 @@ from cube24.sizes import shown, whole_of
 #: No message of protobuf, which is what an ONNX file is, has so many bytes or more.
 PROTO_LIMIT = 1 << 31
 
+#: Larger initializers are not shown to the checker.
+_LARGE = 1 << 16
+
 #: The oldest version of the standard's operators that is read. The newest is for the package onnx
-#: to say, whose checker refuses those that it does not know.
+#: to say.
 OLDEST_OPSET = 7
 
 #: Operators of the vendor's compression tool, which stand in the domain of the standard.
@@ -53,14 +56,29 @@ class Scope:
 
     @cached_property
     def initializers(self) -> Mapping[str, Any]:
-        """The constant tensors of this graph, by name.
+        """The constant tensors of this graph, by name; TensorProto or SparseTensorProto.
 
         One that is an input of the graph too is a default and no constant.
         """
         found = {tensor.name: tensor for tensor in self.graph.initializer}
+        found |= {tensor.values.name: tensor for tensor in self.graph.sparse_initializer}
         if not self.constant_inputs:
             for given in self.graph.input:
                 found.pop(given.name, None)
+        return found
+
+    @cached_property
+    def inputs(self) -> frozenset[str]:
+        """The names that come from outside."""
+        return frozenset(given.name for given in self.graph.input)
+
+    @cached_property
+    def readers(self) -> Mapping[str, list[Any]]:
+        """The nodes of this graph that use a name."""
+        found: dict[str, list[Any]] = {}
+        for node in self.graph.node:
+            for name in dict.fromkeys(node.input):
+                found.setdefault(name, []).append(node)
         return found
 
     @cached_property
@@ -79,7 +97,7 @@ class Scope:
         while scope is not None:
             if name in scope.initializers or name in scope.producers:
                 return scope
-            if any(given.name == name for given in scope.graph.input):
+            if name in scope.inputs:
                 return None
             scope = scope.parent
         return None
@@ -145,11 +163,12 @@ def of_proto(proto: Any, path: StrPath = "model") -> Model:
     """
     if not proto.HasField("graph") or not any(o.domain in STANDARD for o in proto.opset_import):
         raise FileFormatError(path, "no readable ONNX model: it has no graph, or names no opset")
+    _demand_opset(proto, path)
     model = Model(os.fspath(path), proto, _load_external(proto, path))
-    if model.opset < OLDEST_OPSET:
-        raise FileFormatError(
-            path, f"opset {model.opset}: the oldest that is read is {OLDEST_OPSET}"
-        )
+    _demand_names(model)
+    for tensor in all_tensors(proto):
+        if tensor.HasField("raw_data"):
+            demand_bytes(tensor, len(tensor.raw_data), path)
     _check(model)
     return model
 
@@ -252,44 +271,97 @@ def _external(tensor: Any, folder: Path, path: StrPath) -> bytes:
             demand_bytes(tensor, length, path)
             return read_exactly(target, file, offset, length)
     except FileAccessError as error:
+        why = one_line(str(error).removeprefix(f"{error.path}: "))
         raise FileFormatError(
-            path, f"no readable ONNX model: {where} has its data in another file: {error}"
+            path, f"no readable ONNX model: {where} has its data in {shown(place)}: {why}"
         ) from error
 
 
 # --- whether it is one ----------------------------------------------------------------------------
 
 
+def _demand_opset(proto: Any, path: StrPath) -> None:
+    """Refuse operators of a version that is not known, or of two."""
+    versions = sorted({o.version for o in proto.opset_import if o.domain in STANDARD})
+    if len(versions) > 1:
+        raise FileFormatError(
+            path, f"no readable ONNX model: it is of opset {versions[0]} and of {versions[-1]}"
+        )
+    newest = onnx().defs.onnx_opset_version()
+    if versions[0] < OLDEST_OPSET:
+        raise FileFormatError(
+            path, f"opset {versions[0]}: the oldest that is read is {OLDEST_OPSET}"
+        )
+    if versions[0] > newest:
+        raise FileFormatError(
+            path,
+            f"opset {versions[0]}: the package onnx {onnx().__version__} knows those up to "
+            f"{newest}; install a newer one",
+        )
+
+
+def _demand_names(model: Model) -> None:
+    """Refuse names that are no text, and attributes that only functions have."""
+    # Protobuf gives what is no UTF-8 as bytes.
+    functions = model.proto.functions
+    texts = [x for o in (*model.proto.opset_import, *functions) for x in (o.domain,)]
+    for function in functions:
+        texts += [function.name, *function.input, *function.output, *function.attribute]
+        texts += _texts(function.node)
+    for scope in model.scopes:
+        graph = scope.graph
+        texts += [graph.name, *(t.name for t in graph.initializer)]
+        for info in (*graph.input, *graph.output, *graph.value_info):
+            texts.append(info.name)
+            texts += [dim.dim_param for dim in info.type.tensor_type.shape.dim]
+        texts += _texts(graph.node)
+        for node in graph.node:
+            for found in node.attribute:
+                if found.ref_attr_name:
+                    raise FileFormatError(
+                        model.path,
+                        f"no readable ONNX model: node {shown(node.name)} takes its {found.name} "
+                        f"from a function, and stands in none",
+                    )
+    for text in texts:
+        if isinstance(text, bytes):
+            raise FileFormatError(
+                model.path, f"no readable ONNX model: the name {shown(text)} is no UTF-8"
+            )
+
+
+def _texts(nodes: Any) -> Iterator[Any]:
+    for node in nodes:
+        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+        yield from (found.name for found in node.attribute)
+
+
 def _check(model: Model) -> None:
     """Refuse what the checker of onnx refuses: unknown names, cycles, operators of no opset."""
+    # A copy, for the checker takes no message of 2 GiB, which is what all data may be together.
+    copy = lighter(model.proto, _LARGE)
+    scopes = list(_scopes(copy.graph, None, "", False))
     vendor = [
-        node for scope in model.scopes for node in scope.graph.node
+        node for scope in scopes for node in scope.graph.node
         if node.op_type in VENDOR_OPS and node.domain in STANDARD
     ]  # fmt: skip
-    if vendor:  # for a moment in a domain that the checker does not know, and so leaves alone
-        added = model.proto.opset_import.add()
-        added.domain, added.version = "vendor", 1
-    kept = {id(node): node.domain for node in vendor}
-    for node in vendor:
+    for node in vendor:  # in a domain that the checker does not know, and so leaves alone
         node.domain = "vendor"
+    if vendor:
+        added = copy.opset_import.add()
+        added.domain, added.version = "vendor", 1
+    for info in (*copy.graph.input, *copy.graph.output):
+        # No shape is any shape; runtimes take it, and the checker does not.
+        if info.type.tensor_type.elem_type and not info.type.tensor_type.HasField("shape"):
+            info.type.tensor_type.shape.SetInParent()
     try:
-        onnx().checker.check_model(_checked(model.proto))
+        onnx().checker.check_model(copy)
     except Exception as error:  # of the checker, and of what it is written in
         raise FileFormatError(model.path, f"no readable ONNX model: {one_line(error)}") from error
-    finally:
-        for node in vendor:
-            node.domain = kept[id(node)]
-        if vendor:
-            del model.proto.opset_import[-1]
 
 
-def _checked(proto: Any) -> Any:
-    """What the checker is given: it takes no message beyond the limit, nor one close to it."""
-    size = sum(len(tensor.raw_data) for tensor in proto.graph.initializer)
-    return lighter(proto, 1 << 16) if size >= PROTO_LIMIT // 2 else proto
-
-
-def one_line(error: Exception) -> str:
+def one_line(error: object) -> str:
     """What another package says, on one line."""
     text = " ".join(str(error).split())
+    text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[:501])
     return text if len(text) <= 500 else f"{text[:500]}..."

@@ -136,6 +136,7 @@ def lighter(proto: Any, size: int) -> Any:
     graph.input.extend(source.input)
     graph.output.extend(source.output)
     graph.value_info.extend(source.value_info)
+    graph.sparse_initializer.extend(source.sparse_initializer)
     named = {given.name for given in source.input}
     for tensor in source.initializer:
         if len(tensor.raw_data) < size:
@@ -147,19 +148,47 @@ def lighter(proto: Any, size: int) -> Any:
 
 
 def array_of(tensor: Any, path: StrPath) -> npt.NDArray[Any]:
-    """The numbers of a tensor, in its own type; 4-bit integers as int8 or uint8.
+    """The numbers of a tensor, sparse or not, in its own type; 4-bit integers as int8 or uint8.
 
     Raises:
         FileFormatError: its data are not those of its shape and type.
     """
-    name = shortened(tensor.name)
+    if hasattr(tensor, "indices"):
+        return _dense(tensor, path)
     try:
         check_sizes(tuple(tensor.dims))
         array = np.asarray(onnx().numpy_helper.to_array(tensor))
-    except (Cube24Error, ValueError, TypeError, KeyError, NotImplementedError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # of NumPy and onnx, by what the file has there
         text = shortened(" ".join(str(error).split()))
-        raise FileFormatError(path, f"tensor {name!r} cannot be read: {text}") from error
+        raise FileFormatError(
+            path, f"tensor {shown(tensor.name)} cannot be read: {text}"
+        ) from error
     return plain(array)
+
+
+#: No sparse tensor has more numbers, zeros counted: a small file could ask for any number.
+_SPARSE_LIMIT = 1 << 28
+
+
+def _dense(sparse: Any, path: StrPath) -> npt.NDArray[Any]:
+    """A SparseTensorProto with its zeros."""
+    values, indices = array_of(sparse.values, path), array_of(sparse.indices, path)
+    shape = tuple(sparse.dims)
+    where = f"sparse tensor {shown(sparse.values.name)}"
+    try:
+        check_sizes(shape)
+        if prod(shape) > _SPARSE_LIMIT:
+            raise ValueError(f"shape {shape} is too large")
+        at = tuple(indices.T) if indices.ndim == 2 else np.unravel_index(indices, shape)
+        if any((one < 0).any() for one in at):
+            raise ValueError("an index is negative")
+        array = np.zeros(shape, values.dtype)
+        array[at] = values
+    except (Cube24Error, ValueError, TypeError, IndexError) as error:
+        raise FileFormatError(path, f"{where} cannot be read: {error}") from error
+    return array
 
 
 def plain(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
