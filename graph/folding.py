@@ -18,7 +18,7 @@ import numpy.typing as npt
 from cube24.errors import FileFormatError
 from cube24.graph.model import Model, Scope
 from cube24.graph.protos import MICROSOFT, STANDARD, array_of, attribute, onnx, op_of, plain
-from cube24.sizes import shortened
+from cube24.sizes import shortened, shown
 
 Array = npt.NDArray[Any]
 
@@ -51,8 +51,8 @@ QUANTISERS, _QUANTISERS_SINCE = ("QuantizeLinear", "DequantizeLinear"), 19
 #: onnxruntime has them too, for types that they did not take at first.
 _OF_QUANTISERS = (*STANDARD, MICROSOFT)
 
-#: No constant that is computed has more numbers.
-LIMIT = 1 << 31
+#: No constant that is computed has more numbers, unless it has no more than what it is made of.
+LIMIT = 1 << 27
 
 #: Nodes that may stand behind one another.
 _DEPTH = 200
@@ -158,10 +158,10 @@ class Constants:
         return self._evaluate(node, inputs, name)
 
     def _constant(self, node: Any) -> Array | None:
-        """The value of a Constant node, in any of its forms but texts and sparse tensors."""
-        value = attribute(node, "value")
-        if value is not None:
-            return array_of(value, self.model.path)
+        """The value of a Constant node, in any of its forms but texts."""
+        for form in ("value", "sparse_value"):
+            if (value := attribute(node, form)) is not None:
+                return array_of(value, self.model.path)
         for form, dtype in _FORMS.items():
             if (value := attribute(node, form)) is not None:
                 return np.asarray(value, dtype)
@@ -192,9 +192,13 @@ class Constants:
         proto = helper.make_model(graph, opset_imports=[opset])
         evaluator: Callable[..., Any] = onnx("onnx.reference").ReferenceEvaluator
         try:
-            (value,) = evaluator(proto).run([name], arrays)
+            # What is no number in NumPy may be another one elsewhere.
+            with np.errstate(divide="raise", invalid="raise", over="ignore"):
+                (value,) = evaluator(proto).run([name], arrays)
         except MemoryError:
             raise
+        except FloatingPointError:
+            return None
         except RuntimeError as error:
             if "No implementation" in str(error):
                 return None  # so it is not known what it always is
@@ -207,7 +211,7 @@ class Constants:
         text = shortened(" ".join(str(error).split()))
         name = node.name or node.output[0]
         return FileFormatError(
-            self.model.path, f"node {name!r} ({op_of(node)}) cannot be computed: {text}"
+            self.model.path, f"node {shown(name)} ({op_of(node)}) cannot be computed: {text}"
         )
 
 
@@ -226,7 +230,8 @@ def less_zero(array: Array, zero: Array, axis: int) -> Array:
                 f"{len(point)} zero points along axis {axis} of a tensor of shape {array.shape}"
             )
         point = point.reshape([-1 if i == axis % array.ndim else 1 for i in range(array.ndim)])
-    if point.ndim != array.ndim or np.broadcast_shapes(point.shape, array.shape) != array.shape:
+    fits = [have in (1, size) for have, size in zip(point.shape, array.shape, strict=False)]
+    if point.ndim != array.ndim or not all(fits):
         raise ValueError(f"zero points of shape {zero.shape} for a tensor of shape {array.shape}")
     return np.asarray(array.astype(np.int64) - point)
 
@@ -258,11 +263,41 @@ _FORMS = {
 
 
 def _demand_size(node: Any, inputs: list[Array | None], path: str) -> None:
-    """Refuse a shape that a small file asks for and no memory holds."""
-    at = {"ConstantOfShape": 0, "Expand": 1}.get(node.op_type)
-    shape = None if at is None or len(inputs) <= at else inputs[at]
-    if shape is not None and prod(max(int(size), 1) for size in shape.ravel()) > LIMIT:
+    """Refuse a constant that a small file asks for and no memory holds."""
+    there = {id(array): array.size for array in inputs if array is not None}
+    try:
+        size = _size(node, [array for array in inputs if array is not None])
+    except (ValueError, IndexError, TypeError, OverflowError):
+        return  # which the evaluator says better
+    if size > LIMIT and size > sum(there.values()):
         raise FileFormatError(
-            path,
-            f"node {node.name or node.output[0]!r} ({node.op_type}): {shape.tolist()} is too large",
-        )
+            path, f"node {shown(node.name or node.output[0])} ({op_of(node)}): a constant of "
+            f"{size} numbers is too large",
+        )  # fmt: skip
+
+
+def _size(node: Any, inputs: list[Array]) -> int:
+    """How many numbers an operator makes, at most."""
+    op: str = node.op_type
+    if op == "ConstantOfShape":
+        return int(prod(inputs[0].ravel().tolist()))
+    if op == "Tile":
+        return int(inputs[0].size * prod(inputs[1].ravel().tolist()))
+    if op == "Range":
+        start, limit, step = (float(each.reshape(())) for each in inputs)
+        return int(max((limit - start) / step, 0)) if step else 0
+    if op == "Pad":
+        pads = attribute(node, "pads") or inputs[1].ravel().tolist()
+        most = sum(sorted(map(int, pads))[-2:])  # of the axis that grows most
+        return prod(size + max(most, 0) for size in inputs[0].shape)
+    if op in ("Gather", "GatherElements"):
+        along = max(inputs[0].shape[attribute(node, "axis", 0)], 1)
+        return inputs[1].size * (inputs[0].size // along if op == "Gather" else 1)
+    shapes = [array.shape for array in inputs]
+    if op == "Expand":
+        shapes = [inputs[0].shape, tuple(map(int, inputs[1].ravel()))]
+    elif op == "Concat" or op in MOVERS:
+        return sum(array.size for array in inputs)
+    longest = max(map(len, shapes), default=0)
+    padded = [(1,) * (longest - len(shape)) + shape for shape in shapes]
+    return prod(max(sizes) for sizes in zip(*padded, strict=True))
