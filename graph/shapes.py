@@ -17,6 +17,9 @@ from cube24.graph.protos import MICROSOFT, graphs_of, lighter, onnx
 #: A shape, with None for a size that is open.
 Shape = tuple[int | None, ...]
 
+#: Numbers that are followed through the inference, at most.
+_MOST = 1 << 23
+
 #: Larger initializers are inputs for the inference, which then need not carry their bytes.
 _LARGE = 1 << 16
 
@@ -50,8 +53,12 @@ class Shapes:
     model: Model
     _known: dict[int, dict[str, tuple[int, Shape | None]]] = field(default_factory=dict, repr=False)
 
+    _inside: dict[int, list[Scope]] = field(default_factory=dict, repr=False)
+
     def __post_init__(self) -> None:
         """Infer, once."""
+        for scope in self.model.scopes:
+            self._inside.setdefault(id(scope.parent), []).append(scope)
         inferred = _inferred(self.model)
         self._collect(self.model.scopes[0], inferred)
 
@@ -64,7 +71,7 @@ class Shapes:
         for tensor in scope.graph.initializer:
             known[tensor.name] = (tensor.data_type, tuple(tensor.dims))
         self._known[id(scope.graph)] = known
-        inner = iter([s for s in self.model.scopes if s.parent is scope])
+        inner = iter(self._inside.get(id(scope), ()))
         for node in graph.node:
             for _, inside in graphs_of(node):
                 self._collect(next(inner), inside)
@@ -109,10 +116,41 @@ def _inferred(model: Model) -> Any:
     """The main graph, with the shapes of all values that can be known."""
     proto = lighter(model.proto, _LARGE)
     _substitute(proto.graph)
+    infer = onnx("onnx.shape_inference").infer_shapes
     try:
-        return onnx("onnx.shape_inference").infer_shapes(proto, data_prop=True).graph
+        found = infer(proto)
+        # Then with the numbers that shapes are made of, if they are as few as shapes have.
+        return (infer(proto, data_prop=True) if _numbers(found.graph) <= _MOST else found).graph
     except Exception as error:  # of onnx, and of what it is written in
         raise FileFormatError(model.path, f"its shapes contradict: {one_line(error)}") from error
+
+
+def _numbers(graph: Any, around: Mapping[str, int] | None = None) -> int:
+    """How many numbers an inference that follows them may have to hold.
+
+    That of onnx has no bounds: a list that doubles at each of sixty nodes takes all memory.
+    """
+    sizes = dict(around or {})
+    for info in (*graph.input, *graph.value_info, *graph.output):
+        shape = info.type.tensor_type.shape
+        if len(shape.dim) == 1 and shape.dim[0].dim_value > 0:
+            sizes[info.name] = shape.dim[0].dim_value
+    kinds = onnx().TensorProto
+    for tensor in graph.initializer:
+        if len(tensor.dims) == 1 and tensor.data_type in (kinds.INT32, kinds.INT64):
+            sizes[tensor.name] = max(tensor.dims[0], 0)
+    total = sum(sizes.values())
+    for node in graph.node:
+        inputs = [sizes.get(name, 1) for name in node.input]
+        size = sum(inputs) if node.op_type == "Concat" else max(inputs, default=1)
+        for name in node.output:
+            if name not in sizes:
+                sizes[name] = size
+                total += size
+        total += sum(_numbers(inner, sizes) for _, inner in graphs_of(node))
+        if total > _MOST:
+            break
+    return total
 
 
 def _substitute(graph: Any, outer: Mapping[str, int] | None = None) -> None:
