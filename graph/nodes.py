@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cube24.encoder import Kind
+from cube24.errors import counted
 from cube24.graph.folding import Array, Constants
 from cube24.graph.model import VENDOR_OPS, Model, Scope
 from cube24.graph.protos import MICROSOFT, STANDARD, attribute, onnx, op_of
@@ -81,6 +82,9 @@ FORMS = {
     "MatMul": Form("matrix", 0, 1),
     "Gemm": Form("matrix", 0, 1, 2),
 }
+
+#: Types of float32 results, as in TensorProto, and of those of which it is not known.
+_FLOAT32 = (0, 1)
 
 #: Of float operators, whose operands are quantised by the nodes around them.
 FLOAT = ("Conv", "MatMul", "Gemm")
@@ -281,7 +285,7 @@ class _Node:
         if stored is None:
             raise DenseError("dynamic-weight", self._why_dynamic(name))
         values, transposed = self._oriented(stored)
-        zeros = self._zero_points(zero_name)
+        zeros = self._zero_points(zero_name, stored)
         if stored.dtype.kind in "iu":
             values = self._less(values, zeros, axis, transposed)
         home = self.scope.home(name)
@@ -319,16 +323,23 @@ class _Node:
         """The DequantizeLinear that a float weight comes from."""
         return self.producer(name, "DequantizeLinear") if self.float else None
 
-    def _zero_points(self, name: str) -> npt.NDArray[np.int64]:
+    def _zero_points(self, name: str, stored: Array) -> npt.NDArray[np.int64]:
         """The zero points of the weight; those that are all the same are one."""
-        zeros = self.constant(name) if name else np.zeros((), np.int64)
+        if not name or stored.dtype.kind not in "iu":
+            return np.zeros((), np.int64)
+        zeros = self.constant(name)
         if zeros is None:
             raise DenseError(
                 "zero-point-per-channel", "the zero point of its weight is no constant"
             )
+        if zeros.dtype != stored.dtype or not zeros.size or zeros.size not in (1, *stored.shape):
+            raise DenseError(
+                "not-int8",
+                f"its weight is {stored.dtype} of shape {stored.shape}, and the zero point of it "
+                f"{zeros.dtype} of shape {zeros.shape}",
+            )
         zeros = zeros.astype(np.int64)
-        same = not zeros.size or (zeros == zeros.flat[0]).all()
-        return np.asarray(zeros.flat[0] if zeros.size else 0) if same else zeros
+        return np.asarray(zeros.flat[0]) if (zeros == zeros.flat[0]).all() else zeros
 
     def _oriented(self, values: Array) -> tuple[Array, bool]:
         """The weight as (Cout, Cin, Kh, Kw) or (N, K)."""
@@ -356,6 +367,10 @@ class _Node:
             )
         if 0 in shape:
             raise DenseError("rank", f"its weight is empty: {shape}")
+        if self.form.kind == "conv":
+            kernel = tuple(attribute(self.node, "kernel_shape", ()) or shape[2:])
+            if kernel != shape[2:]:
+                raise DenseError("rank", f"its kernel_shape is {kernel}, and its weight {shape}")
 
     def product(self, weight: Weight) -> Product:
         """All of it."""
@@ -367,16 +382,19 @@ class _Node:
         weight = self._int8(weight)
         x = self.given(form.x)
         zero, dtype = self._zero(self.given(form.x_zero), x)
-        result = Result(self.node.output[0])
+        result, columns = Result(self.node.output[0]), len(weight.values)
         if form.x_scale is not None:
             if not self.given(form.y_scale):  # QGemm alone may leave it out
-                result = self._float_result(
-                    self.node.output[0], self.given(form.x_scale), self.given(form.w_scale)
+                result = Result(
+                    self.node.output[0],
+                    self._product_scale(
+                        self.given(form.x_scale), self.given(form.w_scale), columns
+                    ),
                 )
             else:
                 result = self._quantised(
                     self.node.output[0], self.given(form.x_scale), self.given(form.w_scale),
-                    self.given(form.y_scale), self.given(form.y_zero),
+                    self.given(form.y_scale), self.given(form.y_zero), columns,
                 )  # fmt: skip
         zero_name = self.given(form.x_zero) if zero is None else ""
         bias = self._int_bias(self.given(form.bias), weight)
@@ -433,9 +451,13 @@ class _Node:
         """The zero point of the activations and their type."""
         kinds = {onnx().TensorProto.UINT8: np.uint8, onnx().TensorProto.INT8: np.int8}
         zero = self.constant(name) if name else None
-        if zero is not None:
-            return self._scalar(zero, "activations"), zero.dtype
         kind = self.reader.shapes.kind(self.scope, x)
+        if zero is not None and (not kind or kind in kinds):
+            if kind in kinds and kinds[kind] != zero.dtype:
+                raise DenseError(
+                    "not-int8", f"its activations and their zero point, {zero.dtype}, are unlike"
+                )
+            return self._scalar(zero, "activations"), zero.dtype
         if kind not in kinds:
             raise DenseError(
                 "not-int8" if kind else "not-quantised", "its activations are not 8 bits"
@@ -443,23 +465,37 @@ class _Node:
         return (None if name else 0), np.dtype(kinds[kind])
 
     def _scalar(self, zero: Array, what: str) -> int:
+        if zero.dtype.kind not in "iu":
+            raise DenseError("not-int8", f"the zero point of its {what} is {zero.dtype}")
         if zero.size != 1:
             raise DenseError("zero-point-per-channel", f"its {what} have {zero.size} zero points")
         return int(zero.reshape(()))
 
-    def _scale(self, name: str, what: str, *, column: bool = False) -> npt.NDArray[np.float32]:
+    def _scale(self, name: str, what: str, columns: int = 1) -> npt.NDArray[np.float32]:
+        """A scale, () or, if there are several columns, (N,)."""
         scale = self.constant(name)
         if scale is None:
             raise DenseError("not-quantised", f"the scale of its {what} is no constant")
-        if scale.size == 1:
-            return scale.reshape(()).astype(np.float32)
-        if not column:
-            raise DenseError("zero-point-per-channel", f"its {what} have {scale.size} scales")
-        return scale.reshape(-1).astype(np.float32)
+        kind = self.reader.shapes.kind(self.scope, name)
+        if scale.dtype != np.float32 or kind not in (0, onnx().TensorProto.FLOAT):
+            raise DenseError("not-quantised", f"the scale of its {what} is no float32")
+        if scale.size not in (1, columns):
+            raise DenseError(
+                "zero-point-per-channel",
+                f"{counted(scale.size, 'scale')} for its {what}, not 1"
+                + (f" or {columns}" if columns > 1 else ""),
+            )
+        if not _usable(scale):
+            raise DenseError(
+                "not-quantised", f"a scale of its {what} is {_worst(scale):g}, which is no scale"
+            )
+        return scale.reshape(()) if scale.size == 1 else scale.reshape(-1)
 
-    def _quantised(self, name: str, x: str, w: str, y: str, zero_name: str) -> Result:
+    def _quantised(self, name: str, x: str, w: str, y: str, zero_name: str, columns: int) -> Result:
         """A result of QLinearConv and its kin: s = fp32(fp32(x_scale * w_scale) / y_scale)."""
-        scale = self._product_scale(x, w) / self._scale(y, "results")
+        with np.errstate(over="ignore"):
+            scale = self._product_scale(x, w, columns) / self._scale(y, "results")
+        self._demand_finite(scale)
         zero = self.constant(zero_name) if zero_name else np.zeros((), np.uint8)
         if zero is None or zero.dtype not in (np.dtype(np.int8), np.dtype(np.uint8)):
             raise DenseError("not-int8", "its results are not 8 bits of a constant zero point")
@@ -468,20 +504,25 @@ class _Node:
             name, np.asarray(scale, np.float32), point, zero.dtype, scales=(x, w, y)
         )  # fmt: skip
 
-    def _float_result(self, name: str, x: str, w: str) -> Result:
-        return Result(name, self._product_scale(x, w))
+    def _product_scale(self, x: str, w: str, columns: int) -> npt.NDArray[np.float32]:
+        """The scale of the sums, of which there are so many columns."""
+        with np.errstate(over="ignore"):
+            scale = np.asarray(
+                self._scale(x, "activations") * self._scale(w, "weight", columns), np.float32
+            )
+        self._demand_finite(scale)
+        return scale
 
-    def _product_scale(self, x: str, w: str) -> npt.NDArray[np.float32]:
-        return np.asarray(
-            self._scale(x, "activations") * self._scale(w, "weight", column=True), np.float32
-        )
+    def _demand_finite(self, scale: npt.NDArray[np.float32]) -> None:
+        if not np.isfinite(scale).all():
+            raise DenseError("not-quantised", "the scale of its results is beyond float32")
 
     def _int_bias(self, name: str, weight: Weight) -> npt.NDArray[np.int64] | None:
         if not name:
             return None
         bias = self.constant(name)
-        if bias is None or bias.dtype.kind not in "iu":
-            raise DenseError("not-quantised", "its bias is no constant of whole numbers")
+        if bias is None or bias.dtype != np.int32:
+            raise DenseError("not-quantised", "its bias is no constant of int32")
         return self._row(bias, weight).astype(np.int64)
 
     def _row(self, bias: Array, weight: Weight) -> Array:
@@ -513,7 +554,9 @@ class _Node:
         zero, dtype = self._zero(source.input[2] if len(source.input) > 2 else "", x)
         if zero is None:
             raise DenseError("not-quantised", "the zero point of its activations is no constant")
-        scale = self._product_scale(x_scale, scaled.input[1])
+        scale = self._product_scale(x_scale, scaled.input[1], len(weight.values))
+        if self.reader.shapes.kind(self.scope, self.node.output[0]) not in _FLOAT32:
+            raise DenseError("not-quantised", "its results are no float32")
         bias, added = self._unwrapped_bias(scale, weight)
         result, nodes = self._ending(scale, added, (x_scale, scaled.input[1]))
         return self._made(x, dtype, zero, "", weight, bias, result, nodes)
@@ -548,8 +591,8 @@ class _Node:
                 assert bias is not None
                 return self._row(bias, weight).astype(np.int64), None
         added = self.constant(name)
-        if added is None or added.dtype.kind != "f":
-            raise DenseError("not-quantised", "its bias is no constant")
+        if added is None or added.dtype != np.float32:
+            raise DenseError("not-quantised", "its bias is no constant of float32")
         return None, self._row(added, weight).astype(np.float32)
 
     def _ending(
@@ -577,12 +620,19 @@ class _Node:
         y_scale = self.constant(end.input[1])
         zero = self.constant(end.input[2]) if len(end.input) > 2 else np.zeros((), np.uint8)
         eight = (np.dtype(np.int8), np.dtype(np.uint8))
-        if y_scale is None or zero is None or y_scale.size != 1 or zero.dtype not in eight:
+        if y_scale is None or zero is None or zero.size != 1 or zero.dtype not in eight:
+            return floats
+        if y_scale.size != 1 or y_scale.dtype != np.float32 or not _usable(y_scale):
+            return floats
+        if any(attribute(end, name, 0) for name in ("block_size", "output_dtype", "precision")):
             return floats
         point = int(zero.reshape(()))
         if relu and point != np.iinfo(zero.dtype).min:
             return floats
-        whole = np.asarray(scale / y_scale.reshape(()).astype(np.float32), np.float32)
+        with np.errstate(over="ignore"):
+            whole = np.asarray(scale / y_scale.reshape(()), np.float32)
+        if not np.isfinite(whole).all():
+            return floats
         of = Result(end.output[0], whole, point, zero.dtype, scales=(*scales, end.input[1]))
         return of, (*nodes, end)
 
@@ -590,7 +640,7 @@ class _Node:
         """The node of this graph that uses a value, if nothing else does."""
         if self.scope.users[name] != 1:
             return None
-        return next((node for node in self.scope.graph.node if name in node.input), None)
+        return next(iter(self.scope.readers.get(name, ())), None)
 
     # --- the vendor's deploy form -----------------------------------------------------------------
 
@@ -616,21 +666,36 @@ def window_of(node: Any, kernel: tuple[int, ...], sizes: tuple[int | None, int |
     """How a convolution moves over an image of (height, width), which may be open.
 
     Raises:
-        DenseError: it does not do so in two dimensions, or the size is open and matters.
+        DenseError: it does not do so in two dimensions, or as ONNX has no way to; or the size is
+            open and matters.
     """
     strides = tuple(attribute(node, "strides", (1, 1)))
     dilations = tuple(attribute(node, "dilations", (1, 1)))
     pads = tuple(attribute(node, "pads", (0, 0, 0, 0)))
-    how = attribute(node, "auto_pad", "NOTSET")
-    if how == "VALID":
+    how = attribute(node, "auto_pad", "NOTSET") or "NOTSET"
+    if how != "NOTSET":
         pads = (0, 0, 0, 0)
-    elif how.startswith("SAME"):
+    if len(strides) != 2 or len(dilations) != 2 or len(pads) != 4:
+        raise DenseError("rank", "its strides, pads and dilations are not those of two dimensions")
+    if min(*strides, *dilations) < 1:
+        raise DenseError("unit-limit", f"strides {strides} and dilations {dilations}: below 1")
+    if how in ("SAME_UPPER", "SAME_LOWER"):
         both = [same_pads(sizes[i], kernel[i], strides[i], dilations[i], how) for i in (0, 1)]
         (top, bottom), (left, right) = both
         pads = (top, left, bottom, right)
-    if len(strides) != 2 or len(dilations) != 2 or len(pads) != 4:
-        raise DenseError("rank", "its strides, pads and dilations are not those of two dimensions")
+    elif how not in ("NOTSET", "VALID"):
+        raise DenseError("unit-limit", f"auto_pad {how!r} is none that ONNX has")
     return Window(strides, pads, dilations)
+
+
+def _usable(scale: npt.NDArray[np.float32]) -> bool:
+    """Whether all scales are numbers that something can be divided by."""
+    return bool((np.isfinite(scale) & (scale > 0)).all())
+
+
+def _worst(scale: npt.NDArray[np.float32]) -> float:
+    """The first scale that is none."""
+    return float(scale[~(np.isfinite(scale) & (scale > 0))].ravel()[0])
 
 
 def same_pads(

@@ -43,6 +43,7 @@ from cube24.graph import (
     same_pads,
 )
 from cube24.simulator import Unit
+from cube24.sizes import shown
 from cube24.vectors import spec_check
 from cube24.vectors.fill import inline_weights
 from cube24.vectors.spec import Item, Spec, conv2d, layer_of, matmul
@@ -175,7 +176,7 @@ class _Operands:
             raise _NotTakenError(f"a convolution in {groups} groups has no 2:4 form")
         if array.ndim != 4:
             raise _NotTakenError(f"a convolution in {array.ndim - 2} dimensions; the unit has two")
-        kernel = tuple(attribute(self.node, "kernel_shape", array.shape[2:]))
+        kernel = tuple(attribute(self.node, "kernel_shape", ()) or array.shape[2:])
         if kernel != array.shape[2:]:
             raise _NotTakenError(f"its kernel_shape is {kernel}, and its weights {array.shape}")
         return array
@@ -284,7 +285,9 @@ def _geometry(node: Any, kernel: tuple[int, ...], size: int) -> dict[str, Any]:
     if min(*strides, *dilations) < 1:
         raise _NotTakenError(f"its strides are {strides} and its dilations {dilations}")
     sides = [(pads[i], pads[i + 2]) for i in (0, 1)]
-    how = attribute(node, "auto_pad", "NOTSET")
+    how = attribute(node, "auto_pad", "NOTSET") or "NOTSET"
+    if how not in ("NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER"):
+        raise _NotTakenError(f"its auto_pad {shown(how)} is none that ONNX has")
     spans = [(kernel[i] - 1) * dilations[i] + 1 for i in (0, 1)]
     if how.startswith("SAME"):  # of size * stride pixels, size positions
         image = [size * strides[i] for i in (0, 1)]

@@ -591,6 +591,7 @@ def test_what_stands_for_no_weight(tmp_path: Path) -> None:
         ([op("QLinearConv", "x,one,nil,w,one,z,one,nil", "y")],
          {"w": INTEGERS, "z": small, "one": one, "nil": nil}, "3 zero points along axis 0"),
         ([op("Conv", "x,w", "y", kernel_shape=[3, 3])], {"w": BASE}, "kernel_shape is (3, 3)"),
+        ([op("Conv", "x,w", "y", auto_pad="SAME")], {"w": BASE}, "auto_pad 'SAME' is none"),
         ([op("Conv", "x,w", "y", strides=[0, 1])], {"w": BASE}, "strides are (0, 1)"),
         ([op("Conv", "x,w", "y", dilations=[1, -1])], {"w": BASE}, "dilations (1, -1)"),
         ([op("RandomNormalLike", "f"), op("Conv", "x,w", "y")], {"f": BASE}, "are no constant"),
