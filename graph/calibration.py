@@ -18,7 +18,7 @@ from cube24.errors import ArgumentError, counted
 from cube24.graph.model import Model
 from cube24.graph.nodes import FORMS, Candidate, Reader, window_of
 from cube24.graph.protos import attribute, onnx
-from cube24.graph.runtimes import chosen, evaluate
+from cube24.graph.runtimes import chosen, prepared
 from cube24.sizes import shown
 
 Array = npt.NDArray[Any]
@@ -172,9 +172,10 @@ def gather(
     given = {each.name for each in reader.model.proto.graph.input}
     wanted = [name for name in names if name not in given]
     proto = _with_outputs(reader.model, wanted)
-    grams, rest = Grams(), chosen(None)
+    grams = Grams()
+    run = prepared(proto, wanted, chosen(None), reader.model.path) if wanted else None
     for sample in samples:
-        values = evaluate(proto, sample, wanted, rest, reader.model.path) if wanted else {}
+        values = run(sample) if run else {}
         values = {**values, **sample, **constants}
         for key, candidate in candidates:
             grams.add(key, candidate, values)

@@ -202,7 +202,8 @@ def prune(
     so that, row by row, the outputs differ least from those before: H[S, S] w = H[S, :] w0, with
     H the Gram matrix of the inputs and 1 % of the mean of its diagonal added. A weight that is
     quantised already is taken less its zero point; what least squares give is rounded to it, which
-    is as good as the grid of the weights allows, since scales cancel in a row.
+    is as good as the grid of the weights allows, since scales cancel in a row. The last bits of what
+    least squares give are those of the linear algebra of the machine.
 
     A weight that is 2:4 stays as it is, so that to prune twice is to prune once.
 

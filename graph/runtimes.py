@@ -6,7 +6,8 @@ the standard alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any, Literal, get_args
 
@@ -41,6 +42,10 @@ def chosen(rest: Rest | None) -> Rest:
     return rest
 
 
+#: Runs a model: its inputs to its outputs, both by name.
+Run = Callable[[Mapping[str, Value]], dict[str, Value]]
+
+
 def evaluate(
     proto: Any, feeds: Mapping[str, Value], outputs: Sequence[str], rest: Rest, path: str
 ) -> dict[str, Value]:
@@ -56,16 +61,37 @@ def evaluate(
     Raises:
         FileFormatError: the runtime cannot run it.
     """
-    run = _onnxruntime if rest == "onnxruntime" else _reference
+    return prepared(proto, outputs, rest, path)(feeds)
+
+
+def prepared(proto: Any, outputs: Sequence[str], rest: Rest, path: str) -> Run:
+    """Load a ModelProto, to run it more than once; the arguments are those of :func:`evaluate`.
+
+    Raises:
+        FileFormatError: the runtime cannot load it; what is given raises it too.
+    """
+    load = _onnxruntime if rest == "onnxruntime" else _reference
+    with _explained(rest, path):
+        run = load(proto, list(outputs))
+
+    def explained(feeds: Mapping[str, Value]) -> dict[str, Value]:
+        with _explained(rest, path):
+            return dict(zip(outputs, run(feeds), strict=True))
+
+    return explained
+
+
+@contextmanager
+def _explained(rest: Rest, path: str) -> Iterator[None]:
     try:
-        return dict(zip(outputs, run(proto, feeds, list(outputs)), strict=True))
+        yield
     except MemoryError:
         raise
     except Exception as error:  # of the runtime, whatever the file asks of it
         raise FileFormatError(path, f"{rest} cannot run it: {one_line(error)}") from error
 
 
-def _onnxruntime(proto: Any, feeds: Mapping[str, Value], outputs: list[str]) -> list[Value]:
+def _onnxruntime(proto: Any, outputs: list[str]) -> Callable[[Mapping[str, Value]], list[Value]]:
     package = need("onnxruntime", "onnx", "running a model")
     options = package.SessionOptions()
     options.graph_optimization_level = package.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
@@ -73,7 +99,7 @@ def _onnxruntime(proto: Any, feeds: Mapping[str, Value], outputs: list[str]) -> 
     session = package.InferenceSession(
         proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
-    return list(session.run(outputs, dict(feeds)))
+    return lambda feeds: list(session.run(outputs, dict(feeds)))
 
 
 #: Operators that the evaluator has from a version on, which means the same as those before for what
@@ -82,10 +108,14 @@ _QUANTISERS = {"QuantizeLinear": "op_quantize_linear", "DequantizeLinear": "op_d
 _SINCE = 19
 
 
-def _reference(proto: Any, feeds: Mapping[str, Value], outputs: list[str]) -> list[Value]:
+def _reference(proto: Any, outputs: list[str]) -> Callable[[Mapping[str, Value]], list[Value]]:
     evaluator = onnx("onnx.reference").ReferenceEvaluator(proto, new_ops=_quantisers(proto))
-    with np.errstate(all="ignore"):
-        return list(evaluator.run(outputs, dict(feeds)))
+
+    def run(feeds: Mapping[str, Value]) -> list[Value]:
+        with np.errstate(all="ignore"):
+            return list(evaluator.run(outputs, dict(feeds)))
+
+    return run
 
 
 def _quantisers(proto: Any) -> list[type]:
