@@ -48,7 +48,7 @@ def samples_of(model: Model, arrays: Mapping[str, Array]) -> list[dict[str, Arra
         ArgumentError: an input is missing, there is no such input, or one does not fit.
     """
     inputs = {
-        given.name: given.type.tensor_type
+        given.name: given.type
         for given in model.proto.graph.input
         if given.name not in {tensor.name for tensor in model.proto.graph.initializer}
     }
@@ -71,7 +71,10 @@ def samples_of(model: Model, arrays: Mapping[str, Array]) -> list[dict[str, Arra
     return [{name: each[at % len(each)] for name, each in split.items()} for at in range(count)]
 
 
-def _split(name: str, array: Array, kind: Any) -> list[Array]:
+def _split(name: str, array: Array, type_: Any) -> list[Array]:
+    kind = type_.tensor_type
+    if type_.WhichOneof("value") != "tensor_type" or not kind.elem_type:
+        raise ArgumentError(f"input {name!r} is no tensor, so no array can be a sample of it")
     wanted = np.dtype(onnx().helper.tensor_dtype_to_np_dtype(kind.elem_type))
     if array.dtype != wanted:
         raise ArgumentError(f"input {name!r} is {array.dtype}; the model takes {wanted}")

@@ -202,8 +202,8 @@ def prune(
     so that, row by row, the outputs differ least from those before: H[S, S] w = H[S, :] w0, with
     H the Gram matrix of the inputs and 1 % of the mean of its diagonal added. A weight that is
     quantised already is taken less its zero point; what least squares give is rounded to it, which
-    is as good as the grid of the weights allows, since scales cancel in a row. The last bits of what
-    least squares give are those of the linear algebra of the machine.
+    is as good as the grid of the weights allows, since scales cancel in a row. The last bits of
+    what least squares give are those of the linear algebra of the machine.
 
     A weight that is 2:4 stays as it is, so that to prune twice is to prune once.
 
@@ -234,6 +234,10 @@ def prune(
     if method not in get_args(Method):
         raise ArgumentError(f"method {shown(method)}: choose {', '.join(get_args(Method))}")
     sensitivity = truth(sensitivity, "sensitivity")
+    if isinstance(calibration, Mapping) or not all(isinstance(e, Mapping) for e in calibration):
+        raise ArgumentError("calibration is a list of arrays by name, one or more of them")
+    if config is not None and not isinstance(config, PruneConfig):
+        raise ArgumentError(f"config is {shown(config)}; it takes what read_prune_config gives")
     measured = sensitivity or method != "magnitude"
     if measured and not calibration:
         what = "sensitivity" if method == "magnitude" else f"method {method!r}"

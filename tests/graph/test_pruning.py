@@ -717,6 +717,9 @@ GOOD = {"x": IMAGE}
         ({"sensitivity": True}, "sensitivity needs samples"),
         ({"sensitivity": 1}, "sensitivity is 1"),
         ({"calibration": [GOOD]}, "magnitude takes no samples"),
+        ({"calibration": GOOD, "method": "wanda"}, "calibration is a list of arrays by name"),
+        ({"calibration": [IMAGE], "method": "wanda"}, "calibration is a list of arrays by name"),
+        ({"config": "c.cfg"}, "config is 'c.cfg'; it takes what read_prune_config gives"),
         ({"skip": "body"}, "takes a tuple of names"),
         ({"skip_type": [3]}, "takes a tuple of names"),
     ],
@@ -743,6 +746,14 @@ def test_refused_options(options: dict[str, Any], says: str) -> None:
 def test_refused_samples(arrays: dict[str, Any], says: str) -> None:
     with pytest.raises(ArgumentError, match=says):
         prune(network(), method="wanda", calibration=[arrays])
+
+
+def test_inputs_that_are_no_tensors_are_refused() -> None:
+    proto = network()
+    several = helper.make_tensor_sequence_value_info("s", TensorProto.FLOAT, [2])
+    proto.graph.input.append(several)
+    with pytest.raises(ArgumentError, match="input 's' is no tensor"):
+        prune(proto, method="wanda", calibration=[{**GOOD, "s": IMAGE}])
 
 
 def test_samples_of_several_inputs_are_as_many() -> None:
