@@ -16,6 +16,7 @@ from cube24.errors import ArgumentError
 from cube24.graph.differences import Difference, difference
 from cube24.graph.functions import DOMAIN, OPERATORS
 from cube24.graph.model import Model
+from cube24.graph.nodes import FLOAT
 from cube24.graph.protos import onnx
 from cube24.graph.running import NetworkRun, Work, checked
 
@@ -35,6 +36,8 @@ class SourceComparison:
         exact: of the model, as outputs, from a run that leaves requantisation to its nodes; empty
             if that is no other run, or if the scales in the file are those of the unit already.
         requant: of the run.
+        floats: how many of the nodes are float operators between quantisers in the source. A
+            runtime may compute those in float, and then rounds otherwise than integers do.
     """
 
     outputs: tuple[Difference, ...]
@@ -42,6 +45,7 @@ class SourceComparison:
     unnamed: tuple[str, ...]
     exact: tuple[Difference, ...]
     requant: str
+    floats: int
 
     @property
     def first(self) -> Difference | None:
@@ -109,7 +113,9 @@ def compare(
         if not forced.rounded:
             work = Work(model, run.unit, run.rest, "exact", run.patterns, 0, progress)
             exact = differences(work.run(inputs, list(run.outputs))[0])
-    return SourceComparison(differences(run.outputs), nodes, unnamed, exact, run.requant)
+    makers = (source.main.producers[name].op_type for name in results.values())
+    floats = sum(op in ("QuantizeLinear", *FLOAT) for op in makers)
+    return SourceComparison(differences(run.outputs), nodes, unnamed, exact, run.requant, floats)
 
 
 def _results(model: Model, source: Model) -> tuple[dict[str, str], tuple[str, ...]]:

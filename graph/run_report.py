@@ -185,6 +185,11 @@ class RunReport:
             lines.append(f"the first: {of.first}")
         if of.requant == "unit" and (worse := [node for node in of.nodes if node.more]):
             lines.append(f"the first by more than one: {worse[0]}")
+        if of.floats and (bad or not of.good):
+            lines.append(
+                f"note: {counted(of.floats, 'node')} of the reference are float operators between "
+                f"quantisers; {self.run.rest} may compute these in float, and round otherwise"
+            )
         if of.unnamed:
             lines.append(
                 f"{counted(len(of.unnamed), 'node')} with no result of a name that the reference "
@@ -215,6 +220,7 @@ class RunReport:
             "nodes": [_plain_difference(each) for each in of.nodes],
             "first": None if of.first is None else _plain_difference(of.first),
             "unnamed": list(of.unnamed),
+            "float_nodes": of.floats,
         }
 
 

@@ -266,6 +266,7 @@ def test_a_network_gives_what_onnxruntime_gives(name):
     assert [node.differing for node in found.nodes] == [0] * len(nodes)
     assert found.good
     assert found.first is None
+    assert found.floats == (len(nodes) if "qdq" in name else 0)
     assert same_outputs(run, in_onnxruntime(source, inputs, level=EXTENDED))
 
 
