@@ -125,6 +125,15 @@ def macs_of(candidate: Candidate, shapes: Shapes) -> int | None:
     return prod(size or 0 for size in y) * each
 
 
+#: Images, and rows of results, of the largest layer whose cycles are counted, tile by tile.
+_IMAGES, _ROWS = 1 << 16, 1 << 24
+
+
+def can_time(layer: Layer) -> bool:
+    """Whether a layer is one that some memory holds; a file may say any number of images."""
+    return layer.batch <= _IMAGES and layer.batch * layer.m <= _ROWS
+
+
 def cycles_of(
     layer: Layer,
     unit: Unit,

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from cube24 import encoder
 from cube24.encoder import Geometry, Kind
 from cube24.errors import ArgumentError, Cube24Error, counted
-from cube24.graph.lower import Cycles, cycles_of, layer_of, macs_of, offset_of, smallest
+from cube24.graph.lower import Cycles, can_time, cycles_of, layer_of, macs_of, offset_of, smallest
 from cube24.graph.model import Model
 from cube24.graph.nodes import MENDABLE, Candidate, Reader, Reason, Weight
 from cube24.simulator import Layer, Unit
@@ -71,7 +71,8 @@ class Verdict:
         detail: the reason in words.
         pattern, bytes: of its weight; None where there is none.
         layer: what it computes; None: a size is open, or it stays dense for another reason.
-        cycles: of the layer, None where there is no layer or nobody asked.
+        cycles: of the layer, None where there is no layer, or one that no memory holds, or nobody
+            asked.
         macs: its multiplications as a dense computation; None: a size is open.
     """
 
@@ -148,10 +149,11 @@ def judge(
     times: dict[Layer, Cycles] = {}  # networks repeat their layers
     for candidate in reader.candidates():
         verdict = _verdict(candidate, reader, unit)
-        if verdict.sparse and timed and verdict.layer is not None:
-            if verdict.layer not in times:
-                times[verdict.layer] = cycles_of(verdict.layer, unit, cores)
-            verdict = replace(verdict, cycles=times[verdict.layer])
+        layer = verdict.layer
+        if verdict.sparse and timed and layer is not None and can_time(layer):
+            if layer not in times:
+                times[layer] = cycles_of(layer, unit, cores)
+            verdict = replace(verdict, cycles=times[layer])
         if matches(candidate, skip, skip_type):
             verdict = replace(verdict, reason="skipped", detail="it was to be left alone")
         elif select == "faster" and verdict.sparse:
@@ -206,8 +208,8 @@ def _faster(verdict: Verdict, model: Model) -> Verdict:
     cycles = verdict.cycles
     if cycles is None:
         raise ArgumentError(
-            f"{model.path}: node {verdict.candidate.name!r} has activations of open size, so which "
-            f"is faster is not known; give --input-shape"
+            f"{model.path}: node {verdict.candidate.name!r} has activations of a size that is "
+            f"open, or beyond all memories, so which is faster is not known; give --input-shape"
         )
     if cycles.faster:
         return verdict

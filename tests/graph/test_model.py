@@ -303,6 +303,8 @@ SHAPES: dict[str, tuple[Callable[[onnx.ModelProto], Any], str]] = {
     "no images": (sizes(0, 12, 7, 7), "sparse"),
     "2^62": (sizes(1, 12, 2**62, 7), "unit-limit: h is"),
     "2^40": (sizes(1, 12, 2**40, 7), "unit-limit: an image of"),
+    "2^31 images": (sizes(2**31, 12, 7, 7), "sparse"),
+    "2^40 images": (sizes(2**40, 12, 7, 7), "sparse"),
     "other channels": (sizes(1, 7, 7, 7), "unit-limit: activations have 7 channels"),
     "two sizes": (sizes(1, 12), "unit-limit: activations have shape (1, 12)"),
     "five sizes": (sizes(1, 12, 7, 7, 7), "unit-limit: activations have shape (1, 12, 7, 7, 7)"),
