@@ -100,32 +100,31 @@ def compare(
     exact: tuple[Difference, ...] = ()
     if results:
         # Not in the same run: that values are asked for may change what a runtime does.
-        values, _ = alone.run(inputs, list(results.values()))
-        fed = _fed(model, set(results.values()))
+        values, _ = alone.run(inputs, [name for _, name in results])
+        fed = _fed(model, {name for _, name in results})
         forced = Work(
             fed.model, run.unit, run.rest, run.requant, run.patterns, 0, progress, counted=False
         )
         got, _ = forced.run(inputs | values, list(fed.names.values()))
         nodes = tuple(
-            difference(name, got[fed.names[name]], values[name], node)
-            for node, name in results.items()
+            difference(name, got[fed.names[name]], values[name], node) for node, name in results
         )
         if not forced.rounded:
             work = Work(model, run.unit, run.rest, "exact", run.patterns, 0, progress)
             exact = differences(work.run(inputs, list(run.outputs))[0])
-    makers = (source.main.producers[name].op_type for name in results.values())
+    makers = (source.main.producers[name].op_type for _, name in results)
     floats = sum(op in ("QuantizeLinear", *FLOAT) for op in makers)
     return SourceComparison(differences(run.outputs), nodes, unnamed, exact, run.requant, floats)
 
 
-def _results(model: Model, source: Model) -> tuple[dict[str, str], tuple[str, ...]]:
-    """The value with a name of the source that comes of each operator; and operators without."""
+def _results(model: Model, source: Model) -> tuple[list[tuple[str, str]], tuple[str, ...]]:
+    """Operators, each with the value that comes of it under a name of the source; and others."""
     known = set(source.main.producers)
     readers: dict[str, list[Any]] = {}
     for node in model.proto.graph.node:
         for name in node.input:
             readers.setdefault(name, []).append(node)
-    found: dict[str, str] = {}
+    found: list[tuple[str, str]] = []
     unnamed: list[str] = []
     for number, node in enumerate(model.proto.graph.node):
         if node.domain != DOMAIN or node.op_type not in OPERATORS:
@@ -137,7 +136,7 @@ def _results(model: Model, source: Model) -> tuple[dict[str, str], tuple[str, ..
                 break
             at = after[0].output[0]
         if at in known:
-            found[name] = at
+            found.append((name, at))
         else:
             unnamed.append(name)
     return found, tuple(unnamed)

@@ -423,6 +423,15 @@ def test_the_first_node_that_differs_is_the_one_that_was_changed(requant):
         assert [node.node for node in found.nodes if node.differing] == [names[2]]
 
 
+def test_nodes_of_one_name_are_compared_each_on_its_own():
+    source = random_network(2, "qdq", "uint8", 64)
+    for node in source.graph.node:
+        node.name = "same"  # which onnxruntime refuses, and the evaluator of onnx does not
+    run = graph.run(network(source), drawn_inputs(source), rest="reference")
+    found = graph.compare(run, of_proto(source))
+    assert len(run.layers) == len(found.nodes) == len({node.name for node in found.nodes})
+
+
 def test_requantisation_on_the_unit_is_good_while_no_node_is_off_by_more_than_one():
     source = random_network(1, "qoperator", "uint8", 64)
     model, inputs = network(source), drawn_inputs(source)
