@@ -42,6 +42,11 @@ _LIKE: Mapping[str, tuple[str, slice]] = {
     ),
 }  # fmt: skip
 
+#: Attributes by which onnx divides; older ones end the process if they are zero. A node with such a
+#: one is of a domain that the inference does not know.
+_POSITIVE = {"strides", "dilations", "kernel_shape", "group", "blocksize", "num_outputs"}
+_UNKNOWN = "cube24.unknown"
+
 #: Attributes that the operator of the standard does not have.
 _FOREIGN = {"alpha", "channels_last", "opset"}
 
@@ -116,6 +121,8 @@ def _inferred(model: Model) -> Any:
     """The main graph, with the shapes of all values that can be known."""
     proto = lighter(model.proto, _LARGE)
     _substitute(proto.graph)
+    added = proto.opset_import.add()
+    added.domain, added.version = _UNKNOWN, 1
     infer = onnx("onnx.shape_inference").infer_shapes
     try:
         found = infer(proto)
@@ -153,12 +160,23 @@ def _numbers(graph: Any, around: Mapping[str, int] | None = None) -> int:
     return total
 
 
+def _below_one(found: Any) -> bool:
+    return min(found.ints, default=1) < 1 or (
+        found.type == onnx().AttributeProto.INT and found.i < 1
+    )
+
+
 def _substitute(graph: Any, outer: Mapping[str, int] | None = None) -> None:
-    """Put operators of the standard in the place of those of onnxruntime; outer: types by name."""
+    """Put operators of the standard in the place of those of onnxruntime, and hide impossible ones.
+
+    outer: types by name.
+    """
     types = {**(outer or {}), **{tensor.name: tensor.data_type for tensor in graph.initializer}}
     for at, node in reversed(list(enumerate(graph.node))):
         for _, inner in graphs_of(node):
             _substitute(inner, types)
+        if any(found.name in _POSITIVE and _below_one(found) for found in node.attribute):
+            node.domain = _UNKNOWN
         if node.domain != MICROSOFT or node.op_type not in _LIKE:
             continue
         if node.op_type == "QGemm":

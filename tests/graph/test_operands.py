@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bad_models import good
-from graph_attack import changed, said_of, with_array, with_attribute, written
+from graph_attack import changed, good, said_of, with_array, with_attribute, written
 from onnx_makers import quantised_conv
 from sparse_weights import sparse_weight
 

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from bad_models import good
-from graph_attack import op, said_of, written
+from graph_attack import good, op, said_of, written
 from onnx import TensorProto, helper, numpy_helper
 from onnx_makers import quantised_matmul
 from sparse_weights import sparse_weight
@@ -83,7 +82,7 @@ def test_a_long_list_is_not_followed(tmp_path: Path) -> None:
     model = with_nodes(op("Concat", "l,l", "m", axis=0))
     model.graph.input.append(helper.make_tensor_value_info("l", TensorProto.INT64, [2**40]))
     look = shapes_of(tmp_path, model)
-    assert look("m") == ((2**41,), TensorProto.INT64)
+    assert look("m") in [(shape, TensorProto.INT64) for shape in ((2**41,), (None,))]
 
 
 def test_shapes_that_contradict_are_told_or_left_open(tmp_path: Path) -> None:
