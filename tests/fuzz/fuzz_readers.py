@@ -20,9 +20,10 @@ from pathlib import Path
 
 import atheris
 import numpy as np
+from onnx import TensorProto, helper, numpy_helper
 
 with atheris.instrument_imports(include=["cube24"]):
-    from cube24 import encoder
+    from cube24 import encoder, graph
     from cube24.encoder.container import open_payload
     from cube24.files import read_hex
     from cube24.simulator import ExecutionError, Program, Unit, UnitConfig
@@ -142,12 +143,21 @@ def fuzz_config(data: bytes) -> None:
     assert UnitConfig.from_toml(config.to_toml()) == config
 
 
+def fuzz_onnx(data: bytes) -> None:
+    """A model that is compiled and taken back is the one that was read."""
+    model = graph.load(put("model.onnx", data))
+    compiled = graph.compile(model, sparsity=1)
+    if any(verdict.sparse for verdict in compiled.verdicts):
+        again = graph.decompile(compiled.model).proto
+        assert again.SerializeToString() == model.proto.SerializeToString()
+
+
 # Small memories, so that programs reach their ends.
 UNIT = Unit(UnitConfig("small", l1_bytes=1 << 14, l0a_bytes=4096, l0b_bytes=4096, l0c_bytes=4096))
 
 READERS = [
     fuzz_npy, fuzz_npz, fuzz_safetensors, fuzz_bin, fuzz_hex, fuzz_container_npz, fuzz_manifest,
-    fuzz_payload, fuzz_program, fuzz_config,
+    fuzz_payload, fuzz_program, fuzz_config, fuzz_onnx,
 ]  # fmt: skip
 
 
@@ -210,6 +220,32 @@ def safetensors() -> bytes:
     return len(header).to_bytes(8, "little") + header + DENSE.tobytes()
 
 
+def onnx_models() -> list[bytes]:
+    """A convolution and a product of integers, with weights in two places."""
+    conv, matrix = np.zeros((2, 8, 1, 1), np.int8), np.zeros((8, 2), np.int8)
+    conv[:, ::4] = matrix[::4] = 3
+    rest = {"one": np.float32(1), "zero": np.uint8(3), "wz": np.int8(0)}
+    quantised = ["x", "one", "zero", "w", "one", "wz", "one", "zero"]
+    nodes = [
+        helper.make_node("QLinearConv", quantised, ["y"]),
+        helper.make_node("Constant", [], ["m"], value=numpy_helper.from_array(matrix)),
+        helper.make_node("MatMulInteger", ["x", "m", "zero"], ["y"]),
+    ]
+    models = []
+    for of, shape, kind in ((nodes[:1], (1, 8, 2, 2), "UINT8"), (nodes[1:], (2, 8), "INT32")):
+        infos = [
+            helper.make_tensor_value_info("x", TensorProto.UINT8, shape),
+            helper.make_tensor_value_info(
+                "y", TensorProto.DataType.Value(kind), [None] * len(shape)
+            ),
+        ]
+        constants = [numpy_helper.from_array(a, n) for n, a in ({"w": conv} | rest).items()]
+        made = helper.make_graph(of, "g", infos[:1], infos[1:], constants)
+        opsets = [helper.make_opsetid("", 13)]
+        models.append(helper.make_model(made, opset_imports=opsets, ir_version=8))
+    return [model.SerializeToString() for model in models]
+
+
 def seeds() -> list[tuple[int, bytes]]:
     container = archive(sparse_json=manifest(), dense_npy=npy(DENSE), index_npy=npy(INDEX))
     fortran = np.asfortranarray(DENSE)
@@ -217,6 +253,7 @@ def seeds() -> list[tuple[int, bytes]]:
         (0, npy(DENSE)), (0, npy(fortran)), (1, archive(w_npy=npy(DENSE))), (2, safetensors()),
         (3, bytes([2, 4]) + DENSE.tobytes()), (4, b"\x04\x02// name\n01ff\n7f80\n"),
         (5, container), (6, manifest()), (7, npy(DENSE)), (8, PROGRAM), (9, b'cores = 2\n'),
+        *((10, model) for model in onnx_models()),
     ]  # fmt: skip
 
 
