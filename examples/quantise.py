@@ -1,4 +1,4 @@
-"""Quantise a float model to int8 with onnxruntime: operators such as QLinearConv, a scale a channel.
+"""Quantise a float model to int8 with onnxruntime: QLinearConv and its kin, a scale a channel.
 
     python3 examples/quantise.py MODEL.onnx SAMPLES.npz OUT.onnx
 

@@ -122,8 +122,8 @@ class ModelReport:
         slower = [v for v in self.sparse if v.cycles is not None and not v.cycles.faster]
         if slower:
             lines.append(
-                f"warning: {counted(len(slower), 'layer')} not faster sparse; --select faster "
-                f"leaves them dense"
+                f"warning: {counted(len(slower), 'layer')} of these not faster sparse; --select "
+                f"faster leaves such ones dense"
             )
         if larger := [verdict for verdict in self.sparse if verdict.larger]:
             lines.append(

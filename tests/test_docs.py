@@ -55,6 +55,7 @@ def test_the_commands_of_a_document_print_what_it_shows(document, tmp_path):
 )
 def test_the_python_of_a_document_gives_what_it_shows(document, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
     result = doctest.testfile(str(document), module_relative=False)
     assert result.attempted > 0
     assert result.failed == 0
