@@ -666,6 +666,7 @@ def test_least_squares_are_three_times_better_on_other_images() -> None:
 @pytest.mark.parametrize("signed", [False, True])
 def test_quantising_a_pruned_model_keeps_it_sparse(tmp_path: Any, qdq: bool, signed: bool) -> None:
     from onnxruntime import quantization
+
     x = np.random.default_rng(3).normal(size=(4, 8, 12, 10)).astype(np.float32)
     found = prune(network(), method="reconstruct", calibration=[{"x": x}])
     graph.save(found.model, tmp_path / "p.onnx")

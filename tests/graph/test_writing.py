@@ -134,6 +134,7 @@ def test_what_is_large_stands_in_the_other_file_from_multiples_of_64_on(
 def test_runtimes_read_both_files(model: Model, tmp_path: Path) -> None:
     path, _ = save(model, tmp_path / "m.onnx", external=True)
     import onnxruntime as runtime
+
     for yes in (True, False):
         given = {"yes": np.array(yes)}
         (expected,) = ReferenceEvaluator(model.proto).run(None, given)
