@@ -247,6 +247,15 @@ def campaign(**how: Any) -> Campaign:
     return Campaign(("patterns",), 0, **how)
 
 
+def onnx_node(**attributes: Any) -> Make:
+    def make() -> Any:
+        import onnx
+
+        return onnx.helper.make_node("Conv", ["x", "w"], ["y"], **attributes)
+
+    return Make(make)
+
+
 def onnx_model() -> Path:
     import onnx
 
@@ -845,6 +854,26 @@ PAIRS: dict[str, Pairs] = {
     ),
     "graph.read_prune_config": Pairs(
         graph.read_prune_config, {"path": "c.cfg"}, {"path": "d.cfg"}
+    ),
+    "graph.attribute": Pairs(
+        graph.attribute, {"node": onnx_node(group=2), "name": "group"},
+        {
+            "node": onnx_node(group=3), "name": "pads",
+            "default": after(7, node=onnx_node()),
+        },
+    ),
+    "graph.op_of": Pairs(
+        graph.op_of, {"node": onnx_node()}, {"node": onnx_node(domain="com.microsoft")}
+    ),
+    "graph.less_zero": Pairs(
+        graph.less_zero,
+        {"array": np.int8([[1, 2], [3, 4]]), "zero": np.int8([1, 2]), "axis": 0},
+        {"array": np.int8([[1, 2], [3, 5]]), "zero": np.int8(1), "axis": 1},
+    ),
+    "graph.same_pads": Pairs(
+        graph.same_pads,
+        {"size": 7, "kernel": 4, "stride": 2, "dilation": 1, "how": "SAME_UPPER"},
+        {"size": 8, "kernel": 5, "stride": 7, "dilation": 2, "how": "SAME_LOWER"},
     ),
     "graph.data_file": Pairs(graph.data_file, {"path": "a.onnx"}, {"path": "b.onnx"}),
     "graph.save": Pairs(
