@@ -18,7 +18,7 @@ import numpy.typing as npt
 from cube24.errors import FileFormatError
 from cube24.graph.model import Model, Scope
 from cube24.graph.protos import MICROSOFT, STANDARD, array_of, attribute, onnx, op_of, plain
-from cube24.sizes import shortened, shown
+from cube24.sizes import MAX_DIMENSIONS, shortened, shown
 
 Array = npt.NDArray[Any]
 
@@ -169,6 +169,16 @@ class Constants:
 
     def _evaluate(self, node: Any, inputs: list[Array | None], name: str) -> Array | None:
         _demand_size(node, inputs, self.model.path)
+        axes = [attribute(node, "axis"), *np.atleast_1d(attribute(node, "axes", ())).tolist()]
+        most = MAX_DIMENSIONS
+        if node.op_type == "Concat":  # for which the evaluator of old versions adds dimensions
+            most = min((array.ndim - 1 for array in inputs if array is not None), default=0)
+        if any(isinstance(axis, int) and not -MAX_DIMENSIONS <= axis <= most for axis in axes):
+            raise self._refusal(node, ValueError("it has no such axis"))
+        if node.op_type == "Range" and any(
+            array is not None and not array.any() for array in inputs[2:]
+        ):
+            raise self._refusal(node, ValueError("a step of 0"))
         helper = onnx().helper
         if node.domain not in STANDARD:
             node = _of_standard(node)

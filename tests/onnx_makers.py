@@ -19,7 +19,7 @@ from qlinear_oracle import conv_pads, conv_size
 
 Array = npt.NDArray[Any]
 
-#: Readable by onnx 1.15 and all onnxruntimes that the tests know.
+#: Readable by old versions of onnx and all onnxruntimes that the tests know.
 IR_VERSION = 8
 #: The first opset with QLinearConv and QuantizeLinear. The forms without them are made from 9 on.
 FIRST_OPSET = 10

@@ -26,8 +26,6 @@ from cube24 import graph
 from cube24.errors import ArgumentError, FileFormatError
 
 NEWEST = onnx.defs.onnx_opset_version()
-#: onnx 1.15 cannot read complex numbers.
-OLD = onnx.__version__.startswith("1.15")
 IR_NEWEST = int(onnx.IR_VERSION)
 
 
@@ -162,7 +160,7 @@ def attribute(**fields: Any) -> Callable[[onnx.ModelProto], Any]:
 
 INTS = onnx.AttributeProto.INTS
 GRAPHS: dict[str, tuple[Callable[[onnx.ModelProto], Any], str]] = {
-    "no nodes": (lambda m: m.graph.ClearField("node"), "no "),  # onnx 1.15 takes it
+    "no nodes": (lambda m: m.graph.ClearField("node"), "no "),  # old versions of onnx takes it
     "nothing": (lambda m: m.graph.Clear(), "no readable"),
     "no outputs": (lambda m: m.graph.ClearField("output"), "sparse"),
     "no inputs": (lambda m: m.graph.ClearField("input"), "no readable"),
@@ -386,7 +384,7 @@ TENSORS: dict[str, tuple[Callable[[onnx.ModelProto], Any], str]] = {
     "bfloat16": (data(TensorProto.BFLOAT16, int32_data=ONES), "not-quantised: its weight is"),
     "float8": (data(TensorProto.FLOAT8E4M3FN, int32_data=ONES), "not-quantised: its weight is"),
     "complex": (data(TensorProto.COMPLEX64, float_data=[1.0] * 1728),
-                "cannot be read" if OLD else "not-quantised: its weight"),
+                "not-quantised: its weight"),
     "a piece": (lambda m: weight_of(m).segment.MergeFrom(
         TensorProto.Segment(begin=0, end=4)), "cannot be read"),
 }  # fmt: skip
