@@ -117,6 +117,11 @@ class Model:
     _scopes: list[Scope] = field(default_factory=list, repr=False)
 
     @property
+    def name(self) -> str:
+        """The name of its file, for reports: they do not depend on where the model stands."""
+        return Path(self.path).name
+
+    @property
     def main(self) -> Scope:
         """The main graph."""
         return self.scopes[0]

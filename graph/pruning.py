@@ -135,7 +135,7 @@ class PrunedModel:
             "error": None if means is None else means[1],
         }  # fmt: skip
         return {
-            "model": self.model.path, "method": self.method, "totals": totals,
+            "model": self.model.name, "method": self.method, "totals": totals,
             "layers": [
                 {**vars(each), "l1_share": each.l1_share, "l2_share": each.l2_share}
                 for each in self.layers

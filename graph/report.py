@@ -24,9 +24,9 @@ from cube24.simulator import Unit, show
 class ModelReport:
     """The verdicts on a model.
 
-    Attributes: model, its path; unit, the name of the unit whose cycles are counted; cores, of it;
-    select, which layers are to be sparse; verdicts, in the order of the nodes; open_inputs, those
-    of open size, if there are layers whose size is not known because of them.
+    Attributes: model, the name of its file; unit, the name of the unit whose cycles are counted;
+    cores, of it; select, which layers are to be sparse; verdicts, in the order of the nodes;
+    open_inputs, those of open size, if there are layers whose size is not known because of them.
     """
 
     model: str
@@ -98,13 +98,22 @@ class ModelReport:
     def to_html(self) -> str:
         """The report as a page; the same verdicts give the same bytes."""
         summary = "".join(f"<p>{escape(line.strip())}</p>\n" for line in self._summary())
-        rows = [
-            [*_cells(verdict), verdict.detail, verdict.cycles.reason if verdict.cycles else ""]
+        dense = [
+            [verdict.candidate.name, str(verdict.reason), verdict.detail]
             for verdict in self.verdicts
+            if not verdict.sparse
         ]
-        head = [*_HEAD, "in words", "what costs most"]
-        table = show.table("All nodes that multiply by a weight", head, rows)
-        return show.document(f"cube24: {self.model}", [summary, table])
+        costs = [
+            [verdict.candidate.name, verdict.cycles.reason]
+            for verdict in self.sparse
+            if verdict.cycles is not None
+        ]
+        tables = [
+            show.table("All nodes that multiply by a weight", _HEAD, map(_cells, self.verdicts)),
+            show.table("Why the others stay dense", ["node", "reason", "in words"], dense),
+            show.table("What costs most, and so keeps 2x away", ["node", "cost"], costs),
+        ]
+        return show.document(f"cube24: {self.model}", [summary, *tables], wide=True)
 
     def _summary(self) -> list[str]:
         sparse = len(self.sparse)
@@ -273,4 +282,4 @@ def check(
     )  # fmt: skip
     unknown = timed and any(verdict.sparse and verdict.layer is None for verdict in verdicts)
     of = reader.shapes.open_inputs() if unknown else ()
-    return ModelReport(model.path, unit.config.name, cores, select, verdicts, of)
+    return ModelReport(model.name, unit.config.name, cores, select, verdicts, of)

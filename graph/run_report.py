@@ -46,7 +46,7 @@ class RunReport:
         if run.requant == "unit":
             totals["outputs"], totals["off_by_one"], totals["off_by_more"] = self._off()
         return {
-            "model": run.model.path, "unit": run.unit.config.name, "cores": run.cores,
+            "model": run.model.name, "unit": run.unit.config.name, "cores": run.cores,
             "rest": run.rest, "requant": run.requant, "totals": totals,
             "outputs": [_about(name, value) for name, value in run.outputs.items()],
             "layers": [self._plain(layer) for layer in run.layers],
@@ -67,7 +67,7 @@ class RunReport:
                 _difference_cells(each) for each in (*self.compared.outputs, *self.compared.nodes)
             ]
             sections.append(show.table("Values compared with the reference", _COMPARED, rows))
-        return show.document(f"cube24: a run of {self.run.model.path}", sections)
+        return show.document(f"cube24: a run of {self.run.model.name}", sections, wide=True)
 
     def to_perfetto(self) -> str:
         """Chrome trace events, one slice a layer, in one thread with sparse weights, in one dense.

@@ -624,7 +624,8 @@ PAIRS: dict[str, Pairs] = {
         WRITE | {"path": "newer.out", "run": OTHER_RUN},
     ),
     "show.document": Pairs(
-        show.document, {"title": "one", "sections": ["a"]}, {"title": "two", "sections": ["b"]}
+        show.document, {"title": "one", "sections": ["a"]},
+        {"title": "two", "sections": ["b"], "wide": True},
     ),
     "show.table": Pairs(
         show.table, {"caption": "one", "head": ["a"], "rows": [["1"]]},

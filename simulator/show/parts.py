@@ -27,17 +27,23 @@ svg .grid { stroke: var(--faint); } svg .roof { stroke: var(--ink); stroke-width
 """
 
 
-def document(title: str, sections: Iterable[str]) -> str:
+#: For tables of many columns: as wide as they need, and no cell on two lines.
+_WIDE = "body { max-width: none; } th, td { white-space: nowrap; }\n"
+
+
+def document(title: str, sections: Iterable[str], *, wide: bool = False) -> str:
     """A whole page.
 
     Args:
         title: as plain text.
         sections: as HTML.
+        wide: whether it has tables of many columns, which the reader may have to scroll.
     """
+    style = _STYLE + (_WIDE if wide else "")
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
+        f"<title>{escape(title)}</title>\n<style>{style}</style>\n</head>\n<body>\n"
         f"<h1>{escape(title)}</h1>\n" + "\n".join(sections) + "\n</body>\n</html>\n"
     )
 

@@ -151,3 +151,11 @@ def test_external_data_stand_beside_the_model_and_are_read_from_there() -> None:
     Path("two.onnx.data").unlink()
     assert run(["decompile", "two.onnx", "-o", "again.onnx"]) == 2
     assert run(["compile", "large.onnx", "-o", "two.onnx", "--external-data"]) == 2  # is there
+
+
+def test_the_same_model_gives_the_same_report_wherever_it_stands(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    os.link("sparse.onnx", "elsewhere/sparse.onnx")
+    assert run(["check", "sparse.onnx", "--report", "one.html"]) == 0
+    assert run(["check", str(tmp_path / "elsewhere/sparse.onnx"), "--report", "two.html"]) == 0
+    assert Path("one.html").read_bytes() == Path("two.html").read_bytes()
