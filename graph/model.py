@@ -139,6 +139,26 @@ class Model:
         return int(next(o.version for o in self.proto.opset_import if o.domain in STANDARD))
 
 
+class Names:
+    """The names of values and nodes of a model, so that new ones are not taken twice."""
+
+    def __init__(self, model: Model) -> None:
+        """Know those that are taken."""
+        self._taken: set[str] = set()
+        for scope in model.scopes:
+            graph = scope.graph
+            self._taken |= {each.name for each in (*graph.input, *graph.initializer)}
+            self._taken |= {name for node in graph.node for name in (node.name, *node.output)}
+
+    def free(self, wanted: str) -> str:
+        """A name that was not taken, and now is: the wanted one, or with a number behind."""
+        name, number = wanted, 2
+        while name in self._taken:
+            name, number = f"{wanted}_{number}", number + 1
+        self._taken.add(name)
+        return name
+
+
 def load(path: StrPath) -> Model:
     """Read a model.
 

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cube24.graph.folding import QUANTISERS, Array, Constants
-from cube24.graph.model import Model, Scope
+from cube24.graph.model import Model, Names, Scope
 from cube24.graph.nodes import FORMS, Candidate
 from cube24.graph.protos import MICROSOFT, STANDARD, attribute, onnx
 
@@ -143,18 +143,17 @@ class Places:
     model: Model
     constants: Constants
     _uses: dict[tuple[int, str], list[tuple[Scope, Any, int]]] = field(default_factory=dict)
-    _names: set[str] = field(default_factory=set)
+    _names: Names = field(init=False)
     _behind: dict[int, list[Any]] = field(default_factory=lambda: defaultdict(list))
     _copies: dict[tuple[int, str], str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Collect the uses of all values, and the names that are taken."""
+        self._names = Names(self.model)
         uses = defaultdict(list)
         for scope in self.model.scopes:
             graph = scope.graph
-            self._names |= {each.name for each in (*graph.input, *graph.initializer)}
             for node in graph.node:
-                self._names |= {node.name, *node.output}
                 for at, name in enumerate(node.input):
                     uses[self._key(scope, name)].append((scope, node, at))
             for given in graph.output:
@@ -189,7 +188,7 @@ class Places:
             stored: the weight as the model is to have it.
             name: of the weight so far.
         """
-        mine = self._free(f"{name}/pruned")
+        mine = self._names.free(f"{name}/pruned")
         made = onnx().numpy_helper.from_array(np.ascontiguousarray(stored), mine)
         self.model.proto.graph.initializer.append(made)
         if self.model.proto.ir_version < 4:  # where each initializer is an input too
@@ -213,18 +212,11 @@ class Places:
             copy = type(node)()
             copy.CopyFrom(node)
             copy.input[0] = weight
-            copy.output[0] = self._free(f"{node.output[0]}/pruned")
-            copy.name = self._free(f"{node.name or node.output[0]}/pruned")
+            copy.output[0] = self._names.free(f"{node.output[0]}/pruned")
+            copy.name = self._names.free(f"{node.name or node.output[0]}/pruned")
             self._behind[id(node)].append(copy)
             self._copies[key] = copy.output[0]
         return self._copies[key]
-
-    def _free(self, wanted: str) -> str:
-        name, number = wanted, 2
-        while name in self._names:
-            name, number = f"{wanted}_{number}", number + 1
-        self._names.add(name)
-        return name
 
     def finish(self) -> None:
         """Put the nodes that were made into their graphs."""

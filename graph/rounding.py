@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cube24.graph.model import Model
+from cube24.graph.model import Model, Names
 from cube24.graph.nodes import FORMS, Candidate, Reader
 from cube24.graph.protos import onnx
 
@@ -50,7 +50,7 @@ def snapped(model: Model) -> Model:
 class _Snapping:
     def __init__(self, reader: Reader) -> None:
         self.reader, self.proto = reader, reader.model.proto
-        self.names = {t.name for scope in reader.model.scopes for t in scope.graph.initializer}
+        self.names = Names(reader.model)
         self.before: list[tuple[Any, Any, Any]] = []  # graph, node, the node that goes before it
 
     def move(self, found: Candidate) -> None:
@@ -80,15 +80,13 @@ class _Snapping:
         new = type(node)()
         new.CopyFrom(home.producers[node.input[at]])
         new.input[1] = scale
-        new.output[0] = new.name = f"{node.input[at]}/{node.name or node.output[0]}/snapped"
+        name = self.names.free(f"{node.input[at]}/{node.name or node.output[0]}/snapped")
+        new.output[0] = new.name = name
         node.input[at] = new.output[0]
         self.before.append((found.scope.graph, node, new))
 
     def _add(self, wanted: str, value: Floats) -> str:
-        name, number = wanted, 2
-        while name in self.names:
-            name, number = f"{wanted}_{number}", number + 1
-        self.names.add(name)
+        name = self.names.free(wanted)
         self.proto.graph.initializer.append(onnx().numpy_helper.from_array(value, name))
         return name
 

@@ -20,7 +20,7 @@ from cube24.graph import functions, origin
 from cube24.graph.folding import FOLDABLE
 from cube24.graph.functions import ALG, DOMAIN, OPSET, VERSION
 from cube24.graph.lower import offset_of
-from cube24.graph.model import Model, Scope, of_proto, one_line
+from cube24.graph.model import Model, Names, Scope, of_proto, one_line
 from cube24.graph.nodes import Product, Reader, Result
 from cube24.graph.protos import STANDARD, graphs_of, onnx
 from cube24.graph.rounding import snapped, to_unit_scale
@@ -175,17 +175,14 @@ class _Pass:
     _encoded: dict[tuple[int, str, bool, int | None], tuple[str, str]] = field(default_factory=dict)
     _signed: dict[tuple[int, str], str] = field(default_factory=dict)
     _shared: dict[str, str] = field(default_factory=dict)
-    _names: set[str] = field(default_factory=set)
+    _names: Names = field(init=False)
     _upstream: set[str] = field(default_factory=set)
     _operators: set[str] = field(default_factory=set)
     _replaced: list[origin.Replaced] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Know the names that are taken."""
-        for scope in self.model.scopes:
-            graph = scope.graph
-            self._names |= {each.name for each in (*graph.input, *graph.initializer)}
-            self._names |= {name for node in graph.node for name in (node.name, *node.output)}
+        self._names = Names(self.model)
 
     # --- one node ---------------------------------------------------------------------------------
 
@@ -204,7 +201,7 @@ class _Pass:
         dense, index = self._weight(found.scope, product)
         bias = self._constant(f"{base}/bias", self._bias(product))
         sums = f"{base}/sums" if product.result.scale is not None or product.x_zero is None else ""
-        sums = self._name(sums) if sums else product.result.name
+        sums = self._names.free(sums) if sums else product.result.name
         nodes.append(
             onnx().helper.make_node(
                 verdict.compressed, [x, dense, index, bias], [sums], name=base, domain=DOMAIN,
@@ -262,7 +259,7 @@ class _Pass:
         encoder = encode if product.window is None else encode_conv
         values = np.ascontiguousarray(weight.values)
         sparse = encoder(values, layout=self.layout)
-        names = self._name(f"{weight.name}/dense"), self._name(f"{weight.name}/index")
+        names = self._names.free(f"{weight.name}/dense"), self._names.free(f"{weight.name}/index")
         if self.keep:
             operator = "Compress" if product.window is not None else "CompressFcOp"
             source = self._constant(f"{weight.name}/int8", values)
@@ -361,21 +358,13 @@ class _Pass:
 
     # --- names and constants ----------------------------------------------------------------------
 
-    def _name(self, wanted: str) -> str:
-        """A name that is not taken, and now is."""
-        name, number = wanted, 2
-        while name in self._names:
-            name, number = f"{wanted}_{number}", number + 1
-        self._names.add(name)
-        return name
-
     def _constant(
         self, wanted: str, value: Any, *, shared: bool = False, named: bool = False
     ) -> str:
         """An initializer of the main graph, which graphs inside of it know too."""
         if shared and wanted in self._shared:
             return self._shared[wanted]
-        name = wanted if named else self._name(wanted)
+        name = wanted if named else self._names.free(wanted)
         if shared:
             self._shared[wanted] = name
         array = np.ascontiguousarray(value).reshape(np.shape(value))
@@ -393,9 +382,11 @@ class _Pass:
         **more: Any,
     ) -> str:
         """A node of the standard, named as its output, which it gives."""
-        name = output if named else self._name(output)
+        name = output if named else self._names.free(output)
         nodes.append(
-            onnx().helper.make_node(op, inputs, [name], name=self._name(f"{name}/{op}"), **more)
+            onnx().helper.make_node(
+                op, inputs, [name], name=self._names.free(f"{name}/{op}"), **more
+            )
         )
         return name
 

@@ -364,11 +364,15 @@ def test_the_source_stays_as_it_is() -> None:
 
 def test_names_that_are_taken_are_not_taken_again() -> None:
     proto = quantised_conv("QLinearConv", sparse_weight((6, 12, 3, 2)), x_shape=(1, 12, 6, 7))
-    for name in ("y/bias", "weight/dense", "weight/index", "cube24/128", "y/scale"):
+    taken = ("y/bias", "weight/dense", "weight/index", "cube24/128", "y/scale")
+    for name in (*taken, f"{proto.graph.node[0].input[4]}/snapped"):
         proto.graph.initializer.append(numpy_helper.from_array(np.float32(7), name))
     x = drawn((1, 12, 6, 7), np.uint8)
     wanted = in_onnxruntime(proto, x=x)[0]
     assert np.array_equal(in_onnxruntime(compiled(proto), x=x)[0], wanted)
+    source = graph.compile(of_proto(proto), snap_scales=True).model.proto
+    wanted = in_onnxruntime(source, x=x)[0]
+    assert np.array_equal(in_onnxruntime(compiled(proto, snap_scales=True), x=x)[0], wanted)
 
 
 @pytest.mark.parametrize("opset", [10, 11, 12, 13, 17, 19, min(21, onnx.defs.onnx_opset_version())])
