@@ -86,6 +86,9 @@ FORMS = {
 #: Types of float32 results, as in TensorProto, and of those of which it is not known.
 _FLOAT32 = (0, 1)
 
+#: Operators that may stand between a DequantizeLinear and the node that takes the weight.
+_TURNING = ("Identity", "Transpose")
+
 #: Of float operators, whose operands are quantised by the nodes around them.
 FLOAT = ("Conv", "MatMul", "Gemm")
 
@@ -277,14 +280,14 @@ class _Node:
     def weight(self) -> Weight:
         """The weight, in the orientation of the unit."""
         name, zero_name, axis = self.given(self.form.w), self.given(self.form.w_zero), None
-        scaled = self._dequantised(name)
+        scaled, turned = self._dequantised(name)
         if scaled is not None:
             name, zero_name = scaled.input[0], scaled.input[2] if len(scaled.input) > 2 else ""
             axis = attribute(scaled, "axis", 1)
         stored = self.constant(name)
         if stored is None:
             raise DenseError("dynamic-weight", self._why_dynamic(name))
-        values, transposed = self._oriented(stored)
+        values, transposed = self._oriented(stored, turned)
         zeros = self._zero_points(zero_name, stored)
         if stored.dtype.kind in "iu":
             values = self._less(values, zeros, axis, transposed)
@@ -319,9 +322,23 @@ class _Node:
             return "its weight is an input of the model too, which a caller may replace"
         return "its weight is no constant"
 
-    def _dequantised(self, name: str) -> Any | None:
-        """The DequantizeLinear that a float weight comes from."""
-        return self.producer(name, "DequantizeLinear") if self.float else None
+    def _dequantised(self, name: str) -> tuple[Any | None, bool]:
+        """The DequantizeLinear that a float weight comes from; whether a Transpose is behind it.
+
+        Linear layers of PyTorch are exported so.
+        """
+        turned = False
+        while (
+            self.float and (node := self.producer(name, "DequantizeLinear", *_TURNING)) is not None
+        ):
+            if node.op_type == "DequantizeLinear":
+                return node, turned
+            if node.op_type == "Transpose":
+                if self.form.kind == "conv" or attribute(node, "perm", (1, 0)) != (1, 0):
+                    break
+                turned = not turned
+            name = node.input[0]
+        return None, False
 
     def _zero_points(self, name: str, stored: Array) -> npt.NDArray[np.int64]:
         """The zero points of the weight; those that are all the same are one."""
@@ -341,8 +358,8 @@ class _Node:
         zeros = zeros.astype(np.int64)
         return np.asarray(zeros.flat[0]) if (zeros == zeros.flat[0]).all() else zeros
 
-    def _oriented(self, values: Array) -> tuple[Array, bool]:
-        """The weight as (Cout, Cin, Kh, Kw) or (N, K)."""
+    def _oriented(self, values: Array, turned: bool) -> tuple[Array, bool]:
+        """The weight as (Cout, Cin, Kh, Kw) or (N, K); turned: the node takes its transpose."""
         if self.form.kind == "conv":
             if values.ndim in (3, 5):
                 reason: Reason = "conv1d" if values.ndim == 3 else "conv3d"
@@ -354,7 +371,7 @@ class _Node:
             return values, False
         if values.ndim != 2:
             raise DenseError("rank", f"its weight has shape {values.shape}, which is no matrix")
-        transposed = not attribute(self.node, "transB", 0)
+        transposed = bool(attribute(self.node, "transB", 0)) == turned
         return (values.T if transposed else values), transposed
 
     def demand_weight(self, weight: Weight) -> None:
@@ -536,7 +553,7 @@ class _Node:
     def _unwrapped(self, weight: Weight) -> Product:
         """A float operator whose operands come from DequantizeLinear."""
         source = self.producer(self.given(self.form.x), "DequantizeLinear")
-        scaled = self._dequantised(self.given(self.form.w))
+        scaled, _ = self._dequantised(self.given(self.form.w))
         if source is None or scaled is None:
             what = "activations" if source is None else "weight"
             raise DenseError(

@@ -197,21 +197,23 @@ class Places:
         for candidate in candidates:
             at = FORMS[candidate.op].w
             before = candidate.node.input[at]
-            home = candidate.scope.home(before)
-            node = home.producers.get(before) if home else None
-            takes = mine
-            if node is not None and before != name:
-                takes = self._copied(node, mine)
-            candidate.node.input[at] = takes
+            candidate.node.input[at] = self._behind_own(candidate.scope, before, name, mine)
         return mine
 
-    def _copied(self, node: Any, weight: str) -> str:
-        """A DequantizeLinear like this one, of another weight; gives the name of its result."""
-        key = id(node), weight
+    def _behind_own(self, scope: Scope, value: str, name: str, mine: str) -> str:
+        """What a node takes in place of a value that comes from the weight called name.
+
+        The scales, and what turns the weight, are copied to stand behind its own one.
+        """
+        home = scope.home(value)
+        node = home.producers.get(value) if home else None
+        if home is None or node is None or value == name:
+            return mine
+        key = id(node), mine
         if key not in self._copies:
             copy = type(node)()
             copy.CopyFrom(node)
-            copy.input[0] = weight
+            copy.input[0] = self._behind_own(home, node.input[0], name, mine)
             copy.output[0] = self._names.free(f"{node.output[0]}/pruned")
             copy.name = self._names.free(f"{node.name or node.output[0]}/pruned")
             self._behind[id(node)].append(copy)

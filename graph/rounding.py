@@ -74,16 +74,23 @@ class _Snapping:
 
     def _dequantise(self, found: Candidate, at: int, scale: str) -> None:
         """Give an operand a DequantizeLinear of another scale, for this node alone."""
-        node = found.node
-        home = found.scope.home(node.input[at])
-        assert home is not None
-        new = type(node)()
-        new.CopyFrom(home.producers[node.input[at]])
-        new.input[1] = scale
-        name = self.names.free(f"{node.input[at]}/{node.name or node.output[0]}/snapped")
-        new.output[0] = new.name = name
-        node.input[at] = new.output[0]
-        self.before.append((found.scope.graph, node, new))
+        node, name = found.node, found.node.input[at]
+        chain: list[Any] = []
+        while not chain or chain[-1].op_type != "DequantizeLinear":
+            home = found.scope.home(name)
+            assert home is not None
+            chain.append(home.producers[name])
+            name = chain[-1].input[0]
+        for maker in reversed(chain):  # what turns the weight comes behind
+            new = type(node)()
+            new.CopyFrom(maker)
+            new.input[0] = name
+            if maker is chain[-1]:
+                new.input[1] = scale
+            made = f"{maker.output[0]}/{node.name or node.output[0]}/snapped"
+            name = new.output[0] = new.name = self.names.free(made)
+            self.before.append((found.scope.graph, node, new))
+        node.input[at] = name
 
     def _add(self, wanted: str, value: Floats) -> str:
         name = self.names.free(wanted)

@@ -139,7 +139,7 @@ def test_each_channel_may_have_a_zero_point_of_its_own(form: str) -> None:
 
 @pytest.mark.parametrize("zero", [0, 9])
 def test_integers_behind_a_scale_and_a_transpose_stay_integers(zero: int) -> None:
-    """So the model does not grow. What least squares give is a tensor of floats all the same."""
+    """So the model does not grow, and what least squares give is rounded."""
     less = dense_weight((6, 20), seed=3, largest=90)
 
     def scaled(weight: Any) -> Any:
@@ -158,8 +158,33 @@ def test_integers_behind_a_scale_and_a_transpose_stay_integers(zero: int) -> Non
     x = rng.normal(size=(4, 20)).astype(np.float32)
     new = prune(scaled(less), method="reconstruct", calibration=[{"x": x}]).model.proto
     fit = fitted(less * 0.5, mask_of(less), x.astype(np.float64))
-    assert new.graph.node[-1].input[1] == "turned/pruned"
-    assert np.allclose(constant(new, "turned/pruned").T, fit, rtol=1e-4, atol=1e-4)
+    assert new.graph.node[-1].input[1] == "turned"
+    got = constant(new, "w").astype(int) - zero
+    assert np.array_equal(got == 0, np.isclose(np.rint(fit / 0.5), 0))
+    inside = np.clip(fit / 0.5 + zero, -128, 127) - zero
+    assert np.abs(got - inside).max() <= 0.5 + 1e-3
+
+
+def test_scales_and_a_transpose_are_copied_behind_a_weight_of_its_own() -> None:
+    less = dense_weight((6, 20), seed=3, largest=90)
+    g = Graph()
+    g.constant(less, "w")
+    floats = g.dequantise("w", 0.5, 0, np.int8, "scaled")
+    g.add("Gemm", ["x", g.add("Transpose", [floats], "turned", perm=[1, 0])], "y")
+    g.add("Identity", ["w"], "seen")
+    info = helper.make_tensor_value_info
+    outputs = [info("y", TensorProto.FLOAT, [4, 6]), info("seen", TensorProto.INT8, [6, 20])]
+    inputs = [info("x", TensorProto.FLOAT, [4, 20])]
+    proto = model_of(helper.make_graph(g.nodes, "g", inputs, outputs, g.constants), 13)
+    new = prune(proto).model.proto
+    onnx.checker.check_model(new, full_check=True)
+    assert np.array_equal(constant(new, "w"), less)
+    assert np.array_equal(constant(new, "w/pruned"), pruned(less))
+    (gemm,) = [node for node in new.graph.node if node.op_type == "Gemm"]
+    assert gemm.input[1] == "turned/pruned"
+    behind = {node.output[0]: node for node in new.graph.node}
+    assert behind["turned/pruned"].input[0] == "scaled/pruned"
+    assert behind["scaled/pruned"].input[0] == "w/pruned"
 
 
 def float_model(weight: Any, x: Any = None, opset: int = 13, **attributes: Any) -> Any:

@@ -407,6 +407,44 @@ def test_a_dynamic_zero_point_is_taken_away_when_it_is_known() -> None:
     assert np.array_equal(in_onnxruntime(out, x=x)[0], in_onnxruntime(proto, x=x)[0])
 
 
+@pytest.mark.parametrize(
+    ("form", "trans_b"), [("qdq-matmul", None), ("qdq-gemm", 0), ("qdq-gemm", 1)]
+)
+@pytest.mark.parametrize("names", [("Transpose",), ("Identity", "Transpose", "Identity")])
+def test_a_transpose_behind_the_scales_of_a_weight(
+    form: str, trans_b: int | None, names: tuple[str, ...]
+) -> None:
+    # As PyTorch exports a linear layer: its weight is (N, K), and the scales are along N.
+    weight = sparse_weight((6, 37), largest=64)
+    bias = BIAS if form == "qdq-gemm" else None
+    how = {"x_shape": (5, 37), "w_scale": SCALES, "y_scale": 0.7, "trans_b": trans_b}
+    proto = quantised_matmul(form, weight, bias=bias, **how)
+    (scaled,) = [n for n in proto.graph.node if n.input[0] == "weight"]
+    (axis,) = [a for a in scaled.attribute if a.name == "axis"]
+    axis.i = 1 - axis.i
+    stored = next(t for t in proto.graph.initializer if t.name == "weight")
+    stored.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(stored).T.copy(), "weight"))
+    at = next(i for i, n in enumerate(proto.graph.node) if scaled.output[0] in n.input)
+    name = scaled.output[0]
+    for number, op in enumerate(names):
+        made = helper.make_node(op, [name], [f"turned{number}"], name=f"turned{number}")
+        proto.graph.node.insert(at + number, made)
+        name = made.output[0]
+    proto.graph.node[at + len(names)].input[1] = name
+    x = drawn((5, 37), np.uint8)
+    wanted = requantise(matmul_sums(x, 128, weight, 0, bias), 0.02, SCALES, 0.7, 3, np.uint8)
+    out = compiled(proto)
+    assert [node.op_type for node in out.graph.node].count("DequantizeLinear") == 0
+    for level in LEVELS:
+        assert np.array_equal(in_onnxruntime(out, level, x=x)[0], wanted)
+    back = graph.decompile(of_proto(out)).proto
+    assert back.SerializeToString(deterministic=True) == proto.SerializeToString(deterministic=True)
+    source = graph.compile(of_proto(proto), snap_scales=True).model.proto
+    snapped, both = (compiled(proto, snap_scales=True, requant=r) for r in ("exact", "unit"))
+    assert in_onnxruntime(snapped, x=x)[0].tolist() == in_onnxruntime(source, x=x)[0].tolist()
+    assert in_onnxruntime(both, x=x)[0].tolist() == in_onnxruntime(source, x=x)[0].tolist()
+
+
 @pytest.mark.parametrize("how", [{"pads": [1, 2, 0, 1]}, {"auto_pad": "SAME_UPPER"}, {}])
 def test_padding_with_a_dynamic_zero_point_holds_that_point(how: dict[str, Any]) -> None:
     weight = sparse_weight((6, 12, 3, 2), largest=64)
