@@ -14,6 +14,7 @@ import numpy.typing as npt
 from cube24.graph.model import Model, Names
 from cube24.graph.nodes import FORMS, Candidate, Reader
 from cube24.graph.protos import onnx
+from cube24.graph.sweeping import sweep
 
 Floats = npt.NDArray[np.float32]
 
@@ -51,6 +52,7 @@ class _Snapping:
     def __init__(self, reader: Reader) -> None:
         self.reader, self.proto = reader, reader.model.proto
         self.names = Names(reader.model)
+        self.old: set[str] = set()  # names that may have no users now
         self.before: list[tuple[Any, Any, Any]] = []  # graph, node, the node that goes before it
 
     def move(self, found: Candidate) -> None:
@@ -64,6 +66,7 @@ class _Snapping:
         moved = _moved(x.reshape(()), w, y.reshape(()))
         name = self._add(f"{product.result.scales[1]}/snapped", moved)
         if form.w_scale is not None:
+            self.old.add(node.input[form.w_scale])
             node.input[form.w_scale] = name
             return
         self._dequantise(found, form.w, name)
@@ -80,6 +83,7 @@ class _Snapping:
             home = found.scope.home(name)
             assert home is not None
             chain.append(home.producers[name])
+            self.old |= {name, *chain[-1].input}
             name = chain[-1].input[0]
         for maker in reversed(chain):  # what turns the weight comes behind
             new = type(node)()
@@ -98,7 +102,7 @@ class _Snapping:
         return name
 
     def finish(self) -> None:
-        """Put the new nodes before those that use them."""
+        """Put the new nodes before those that use them; take out what nothing uses any more."""
         for scope in reversed(
             self.reader.model.scopes
         ):  # graphs inside first: outer ones are copied
@@ -108,6 +112,7 @@ class _Snapping:
                 nodes.append(node)
             del graph.node[:]
             graph.node.extend(nodes)
+        sweep(self.proto.graph, self.old)
 
 
 def _moved(x: Floats, w: Floats, y: Floats) -> Floats:

@@ -22,8 +22,9 @@ from cube24.graph.functions import ALG, DOMAIN, OPSET, VERSION
 from cube24.graph.lower import offset_of
 from cube24.graph.model import Model, Names, Scope, of_proto, one_line
 from cube24.graph.nodes import Product, Reader, Result
-from cube24.graph.protos import STANDARD, graphs_of, onnx
+from cube24.graph.protos import STANDARD, onnx
 from cube24.graph.rounding import snapped, to_unit_scale
+from cube24.graph.sweeping import sweep
 from cube24.graph.verdicts import Select, Verdict, judge
 from cube24.simulator import Unit
 from cube24.sizes import truth
@@ -402,7 +403,7 @@ class _Pass:
                 nodes += self._new.get(id(node), [] if id(node) in self._gone else [node])
             del scope.graph.node[:]
             scope.graph.node.extend(nodes if scope.parent else self._front + nodes)
-        _sweep(proto.graph, self._upstream)
+        sweep(proto.graph, self._upstream)
         if source.proto.ir_version < 4:  # initializers were inputs too
             constants = {tensor.name for tensor in source.proto.graph.initializer}
             inputs = [given for given in proto.graph.input if given.name not in constants]
@@ -432,50 +433,3 @@ class _Pass:
                 if node is not None and node.domain in STANDARD and node.op_type in FOLDABLE:
                     todo += [given for given in node.input if given]
         return found
-
-
-def _sweep(graph: Any, upstream: set[str]) -> None:
-    """Take out nodes and initializers of these names that nothing uses any more."""
-    while True:
-        used = _used(graph)
-        if not _sweep_nodes(graph, upstream, used):
-            break
-    _sweep_initializers(graph, upstream, used)
-
-
-def _used(graph: Any) -> set[str]:
-    found = {given.name for given in graph.output}
-    for node in graph.node:
-        found |= set(node.input)
-        for _, inner in graphs_of(node):
-            found |= _used(inner)
-    return found
-
-
-def _sweep_nodes(graph: Any, upstream: set[str], used: set[str]) -> bool:
-    removed = False
-    kept = []
-    for node in graph.node:
-        for _, inner in graphs_of(node):
-            removed |= _sweep_nodes(inner, upstream, used)
-        served = all(name in upstream for name in node.output) and node.domain in STANDARD
-        movable = node.op_type in FOLDABLE or node.op_type == "Constant"
-        if served and movable and not used & set(node.output):
-            removed = True
-        else:
-            kept.append(node)
-    if len(kept) != len(graph.node):
-        kept = list(kept)
-        del graph.node[:]
-        graph.node.extend(kept)
-    return removed
-
-
-def _sweep_initializers(graph: Any, upstream: set[str], used: set[str]) -> None:
-    for node in graph.node:
-        for _, inner in graphs_of(node):
-            _sweep_initializers(inner, upstream, used)
-    kept = [t for t in graph.initializer if t.name in used or t.name not in upstream]
-    if len(kept) != len(graph.initializer):
-        del graph.initializer[:]
-        graph.initializer.extend(kept)

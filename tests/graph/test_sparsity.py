@@ -417,8 +417,9 @@ def test_a_transpose_behind_the_scales_of_a_weight(
     # As PyTorch exports a linear layer: its weight is (N, K), and the scales are along N.
     weight = sparse_weight((6, 37), largest=64)
     bias = BIAS if form == "qdq-gemm" else None
-    how = {"x_shape": (5, 37), "w_scale": SCALES, "y_scale": 0.7, "trans_b": trans_b}
-    proto = quantised_matmul(form, weight, bias=bias, **how)
+    proto = quantised_matmul(
+        form, weight, bias=bias, x_shape=(5, 37), w_scale=SCALES, y_scale=0.7, trans_b=trans_b
+    )
     (scaled,) = [n for n in proto.graph.node if n.input[0] == "weight"]
     (axis,) = [a for a in scaled.attribute if a.name == "axis"]
     axis.i = 1 - axis.i
@@ -427,7 +428,9 @@ def test_a_transpose_behind_the_scales_of_a_weight(
     at = next(i for i, n in enumerate(proto.graph.node) if scaled.output[0] in n.input)
     name = scaled.output[0]
     for number, op in enumerate(names):
-        made = helper.make_node(op, [name], [f"turned{number}"], name=f"turned{number}")
+        # onnxruntime 1.24 ends the process if perm is left out here.
+        how = {"perm": [1, 0]} if op == "Transpose" else {}
+        made = helper.make_node(op, [name], [f"turned{number}"], name=f"turned{number}", **how)
         proto.graph.node.insert(at + number, made)
         name = made.output[0]
     proto.graph.node[at + len(names)].input[1] = name
