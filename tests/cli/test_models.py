@@ -14,7 +14,10 @@ import pytest
 from onnx_makers import quantised_conv, quantised_matmul
 from sparse_weights import dense_weight, sparse_weight
 
+from cube24 import graph
 from cube24.cli import run
+from cube24.cli.codes import Terminated
+from cube24.errors import FileFormatError
 
 SPARSE = quantised_conv("QLinearConv", sparse_weight((8, 12, 3, 3)), x_shape=(1, 12, 7, 7))
 DENSE = quantised_conv("QLinearConv", dense_weight((8, 12, 3, 3)), x_shape=(1, 12, 7, 7))
@@ -159,3 +162,23 @@ def test_the_same_model_gives_the_same_report_wherever_it_stands(tmp_path: Path)
     assert run(["check", "sparse.onnx", "--report", "one.html"]) == 0
     assert run(["check", str(tmp_path / "elsewhere/sparse.onnx"), "--report", "two.html"]) == 0
     assert Path("one.html").read_bytes() == Path("two.html").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("how", "code"),
+    [(KeyboardInterrupt(), 130), (Terminated(15), 143), (Terminated(24), 152), (None, 2)],
+)
+def test_a_signal_that_native_code_makes_an_error_of_is_a_signal(
+    how: BaseException | None, code: int, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    # An import of C that a signal stops ends with an ImportError, which has it as its cause.
+    def stopped(*_: object, **__: object) -> None:
+        try:
+            raise ImportError("initialization failed") from how
+        except ImportError as error:
+            raise FileFormatError("sparse.onnx", "cannot be run") from error
+
+    monkeypatch.setattr(graph, "load", stopped)
+    assert run(["check", "sparse.onnx"]) == code
+    told = capsys.readouterr().err
+    assert ("error: " in told) == (how is None)

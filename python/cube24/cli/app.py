@@ -14,7 +14,7 @@ import traceback
 import click
 
 from cube24.cli import demo, models, run_model, simulate, time, vectors, weights
-from cube24.cli.codes import BAD, FAILED, GOOD, INTERRUPTED, Ends, Terminated, said
+from cube24.cli.codes import BAD, FAILED, GOOD, INTERRUPTED, Ends, Terminated, said, stopped_by
 from cube24.cli.output import standard_streams, tell
 from cube24.errors import Cube24Error
 from cube24.version import __version__
@@ -52,30 +52,37 @@ def _run(arguments: list[str] | None) -> int:
         code = cli.main(arguments, prog_name="cube24", standalone_mode=False)
         sys.stdout.flush()
         return code if isinstance(code, int) else GOOD
-    except click.ClickException as error:
-        error.show()
-        return BAD
-    except Cube24Error as error:
-        kind = "differs" if error.exit_code == FAILED else "error"
-        tell(f"{kind}: {error}")
-        return error.exit_code
     except click.Abort:  # what click makes of KeyboardInterrupt
         raise
-    except MemoryError:
-        tell("error: not enough memory for an array of this size")
-        return BAD
-    except OSError as error:
-        # Of no file that we know, for those are told as above: no more processes or descriptors.
-        tell(f"error: {error}")
-        return BAD
     except SystemExit as left:
         # Of click: shell completion; and 1 where some pipe broke, which is no failed check.
         return BAD if left.code else GOOD
-    except Exception:
-        # 1 would say that a check failed.
-        traceback.print_exc()
-        tell("error: this is a defect of cube24; please report it with these lines")
+    except Exception as error:
+        if (stopped := stopped_by(error)) is not None:
+            raise stopped from None
+        return _told(error)
+
+
+def _told(error: Exception) -> int:
+    """Tell of what ended a command; gives the exit code."""
+    if isinstance(error, click.ClickException):
+        error.show()
         return BAD
+    if isinstance(error, Cube24Error):
+        kind = "differs" if error.exit_code == FAILED else "error"
+        tell(f"{kind}: {error}")
+        return error.exit_code
+    if isinstance(error, MemoryError):
+        tell("error: not enough memory for an array of this size")
+        return BAD
+    if isinstance(error, OSError):
+        # Of no file that we know, for those are told as above: no more processes or descriptors.
+        tell(f"error: {error}")
+        return BAD
+    # 1 would say that a check failed.
+    traceback.print_exception(error)
+    tell("error: this is a defect of cube24; please report it with these lines")
+    return BAD
 
 
 def run_as_process(ends: Ends) -> int:

@@ -36,6 +36,17 @@ class Terminated(BaseException):
         super().__init__(number)
 
 
+def stopped_by(error: BaseException | None) -> KeyboardInterrupt | Terminated | None:
+    """What a signal raised, if other code has made an error of it, as of an import of C."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, KeyboardInterrupt | Terminated):
+            return error
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+    return None
+
+
 def said(number: int) -> str:
     """The line that tells of a signal."""
     name = _SAID.get(signal.Signals(number), f"stopped by {signal.Signals(number).name}")
@@ -66,8 +77,11 @@ class Ends:
         self._handle(signal.SIG_DFL)
 
     def code(self, code: int) -> int:
-        """The exit code that tells of the signal that came, if code is that of any."""
-        if self.received is not None and code in (INTERRUPTED, TERMINATED):
+        """The exit code that tells of the signal that came, if code is that of any.
+
+        Or that of an error: native code that a signal stops may make an error of it.
+        """
+        if self.received is not None and code in (INTERRUPTED, TERMINATED, BAD):
             return 128 + self.received
         return code
 
