@@ -80,7 +80,8 @@ def compile(
         The compiled model, with no node changed if sparsity is 0; and the verdicts.
 
     Raises:
-        ArgumentError: an option that does not exist; with the vendor's words for sparsity.
+        ArgumentError: an option that does not exist, or that is about compressed weights where
+            sparsity is 0; with the vendor's words for sparsity.
         CompileError: strict, and a candidate stays dense that need not.
         FileFormatError: the model is of an opset below 13 and cannot be converted to it.
     """
@@ -94,6 +95,10 @@ def compile(
     if requant not in ("exact", "unit"):
         raise ArgumentError(f"requant {requant!r}: choose 'exact' or 'unit'")
     keep = truth(keep_compress_ops, "keep_compress_ops")
+    if not sparsity and (layout != "zn" or keep or requant != "exact"):
+        raise ArgumentError(
+            "layout, keep_compress_ops and requant are about compressed weights; say sparsity=1"
+        )
     if truth(snap_scales, "snap_scales"):
         model = snapped(model)
     copy = copied(model)

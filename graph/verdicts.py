@@ -138,13 +138,16 @@ def judge(
         progress: told after each candidate.
 
     Raises:
-        ArgumentError: an option that does not exist, or ``faster`` with open sizes.
+        ArgumentError: an option that does not exist, cores without a time, or ``faster`` with
+            open sizes.
     """
     if select not in ("legal", "faster"):
         raise ArgumentError(f"select {select!r}: choose 'legal' or 'faster'")
     cores = whole(cores, "cores", 1)
     skip, skip_type = patterns(skip, "skip"), patterns(skip_type, "skip_type")
     timed = truth(timed, "timed") or select == "faster"
+    if cores > 1 and not timed:
+        raise ArgumentError(f"cores {cores}: they matter for the cycles only; say timed=True")
     found = []
     times: dict[Layer, Cycles] = {}  # networks repeat their layers
     for candidate in reader.candidates():

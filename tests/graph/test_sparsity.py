@@ -601,6 +601,9 @@ def test_snapped_scales_make_both_ways_the_same(form: str, where: str) -> None:
         ({"select": "best"}, "choose 'legal' or 'faster'"),
         ({"strict": 1}, "True or False"), ({"snap_scales": "no"}, "True or False"),
         ({"keep_compress_ops": 0}, "True or False"),
+        ({"sparsity": 0, "layout": "nd"}, "say sparsity=1"),
+        ({"sparsity": 0, "requant": "unit"}, "say sparsity=1"),
+        ({"sparsity": 0, "keep_compress_ops": True}, "say sparsity=1"),
     ],
 )  # fmt: skip
 def test_an_option_that_is_none_is_refused(how: dict[str, Any], said: str) -> None:

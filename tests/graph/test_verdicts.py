@@ -242,7 +242,7 @@ def test_a_model_without_any_weight_has_an_empty_report() -> None:
 
 @pytest.mark.parametrize(
     "how",
-    [{"select": "best"}, {"cores": 0}, {"skip": "y"}, {"skip": (1,)}, {"timed": 1}],
+    [{"select": "best"}, {"cores": 0}, {"skip": "y"}, {"skip": (1,)}, {"timed": 1}, {"cores": 2}],
 )
 def test_an_option_that_is_none_is_refused(how: dict[str, Any]) -> None:
     proto = quantised_conv("QLinearConv", sparse_weight((8, 12, 3, 3)), x_shape=(1, 12, 7, 7))

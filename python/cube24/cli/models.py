@@ -20,6 +20,7 @@ from cube24.cli.options import (
     options,
     output_option,
     overwrite_option,
+    refuse,
     skip_options,
     sparsity_option,
     unit_option,
@@ -71,6 +72,8 @@ def check_model(
     as_json: bool,
 ) -> int:
     """Say which layers of a model can be sparse; the exit code says whether all are that could."""
+    if report is None:
+        refuse(["overwrite"], "nothing is written")
     demand_free(report, overwrite=overwrite, inputs=[source])
     of = Unit(unit)
     model = graph.load(source)
@@ -145,6 +148,8 @@ def compile_(
     The compiled model computes what MODEL does, to the bit, in any runtime. `cube24 check`
     says which layers there are; `cube24 decompile` gives the source back.
     """
+    if sparsity == "0":
+        refuse(["layout", "keep_compress_ops", "requant"], "no weight is compressed: --sparsity 1")
     for name, value in (
         ("compress_weight_conf", compress_weight_conf),
         ("enable_compress_weight", enable_compress_weight),
