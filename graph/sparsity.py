@@ -182,7 +182,7 @@ class _Pass:
     _signed: dict[tuple[int, str], str] = field(default_factory=dict)
     _shared: dict[str, str] = field(default_factory=dict)
     _names: Names = field(init=False)
-    _upstream: set[str] = field(default_factory=set)
+    _upstream: list[tuple[Scope, str]] = field(default_factory=list)  # what replaced nodes took
     _operators: set[str] = field(default_factory=set)
     _replaced: list[origin.Replaced] = field(default_factory=list)
 
@@ -219,11 +219,9 @@ class _Pass:
             sums = self._less_zero(base, product, sums, zero, nodes)
         self._result(base, product, sums, nodes)
         first, *others = product.nodes
-        # Behind the last of the nodes that they replace nothing new is needed.
         self._new[id(first)] = nodes
         self._gone |= {id(node) for node in others}
-        for node in product.nodes:
-            self._upstream |= set(node.input)
+        self._upstream += [(found.scope, name) for node in product.nodes for name in node.input]
 
     def _attributes(self, operator: str, product: Product) -> dict[str, Any]:
         shape = list(product.weight.values.shape)
@@ -401,14 +399,14 @@ class _Pass:
     def finish(self, source: Model) -> None:
         """Put the new nodes in, take out what nobody uses any more, and add the functions."""
         proto = self.model.proto
-        self._upstream = self._all_upstream()
+        upstream = self._all_upstream()
         for scope in reversed(self.model.scopes):  # graphs inside first: the outer one is copied
             nodes = []
             for node in list(scope.graph.node):
                 nodes += self._new.get(id(node), [] if id(node) in self._gone else [node])
             del scope.graph.node[:]
             scope.graph.node.extend(nodes if scope.parent else self._front + nodes)
-        sweep(proto.graph, self._upstream)
+        sweep(proto.graph, upstream)
         if source.proto.ir_version < 4:  # initializers were inputs too
             constants = {tensor.name for tensor in source.proto.graph.initializer}
             inputs = [given for given in proto.graph.input if given.name not in constants]
@@ -426,15 +424,15 @@ class _Pass:
     def _all_upstream(self) -> set[str]:
         """Names that only served what was replaced, or may have."""
         found: set[str] = set()
-        for scope in self.model.scopes:
-            todo = [name for name in self._upstream if name]
-            while todo:
-                name = todo.pop()
-                if name in found:
-                    continue
-                found.add(name)
-                home = scope.home(name)
-                node = home.producers.get(name) if home else None
-                if node is not None and node.domain in STANDARD and node.op_type in FOLDABLE:
-                    todo += [given for given in node.input if given]
+        todo, seen = list(self._upstream), set()
+        while todo:
+            scope, name = todo.pop()
+            home = scope.home(name) if name else None
+            if home is None or (id(home), name) in seen:
+                continue
+            seen.add((id(home), name))
+            found.add(name)
+            node = home.producers.get(name)
+            if node is not None and node.domain in STANDARD and node.op_type in FOLDABLE:
+                todo += [(home, given) for given in node.input]
         return found

@@ -44,7 +44,6 @@ def _sweep_nodes(graph: Any, upstream: set[str], used: set[str]) -> bool:
         else:
             kept.append(node)
     if len(kept) != len(graph.node):
-        kept = list(kept)
         del graph.node[:]
         graph.node.extend(kept)
     return removed

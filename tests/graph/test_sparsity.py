@@ -185,6 +185,18 @@ def test_a_weight_that_a_caller_may_replace_is_no_constant_but_before_ir_4() -> 
     assert np.array_equal(in_onnxruntime(out, x=x)[0], in_onnxruntime(proto, x=x)[0])
 
 
+@pytest.mark.parametrize("where", ["subgraph", "subgraph-inside", "loop"])
+@pytest.mark.parametrize("form", ["QLinearConv", "qdq"])
+def test_in_a_graph_of_a_node_too_nothing_is_left_of_what_was_replaced(
+    form: str, where: str
+) -> None:
+    weight = sparse_weight((6, 12, 3, 2), largest=64)
+    proto = quantised_conv(form, weight, x_shape=(2, 12, 6, 7), where=where)
+    data = weight.tobytes()
+    assert data in proto.SerializeToString()
+    assert data not in compiled(proto).SerializeToString()
+
+
 # --- the operator, enumerated ---------------------------------------------------------------------
 
 OFFSETS = (-128, 0, 127, -37)
