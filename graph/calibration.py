@@ -200,8 +200,7 @@ def _demand_reachable(model: Model, candidate: Candidate, name: str) -> None:
 
 
 def _with_outputs(model: Model, names: Sequence[str]) -> Any:
-    proto = type(model.proto)()
-    proto.CopyFrom(model.proto)
+    proto = model.copy().proto
     there = {each.name for each in proto.graph.output}
     for name in names:
         if name not in there:

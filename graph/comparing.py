@@ -151,9 +151,8 @@ class _Fed:
 
 
 def _fed(model: Model, values: set[str]) -> _Fed:
-    proto = type(model.proto)()
-    proto.CopyFrom(model.proto)
-    graph = proto.graph
+    copy = model.copy()
+    graph = copy.proto.graph
     taken = {name for node in graph.node for name in (*node.input, *node.output)}
     names = {}
     for name in sorted(values):
@@ -169,4 +168,4 @@ def _fed(model: Model, values: set[str]) -> _Fed:
     del graph.output[:]
     empty = onnx().helper.make_empty_tensor_value_info
     graph.output.extend(empty(name) for name in names.values())
-    return _Fed(Model(model.path, proto, model.external), names)
+    return _Fed(copy, names)

@@ -108,18 +108,24 @@ class Model:
     """An ONNX model, whole and well-formed.
 
     Attributes: path, where it comes from, for messages; proto, the ModelProto, with all data in it;
-    external, whether some of the data stood in other files.
+    files, those beside it that some of the data came from.
     """
 
     path: str
     proto: Any
-    external: bool = False
+    files: tuple[Path, ...] = ()
     _scopes: list[Scope] = field(default_factory=list, repr=False)
 
     @property
     def name(self) -> str:
         """The name of its file, for reports: they do not depend on where the model stands."""
         return Path(self.path).name
+
+    def copy(self) -> Model:
+        """A model of its own, to be changed."""
+        proto = type(self.proto)()
+        proto.CopyFrom(self.proto)
+        return Model(self.path, proto, self.files)
 
     @property
     def main(self) -> Scope:
@@ -206,8 +212,8 @@ def with_shapes(model: Model, shapes: Mapping[str, tuple[int, ...]]) -> Model:
     """
     if not shapes:
         return model
-    proto = type(model.proto)()
-    proto.CopyFrom(model.proto)
+    model = model.copy()
+    proto = model.proto
     inputs = {given.name: given for given in proto.graph.input}
     for name, shape in shapes.items():
         if name not in inputs:
@@ -225,7 +231,7 @@ def with_shapes(model: Model, shapes: Mapping[str, tuple[int, ...]]) -> Model:
         for size in shape:
             kind.shape.dim.add().dim_value = size
     del proto.graph.value_info[:]  # which may say otherwise
-    return Model(model.path, proto, model.external)
+    return model
 
 
 def _scopes(graph: Any, parent: Scope | None, where: str, inputs: bool) -> Iterator[Scope]:
@@ -249,19 +255,19 @@ def _users(graph: Any) -> Counter[str]:
 # --- external data --------------------------------------------------------------------------------
 
 
-def _load_external(proto: Any, path: StrPath) -> bool:
-    """Put the data of other files into the tensors; gives whether there were any."""
-    folder, found = Path(os.path.realpath(os.fspath(path))).parent, False
+def _load_external(proto: Any, path: StrPath) -> tuple[Path, ...]:
+    """Put the data of other files into the tensors; gives these files."""
+    folder, found = Path(os.path.realpath(os.fspath(path))).parent, set()
     for tensor in all_tensors(proto):
         if tensor.data_location == onnx().TensorProto.EXTERNAL:
-            found = True
-            tensor.raw_data = _external(tensor, folder, path)
+            tensor.raw_data, file = _external(tensor, folder, path)
+            found.add(file)
             tensor.ClearField("data_location")
             tensor.ClearField("external_data")
-    return found
+    return tuple(sorted(found))
 
 
-def _external(tensor: Any, folder: Path, path: StrPath) -> bytes:
+def _external(tensor: Any, folder: Path, path: StrPath) -> tuple[bytes, Path]:
     """The bytes of a tensor in another file, which has to stand in the folder of the model."""
     says = {entry.key: entry.value for entry in tensor.external_data}
     where, place = f"tensor {shown(tensor.name)}", says.get("location", "")
@@ -294,7 +300,7 @@ def _external(tensor: Any, folder: Path, path: StrPath) -> bytes:
                     f"{where}: {length} bytes from {offset} on in {shown(place)}, which has {size}",
                 )
             demand_bytes(tensor, length, path)
-            return read_exactly(target, file, offset, length)
+            return read_exactly(target, file, offset, length), target
     except FileAccessError as error:
         why = one_line(str(error).removeprefix(f"{error.path}: "))
         raise FileFormatError(

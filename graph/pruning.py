@@ -25,7 +25,6 @@ from cube24.graph.functions import DOMAIN
 from cube24.graph.model import Model
 from cube24.graph.nodes import Candidate, Reader, Weight
 from cube24.graph.placing import Places, Source, put, source_of
-from cube24.graph.sparsity import copied
 from cube24.graph.verdicts import matches, patterns
 from cube24.sizes import shown, truth
 
@@ -248,7 +247,7 @@ def prune(
         )
     if any(each.domain == DOMAIN for each in model.proto.opset_import):
         raise ArgumentError(f"{model.path}: is compiled already; decompile it, prune, compile")
-    copy = copied(model)
+    copy = model.copy()
     reader = Reader(copy)
     samples = [sample for arrays in calibration for sample in samples_of(copy, arrays)]
     chosen, left = _chosen(reader, skip, skip_type, config)
@@ -274,9 +273,7 @@ def prune(
     places.finish()
     if sensitivity:
         layers.sort(key=lambda layer: -(layer.error or 0.0))
-    return PrunedModel(
-        Model(model.path, copy.proto, copy.external), method, tuple(layers), tuple(left)
-    )
+    return PrunedModel(Model(copy.path, copy.proto, copy.files), method, tuple(layers), tuple(left))
 
 
 # --- which weights --------------------------------------------------------------------------------

@@ -35,9 +35,7 @@ def snapped(model: Model) -> Model:
     s = fp32(fp32(x_scale * w_scale) / y_scale) is computed in fp32, so there may be no w_scale that
     gives the wanted s to the bit; then it is the nearest that was found.
     """
-    proto = type(model.proto)()
-    proto.CopyFrom(model.proto)
-    copy = Model(model.path, proto, model.external)
+    copy = model.copy()
     reader = Reader(copy)
     work = _Snapping(reader)
     for found in list(reader.candidates()):
@@ -45,7 +43,7 @@ def snapped(model: Model) -> Model:
         if product is not None and product.result.dtype is not None:
             work.move(found)
     work.finish()
-    return Model(model.path, proto, model.external)
+    return Model(copy.path, copy.proto, copy.files)  # which knows its new constants
 
 
 class _Snapping:

@@ -101,7 +101,7 @@ def compile(
         )
     if truth(snap_scales, "snap_scales"):
         model = snapped(model)
-    copy = copied(model)
+    copy = model.copy()
     if sparsity and any(each.domain == DOMAIN for each in copy.proto.opset_import):
         raise ArgumentError(f"{model.path}: is compiled already; decompile it first")
     if sparsity and copy.opset < OPSET:
@@ -119,7 +119,7 @@ def compile(
         for verdict in chosen:
             pass_.replace(verdict)
         pass_.finish(model)
-        copy = Model(copy.path, copy.proto, copy.external)  # which knows its new constants
+        copy = Model(copy.path, copy.proto, copy.files)  # which knows its new constants
     return Compiled(copy, verdicts)
 
 
@@ -146,14 +146,7 @@ def decompile(model: Model) -> Model:
         FileFormatError: it was not compiled by cube24, or changed since so that its weights cannot
             be had back.
     """
-    return Model(model.path, origin.restored(model))
-
-
-def copied(model: Model) -> Model:
-    """A model of its own."""
-    proto = type(model.proto)()
-    proto.CopyFrom(model.proto)
-    return Model(model.path, proto, model.external)
+    return Model(model.path, origin.restored(model), model.files)
 
 
 def _converted(model: Model) -> Model:

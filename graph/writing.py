@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from cube24.errors import ArgumentError, FileAccessError, StrPath
-from cube24.files import asked, check_target, exists, whole_file, write_bytes
+from cube24.files import asked, check_target, exists, is_same, whole_file, write_bytes
 from cube24.graph.model import PROTO_LIMIT, Model
 from cube24.graph.protos import graphs_of, onnx, tensors_of
 from cube24.sizes import round_up, truth
@@ -47,12 +47,18 @@ def save(
 
     Raises:
         ArgumentError: the file would have 2 GiB or more, which no reader takes.
-        FileAccessError: a file is there already and overwrite is False, is no regular file, or the
-            system refuses; or, with external, the path is a link, so that it is not clear beside
-            which name a reader looks for the data.
+        FileAccessError: one of the files holds data that the model was read from; a file is there
+            already and overwrite is False, is no regular file, or the system refuses; or,
+            with external, the path is a link, so that it is not clear beside which name a reader
+            looks for the data.
     """
     overwrite, external = truth(overwrite, "overwrite"), truth(external, "external")
     path, data = Path(path), data_file(path)
+    for target in (path, data) if external else (path,):
+        if any(is_same(target, file) for file in model.files):
+            raise FileAccessError(
+                target, f"holds data of {model.path}, and would be lost; name another"
+            )
     check_target(path, overwrite=overwrite)
     if not external:
         write_bytes(path, _bytes(model.proto, path), overwrite=overwrite)
@@ -60,8 +66,7 @@ def save(
     _demand_plain(path)
     check_target(data, overwrite=overwrite)
     new, placed = not exists(data), False
-    light = type(model.proto)()
-    light.CopyFrom(model.proto)
+    light = model.copy().proto
     try:
         with whole_file(path, overwrite=overwrite) as file:
             with whole_file(data, overwrite=overwrite) as beside:

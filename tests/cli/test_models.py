@@ -185,3 +185,27 @@ def test_a_signal_that_native_code_makes_an_error_of_is_a_signal(
     assert run(["check", "sparse.onnx"]) == code
     told = capsys.readouterr().err
     assert ("error: " in told) == (how is None)
+
+
+def test_data_that_a_model_is_read_from_are_never_replaced(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    weight = sparse_weight((64, 512))
+    proto = quantised_matmul("QLinearMatMul", weight, x_shape=(2, 512))
+    onnx.save(proto, "large.onnx", save_as_external_data=True, location="other.onnx.data")
+    before = Path("other.onnx.data").read_bytes()
+    for line in (
+        "compile large.onnx -o other.onnx --sparsity 1 --external-data --overwrite",
+        "compile large.onnx -o other.onnx.data --overwrite",
+        "prune large.onnx -o other.onnx --external-data --overwrite",
+        "check large.onnx --report other.onnx.data --overwrite",
+        "run large.onnx --input x.npz -o x.npz --report other.onnx.data --overwrite",
+    ):
+        np.savez("x.npz", x=np.zeros((2, 512), np.uint8))
+        assert run(line.split()) == 2, line
+        assert "would be lost" in capsys.readouterr().err
+        assert Path("other.onnx.data").read_bytes() == before
+        assert not Path("other.onnx").exists()
+    assert (
+        run(["compile", "large.onnx", "-o", "fine.onnx", "--sparsity", "1", "--external-data"]) == 0
+    )

@@ -77,6 +77,7 @@ def check_model(
     demand_free(report, overwrite=overwrite, inputs=[source])
     of = Unit(unit)
     model = graph.load(source)
+    demand_free(report, overwrite=overwrite, inputs=model.files)
     with bar("check", len(model.proto.graph.node)) as progress:
         found = graph.check(
             model, input_shapes=input_shape, select=select, skip=skip, skip_type=skip_type,

@@ -93,11 +93,13 @@ def run_(
         refuse(["overwrite"], "nothing is written")
     if output is not None and output.suffix.lower() != ".npz":
         raise ArgumentError(f"{output}: outputs are written as NAME.npz")
-    files = [_parted(text)[1] for text in inputs]
-    demand_free(output, trace, report, overwrite=overwrite, inputs=[model, reference, unit, *files])
+    read = [model, reference, unit, *(_parted(text)[1] for text in inputs)]
+    demand_free(output, trace, report, overwrite=overwrite, inputs=read)
     of = Unit(unit)
     loaded = graph.load(model)
     compiled_from = None if reference is None else graph.load(reference)
+    files = [file for each in (loaded, compiled_from) if each for file in each.files]
+    demand_free(output, trace, report, overwrite=overwrite, inputs=files)
     given = _inputs(inputs, loaded)
     count = sum(node.domain == "cube24" for node in loaded.proto.graph.node)
     with bar("run", count) as progress:
