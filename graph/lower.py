@@ -68,7 +68,7 @@ def sized(product: Product, x: Shape | None) -> Layer | None:
         known = (*known[:2], known[2] + top + bottom, known[3] + left + right)
     return Conv2d.of(
         known, weight, strides=window.strides, pads=window.pads, dilations=window.dilations,
-        offset_x=offset_of(product),
+        offset_x=product.offset,
     )  # fmt: skip
 
 
@@ -84,7 +84,7 @@ def smallest(product: Product) -> Layer:
     window = product.window
     return Conv2d.of(
         (1, weight[1], *_image(window, weight[2:])), weight, strides=window.strides,
-        pads=window.pads, dilations=window.dilations, offset_x=offset_of(product),
+        pads=window.pads, dilations=window.dilations, offset_x=product.offset,
     )  # fmt: skip
 
 
@@ -93,13 +93,6 @@ def _image(window: Window, kernel: tuple[int, ...]) -> tuple[int, int]:
     top, left, bottom, right = window.pads
     spans = [(size - 1) * step + 1 for size, step in zip(kernel, window.dilations, strict=True)]
     return max(1, spans[0] - top - bottom), max(1, spans[1] - left - right)
-
-
-def offset_of(product: Product) -> int:
-    """The zero point of the activations as int8: what padding holds."""
-    if product.x_zero is None:
-        return 0
-    return product.x_zero - (128 if product.unsigned else 0)
 
 
 def macs_of(candidate: Candidate, shapes: Shapes) -> int | None:

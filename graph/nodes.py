@@ -173,6 +173,25 @@ class Product:
     nodes: tuple[Any, ...]
     padding: tuple[int, int, int, int] = (0, 0, 0, 0)
 
+    @property
+    def offset(self) -> int:
+        """The zero point of the activations as int8, which padding holds too; 0: it is unknown."""
+        if self.x_zero is None:
+            return 0
+        return self.x_zero - (128 if self.unsigned else 0)
+
+    @property
+    def moved_bias(self) -> npt.NDArray[np.int64]:
+        """bias - offset * sum of the weights: with it the sums over x as int8 are those above."""
+        bias = 0 if self.bias is None else self.bias
+        return np.asarray(bias - self.offset * self.weight_sums)
+
+    @property
+    def weight_sums(self) -> npt.NDArray[np.int64]:
+        """The sum of the weights of each column."""
+        rows = self.weight.values.reshape(len(self.weight.values), -1)
+        return np.asarray(rows.sum(1, dtype=np.int64))
+
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
@@ -182,7 +201,6 @@ class Candidate:
         scope, node: where and what it is in the model.
         name: of the node, with those of the nodes around its graph.
         op: its operator; ``kind``: of its weight.
-        x: name of the activations that it multiplies, quantised or not.
         weight: None where it is no constant.
         product: what the unit is to compute; None: nothing, because of reason.
         reason, detail: why there is no product.
@@ -193,7 +211,6 @@ class Candidate:
     name: str
     op: str
     kind: Kind
-    x: str
     weight: Weight | None = None
     product: Product | None = None
     reason: Reason | None = None
@@ -228,7 +245,7 @@ class Reader:
         form, op = FORMS[op_of(node)], op_of(node)
         name = scope.where + (node.name or f"{node.op_type}_{number}")
         one = _Node(self, scope, node, form)
-        found = Candidate(scope, node, name, op, form.kind, node.input[form.x])
+        found = Candidate(scope, node, name, op, form.kind)
         try:
             one.demand_structure()
             weight = one.weight()
@@ -237,7 +254,7 @@ class Reader:
             product = one.product(weight)
         except DenseError as error:
             return replace(found, reason=error.reason, detail=error.detail)
-        return replace(found, product=product, weight=product.weight, x=product.x)
+        return replace(found, product=product, weight=product.weight)
 
 
 class _Node:
@@ -435,22 +452,19 @@ class _Node:
         if zero is None and window is not None:
             # Of what the padding holds only the model itself knows the value.
             window, padding = replace(window, pads=padding), window.pads
-        limit = 1 << 31
-        rows = weight.values.reshape(len(weight.values), -1)
-        most = 255 * np.abs(rows.astype(np.int16)).sum(1, dtype=np.int64)
-        shift = 0 if zero is None else zero - (128 if dtype == np.uint8 else 0)
-        sums = rows.sum(1, dtype=np.int64)
-        moved = (0 if bias is None else bias) - shift * sums
-        if (np.abs(moved) + most >= limit).any():
-            column = int(np.argmax(np.abs(moved) + most))
-            raise DenseError(
-                "unit-limit", f"sums of column {column} may leave int32, where the unit saturates"
-            )
         transpose = bool(attribute(self.node, "transA", 0))
-        return Product(
+        made = Product(
             x, dtype == np.uint8, zero, zero_name, weight, bias, window, transpose, result, nodes,
             padding,
         )  # fmt: skip
+        rows = weight.values.reshape(len(weight.values), -1)
+        most = 255 * np.abs(rows.astype(np.int16)).sum(1, dtype=np.int64) + np.abs(made.moved_bias)
+        if (most >= 1 << 31).any():
+            column = int(np.argmax(most))
+            raise DenseError(
+                "unit-limit", f"sums of column {column} may leave int32, where the unit saturates"
+            )
+        return made
 
     # --- operands ---------------------------------------------------------------------------------
 

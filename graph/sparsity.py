@@ -19,7 +19,6 @@ from cube24.errors import ArgumentError, FileFormatError, counted
 from cube24.graph import functions, origin
 from cube24.graph.folding import FOLDABLE
 from cube24.graph.functions import ALG, DOMAIN, OPSET, VERSION
-from cube24.graph.lower import offset_of
 from cube24.graph.model import Model, Names, Scope, of_proto, one_line
 from cube24.graph.nodes import Product, Reader, Result
 from cube24.graph.protos import STANDARD, onnx
@@ -198,7 +197,8 @@ class _Pass:
         if any(product.padding):
             x = self._padded(base, product, x, zero, nodes)
         dense, index = self._weight(found.scope, product)
-        bias = self._constant(f"{base}/bias", self._bias(product))
+        # nodes.py has refused what does not fit.
+        bias = self._constant(f"{base}/bias", product.moved_bias.astype(np.int32))
         sums = f"{base}/sums" if product.result.scale is not None or product.x_zero is None else ""
         sums = self._names.free(sums) if sums else product.result.name
         nodes.append(
@@ -219,7 +219,7 @@ class _Pass:
     def _attributes(self, operator: str, product: Product) -> dict[str, Any]:
         shape = list(product.weight.values.shape)
         ours = {
-            "offset_x": offset_of(product),
+            "offset_x": product.offset,
             "alg": ALG,
             "filter_shape": shape,
             "layout": self.layout,
@@ -273,14 +273,6 @@ class _Pass:
         self._replaced.append(origin.Replaced(weight, product.window is not None, *names))
         return names
 
-    @staticmethod
-    def _bias(product: Product) -> npt.NDArray[np.int32]:
-        """bias - zero point * sum of the weights: what makes the sums those of (x - zero) * w."""
-        weight = product.weight.values
-        sums = weight.reshape(len(weight), -1).sum(1, dtype=np.int64)
-        bias = (0 if product.bias is None else product.bias) - offset_of(product) * sums
-        return np.asarray(bias, np.int32)  # nodes.py has refused what does not fit
-
     def _zero(self, base: str, product: Product, nodes: list[Any]) -> str:
         """A zero point that is known when the model runs, of int8 activations, as int32."""
         kinds = onnx().TensorProto
@@ -302,8 +294,7 @@ class _Pass:
         self, base: str, product: Product, sums: str, zero: str, nodes: list[Any]
     ) -> str:
         """Take the part of such a zero point away from the sums."""
-        weight = product.weight.values
-        rows = weight.reshape(len(weight), -1).sum(1, dtype=np.int64).astype(np.int32)
+        rows = product.weight_sums.astype(np.int32)
         of = self._constant(f"{base}/weight_sums", self._columns(rows, product))
         moved = self._node(nodes, "Mul", [zero, of], f"{base}/moved")
         name = product.result.name if product.result.scale is None else f"{base}/moved_sums"

@@ -17,14 +17,14 @@ import numpy as np
 import numpy.typing as npt
 
 from cube24 import encoder
-from cube24.encoder import Geometry, Kind
+from cube24.encoder import DENSE_K0, Geometry, Kind
 from cube24.errors import ArgumentError, Cube24Error, counted
-from cube24.graph.lower import Cycles, can_time, cycles_of, layer_of, macs_of, offset_of, smallest
+from cube24.graph.lower import Cycles, can_time, cycles_of, layer_of, macs_of, smallest
 from cube24.graph.model import Model
 from cube24.graph.nodes import MENDABLE, Candidate, Reader, Reason, Weight
 from cube24.simulator import Layer, Unit
 from cube24.sizes import names as names_of
-from cube24.sizes import truth, whole
+from cube24.sizes import round_up, truth, whole
 
 #: Which of the layers that can be sparse are to be: all, or those that are faster then.
 Select = Literal["legal", "faster"]
@@ -106,7 +106,7 @@ class Verdict:
     def offset_x(self) -> int | None:
         """The zero point of its activations as int8."""
         product = self.candidate.product
-        return None if product is None else offset_of(product)
+        return None if product is None else product.offset
 
     @property
     def larger(self) -> bool:
@@ -261,6 +261,5 @@ def bytes_of(weight: Weight, kind: Kind) -> Bytes:
         prod(nd.dense_shape) + prod(nd.index_shape),
         prod(zn.dense_shape) + prod(zn.index_shape),
     ]
-    # A dense weight in Zn: fractals of 16 columns and 32 of K.
-    k = (zn.k + 31) // 32 * 32
-    return Bytes(prod(shape), sizes[0], k * zn.n_stored, sizes[1])
+    dense = round_up(zn.k, DENSE_K0) * zn.n_stored  # fractals of 16 columns and 32 of K
+    return Bytes(prod(shape), sizes[0], dense, sizes[1])
