@@ -6,7 +6,7 @@ than the sum of x x' over its inputs x, whatever the number of samples.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any
@@ -146,7 +146,6 @@ def gather(
     reader: Reader,
     candidates: Sequence[tuple[int, Candidate]],
     samples: Sequence[Mapping[str, Array]],
-    progress: Callable[[int], object] = lambda done: None,
 ) -> Grams:
     """Run a model on samples and sum up the inputs of its layers.
 
@@ -154,7 +153,6 @@ def gather(
         reader: of the model.
         candidates: with the keys to sum them up under: those of one weight have one.
         samples: of :func:`samples_of`.
-        progress: told after each sample.
 
     Raises:
         ArgumentError: a layer whose inputs cannot be had, or are not finite.
@@ -182,7 +180,6 @@ def gather(
         values = {**values, **sample, **constants}
         for key, candidate in candidates:
             grams.add(key, candidate, values)
-        progress(1)
     return grams
 
 

@@ -25,6 +25,7 @@ from cube24.graph.functions import DOMAIN
 from cube24.graph.model import Model
 from cube24.graph.nodes import Candidate, Reader, Weight
 from cube24.graph.placing import Places, Source, put, source_of
+from cube24.graph.tables import aligned
 from cube24.graph.verdicts import matches, patterns
 from cube24.sizes import shown, truth
 
@@ -147,14 +148,7 @@ class PrunedModel:
         errors = any(layer.error is not None for layer in self.layers)
         rows = [_HEAD + (_ERRORS if errors else [])]
         rows += [_cells(layer, errors) for layer in self.layers]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = [
-            "  ".join(
-                cell.rjust(width) if at > 1 else cell.ljust(width)
-                for at, (cell, width) in enumerate(zip(row, widths, strict=True))
-            ).rstrip()
-            for row in rows
-        ]
+        lines = aligned(rows, range(2))
         lines += [""] + [f"left: {e.node} ({e.op}): {e.reason}: {e.detail}" for e in self.left]
         total = (
             f"{counted(len(self.layers), 'weight')} of layers pruned by {self.method}: "

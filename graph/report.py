@@ -13,9 +13,9 @@ from html import escape
 from typing import Any
 
 from cube24.errors import counted
-from cube24.graph.lower import Cycles
 from cube24.graph.model import Model, with_shapes
 from cube24.graph.nodes import Reader
+from cube24.graph.tables import aligned, times
 from cube24.graph.verdicts import Select, Verdict, judge
 from cube24.simulator import Unit, show
 
@@ -91,7 +91,7 @@ class ModelReport:
 
     def __str__(self) -> str:
         """The report for a person."""
-        lines = _aligned([_HEAD, *(_cells(verdict) for verdict in self.verdicts)])
+        lines = aligned([_HEAD, *map(_cells, self.verdicts)], _TEXTS)
         lines += ["", *self._summary()]
         return "\n".join(lines)
 
@@ -164,8 +164,10 @@ ABOUT: Mapping[str, str] = {
 
 _HEAD = [
     "node", "operator", "weight", "N x K", "in excess", "verdict", "int8", "nd", "Zn", "Zn 2:4",
-    "offset", "dense", "sparse", "speed-up",
+    "offset", "dense", "sparse", "speed-up", "costs most",
 ]  # fmt: skip
+#: Its columns of text.
+_TEXTS = (0, 1, 2, 3, 5, 14)
 
 
 def _cells(verdict: Verdict) -> list[str]:
@@ -185,16 +187,9 @@ def _cells(verdict: Verdict) -> list[str]:
     shape = "-" if verdict.shape is None else "x".join(map(str, verdict.shape))
     return [
         found.name, op, name, shape, excess, verdict.reason or "sparse", *sizes, offset,
-        *_times(verdict.cycles),
+        *times(verdict.cycles),
+        verdict.cycles.reason.partition(":")[0] if verdict.cycles else "-",
     ]  # fmt: skip
-
-
-def _times(cycles: Cycles | None) -> list[str]:
-    if cycles is None:
-        return ["-"] * 3
-    if cycles.dense is None:
-        return ["does not fit", str(cycles.sparse), "-"]
-    return [str(cycles.dense), str(cycles.sparse), f"{cycles.dense / cycles.sparse:.2f}"]
 
 
 def _plain(verdict: Verdict) -> dict[str, Any]:
@@ -222,19 +217,6 @@ def _plain(verdict: Verdict) -> dict[str, Any]:
         "cycles_sparse": None if cycles is None else cycles.sparse,
         "costs_most": None if cycles is None or not cycles.reason else cycles.reason,
     }  # fmt: skip
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Columns of text on the left, of numbers on the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    left = (0, 1, 2, 3, 5)
-    return [
-        "  ".join(
-            cell.ljust(width) if at in left else cell.rjust(width)
-            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
 
 
 def _listed(verdicts: Sequence[Verdict]) -> str:

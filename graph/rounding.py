@@ -51,7 +51,7 @@ class _Snapping:
         self.reader, self.proto = reader, reader.model.proto
         self.names = Names(reader.model)
         self.old: set[str] = set()  # names that may have no users now
-        self.before: list[tuple[Any, Any, Any]] = []  # graph, node, the node that goes before it
+        self.before: dict[int, list[Any]] = {}  # by a node: new ones that go before it, and itself
 
     def move(self, found: Candidate) -> None:
         """Give a node a scale of its weight of its own."""
@@ -91,7 +91,7 @@ class _Snapping:
                 new.input[1] = scale
             made = f"{maker.output[0]}/{node.name or node.output[0]}/snapped"
             name = new.output[0] = new.name = self.names.free(made)
-            self.before.append((found.scope.graph, node, new))
+            self.before.setdefault(id(node), [node]).insert(-1, new)
         node.input[at] = name
 
     def _add(self, wanted: str, value: Floats) -> str:
@@ -101,15 +101,12 @@ class _Snapping:
 
     def finish(self) -> None:
         """Put the new nodes before those that use them; take out what nothing uses any more."""
-        for scope in reversed(
-            self.reader.model.scopes
-        ):  # graphs inside first: outer ones are copied
-            graph, nodes = scope.graph, []
-            for node in list(graph.node):
-                nodes += [new for of, user, new in self.before if of is graph and user is node]
-                nodes.append(node)
-            del graph.node[:]
-            graph.node.extend(nodes)
+        for scope in reversed(self.reader.model.scopes):  # those inside first: outer are copied
+            nodes = []
+            for node in list(scope.graph.node):
+                nodes += self.before.get(id(node), [node])
+            del scope.graph.node[:]
+            scope.graph.node.extend(nodes)
         sweep(self.proto.graph, self.old)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -18,8 +17,8 @@ import numpy as np
 from cube24.errors import counted
 from cube24.graph.comparing import SourceComparison
 from cube24.graph.differences import Difference
-from cube24.graph.lower import Cycles
 from cube24.graph.running import LayerRun, NetworkRun
+from cube24.graph.tables import aligned, times
 from cube24.simulator import show
 
 _HEAD = ["layer", "operator", "result", "share of MACs", "dense", "sparse", "speed-up", "best"]
@@ -34,7 +33,7 @@ class RunReport:
 
     def __str__(self) -> str:
         """The report for a person."""
-        lines = [*_aligned([self._head, *self._rows()]), ""] if self.run.layers else []
+        lines = [*aligned([self._head, *self._rows()], range(3)), ""] if self.run.layers else []
         return "\n".join([*lines, *self._summary()])
 
     def to_dict(self) -> dict[str, Any]:
@@ -123,7 +122,8 @@ class RunReport:
         for layer in self.run.layers:
             row = [
                 layer.name, layer.op, "x".join(map(str, layer.shape)),
-                f"{100 * layer.layer.macs / total:.1f} %", *_times(layer.cycles),
+                f"{100 * layer.layer.macs / total:.1f} %", *times(layer.cycles),
+                "-" if layer.cycles is None else str(layer.cycles.best),
             ]  # fmt: skip
             if self.run.requant == "unit":
                 row.append("-" if layer.off is None else f"{layer.off.one}/{layer.off.total}")
@@ -254,24 +254,3 @@ def _plain_difference(of: Difference) -> dict[str, Any]:
         "expected": None if of.expected is None else number(of.expected),
         "largest": number(of.largest),
     }  # fmt: skip
-
-
-def _times(cycles: Cycles | None) -> list[str]:
-    if cycles is None:
-        return ["-"] * 4
-    if cycles.dense is None:
-        return ["does not fit", str(cycles.sparse), "-", str(cycles.best)]
-    ratio = f"{cycles.dense / cycles.sparse:.2f}" if cycles.sparse else "-"
-    return [str(cycles.dense), str(cycles.sparse), ratio, str(cycles.best)]
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Columns of text on the left, of numbers on the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            cell.ljust(width) if at < 3 else cell.rjust(width)
-            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]

@@ -189,7 +189,8 @@ def compile_(
 def decompile(model: Path, output: Path, external_data: bool, overwrite: bool) -> int:
     """Give back the model that `cube24 compile` read, byte for byte.
 
-    Its weights are decoded from the dense and index bytes.
+    Its weights are decoded from the dense and index bytes. Where compile was given --input-shape
+    or --snap-scales, it has those sizes and scales.
     """
     data = graph.data_file(output) if external_data else None
     demand_free(output, data, overwrite=overwrite, inputs=[model])
