@@ -11,6 +11,7 @@ from cube24.graph.amct_config import PruneConfig, read_prune_config
 from cube24.graph.comparing import SourceComparison, compare
 from cube24.graph.differences import Difference
 from cube24.graph.folding import Constants, less_zero
+from cube24.graph.functions import DOMAIN
 from cube24.graph.model import Model, load, with_shapes
 from cube24.graph.nodes import FORMS, Form, same_pads
 from cube24.graph.operators import Elsewhere
@@ -24,6 +25,7 @@ from cube24.graph.verdicts import Select, Verdict
 from cube24.graph.writing import data_file, save
 
 __all__ = [
+    "DOMAIN",
     "FORMS",
     "STANDARD",
     "CompileError",

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cube24.encoder import Kind
+from cube24.encoder import GROUP, Kind
 from cube24.sizes import round_up
 
 Floats = npt.NDArray[np.float64]
@@ -39,8 +39,8 @@ def kept(values: npt.NDArray[Any], kind: Kind, scores: Floats | None = None) -> 
     score = np.where(values != 0, score, -1.0)
     rows = _rows(score, kind)
     k = rows.shape[1]
-    wide = np.pad(rows, ((0, 0), (0, round_up(k, 4) - k)), constant_values=-1.0)
-    groups = wide.reshape(-1, 4)
+    wide = np.pad(rows, ((0, 0), (0, round_up(k, GROUP) - k)), constant_values=-1.0)
+    groups = wide.reshape(-1, GROUP)
     # Whether fewer than two come first: stable, so that of equal scores the lowest position does.
     order = np.argsort(-groups, axis=1, kind="stable")
     mask = np.zeros(groups.shape, np.bool_)
@@ -53,8 +53,8 @@ def excess(values: npt.NDArray[Any], mask: Mask, kind: Kind) -> int:
     """How many groups lose a weight by a mask."""
     lost = _rows((values != 0) & ~mask, kind)
     k = lost.shape[1]
-    wide = np.pad(lost, ((0, 0), (0, round_up(k, 4) - k)))
-    return int(wide.reshape(-1, 4).any(axis=1).sum())
+    wide = np.pad(lost, ((0, 0), (0, round_up(k, GROUP) - k)))
+    return int(wide.reshape(-1, GROUP).any(axis=1).sum())
 
 
 def _rows(array: npt.NDArray[Any], kind: Kind) -> npt.NDArray[Any]:

@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from cube24.encoder import Kind
+from cube24.encoder import GROUP, Kind
 from cube24.errors import ArgumentError, counted
 from cube24.graph import masks
 from cube24.graph.amct_config import PruneConfig
@@ -27,7 +27,7 @@ from cube24.graph.nodes import Candidate, Reader, Weight
 from cube24.graph.placing import Places, Source, put, source_of
 from cube24.graph.tables import aligned
 from cube24.graph.verdicts import matches, patterns
-from cube24.sizes import shown, truth
+from cube24.sizes import ceil_div, shown, truth
 
 #: How the weights that stay are chosen: the two largest of a group; the two of the largest product
 #: with the norm of what they are multiplied by; or the two largest, then changed by least squares.
@@ -424,7 +424,7 @@ def _cost(group: _Group, mask: masks.Mask) -> LayerCost:
     rows, k = values.size // values.shape[1], values.shape[1]
     return LayerCost(
         weight.name, tuple(each.name for each in group.candidates), first.op, values.shape,
-        rows * -(-k // 4), masks.excess(values, mask, kind), int((gone != 0).sum()),
+        rows * ceil_div(k, GROUP), masks.excess(values, mask, kind), int((gone != 0).sum()),
         float(np.abs(gone).sum()), float(np.abs(values).sum()),
         float((gone * gone).sum()), float((values * values).sum()),
     )  # fmt: skip

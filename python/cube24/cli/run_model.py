@@ -101,7 +101,7 @@ def run_(
     files = [file for each in (loaded, compiled_from) if each for file in each.files]
     demand_free(output, trace, report, overwrite=overwrite, inputs=files)
     given = _inputs(inputs, loaded)
-    count = sum(node.domain == "cube24" for node in loaded.proto.graph.node)
+    count = sum(node.domain == graph.DOMAIN for node in loaded.proto.graph.node)
     with bar("run", count) as progress:
         done = graph.run(
             loaded, given, of, rest=rest, requant=requant, layers=tuple(dict.fromkeys(layers)),
