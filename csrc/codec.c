@@ -68,7 +68,7 @@ size_t cube24_k_stored(size_t k)
 }
 
 /* Encode one row; gives its groups in excess. */
-static uint64_t encode_row(const struct cube24_kernels *kernels, const int8_t *row, size_t k,
+static uint64_t encode_row(const struct cube24_codec_kernels *kernels, const int8_t *row, size_t k,
                            int8_t *dense, uint8_t *index)
 {
     const size_t pairs = k / PAIR;
@@ -104,11 +104,11 @@ static void encode_excess(const int8_t *row, size_t k, int policy, int8_t *dense
 int cube24_encode(const int8_t *weight, size_t n, size_t k, int policy, uint32_t flags,
                   int8_t *dense, uint8_t *index, cube24_changes *changes)
 {
-    struct cube24_kernels kernels;
+    struct cube24_codec_kernels kernels;
     const size_t k_stored = cube24_k_stored(k);
     if (!fits(n, k) || !fits(n, k_stored) || (k != 0 && k_stored == 0))
         return CUBE24_E_SIZE;
-    if (!cube24_choose(flags, 0, &kernels) || !known_policy(policy))
+    if (!cube24_choose_codec(flags, 0, &kernels) || !known_policy(policy))
         return CUBE24_E_ARGUMENT;
     const int empty = n == 0 || k == 0;
     if (!empty && (!weight || !dense || !index))
@@ -140,10 +140,10 @@ static uint64_t excess_of(const uint64_t *masks)
 int cube24_check(const int8_t *weight, size_t n, size_t k, uint32_t flags, uint64_t *masks,
                  uint64_t *row_excess)
 {
-    struct cube24_kernels kernels;
+    struct cube24_codec_kernels kernels;
     if (!fits(n, k) || (row_excess && !fits(n, sizeof *row_excess)))
         return CUBE24_E_SIZE;
-    if (!cube24_choose(flags, 0, &kernels) || !masks || (n != 0 && k != 0 && !weight))
+    if (!cube24_choose_codec(flags, 0, &kernels) || !masks || (n != 0 && k != 0 && !weight))
         return CUBE24_E_ARGUMENT;
     memset(masks, 0, 16 * sizeof *masks);
     if (row_excess)
@@ -259,12 +259,12 @@ static enum cube24_fault inspect(const struct stored *s, size_t r, size_t g, uin
                : CUBE24_FAULT_NONCANONICAL;
 }
 
-static int stored_status(const struct stored *s, uint32_t flags, struct cube24_kernels *kernels)
+static int stored_status(const struct stored *s, uint32_t flags, struct cube24_codec_kernels *kernels)
 {
     if (!fits(s->n_stored, s->k_stored) || s->k_stored % PAIR != 0 || s->n > s->n_stored ||
         s->k > s->k_stored)
         return CUBE24_E_SIZE;
-    if (!cube24_choose(flags, CUBE24_STRICT, kernels))
+    if (!cube24_choose_codec(flags, CUBE24_STRICT, kernels))
         return CUBE24_E_ARGUMENT;
     if (s->n_stored != 0 && s->k_stored != 0 && (!s->dense || !s->index))
         return CUBE24_E_ARGUMENT;
@@ -272,7 +272,7 @@ static int stored_status(const struct stored *s, uint32_t flags, struct cube24_k
 }
 
 /* Decode one row; gives its groups with an index of 3 or a conflict. The padding is read too. */
-static uint64_t decode_row(const struct cube24_kernels *kernels, const struct stored *s, size_t r,
+static uint64_t decode_row(const struct cube24_codec_kernels *kernels, const struct stored *s, size_t r,
                            int8_t *weight)
 {
     const int8_t *dense = s->dense + r * (s->k_stored / 2);
@@ -292,7 +292,7 @@ int cube24_decode(const int8_t *dense, const uint8_t *index, size_t n_stored, si
                   size_t n, size_t k, uint32_t flags, int8_t *weight, uint64_t *faults)
 {
     const struct stored s = {dense, index, n_stored, k_stored, n, k};
-    struct cube24_kernels kernels;
+    struct cube24_codec_kernels kernels;
     const int status = stored_status(&s, flags, &kernels);
     if (status != CUBE24_OK)
         return status;
@@ -322,7 +322,7 @@ int cube24_list_refused(const int8_t *dense, const uint8_t *index, size_t n_stor
                         cube24_place *places, size_t capacity, uint64_t *total)
 {
     const struct stored s = {dense, index, n_stored, k_stored, n, k};
-    struct cube24_kernels kernels;
+    struct cube24_codec_kernels kernels;
     const int status = stored_status(&s, flags, &kernels);
     if (status != CUBE24_OK)
         return status;

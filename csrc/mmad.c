@@ -64,8 +64,8 @@ int cube24_mmad(const int8_t *a, const int8_t *b, size_t m, size_t n, size_t k, 
 {
     if (!sizes_fit(m, n, k))
         return CUBE24_E_SIZE;
-    struct cube24_kernels kernels;
-    if (!cube24_choose(flags, DENSE_OPTIONS, &kernels))
+    struct cube24_mmad_kernels kernels;
+    if (!cube24_choose_mmad(flags, DENSE_OPTIONS, &kernels))
         return CUBE24_E_ARGUMENT;
     if (m == 0 || n == 0 || k == 0)
         return CUBE24_OK;
@@ -91,8 +91,8 @@ int cube24_mmad_sparse(const int8_t *a, const int8_t *dense, const uint8_t *inde
 {
     if (!sizes_fit(m, n, k))
         return CUBE24_E_SIZE;
-    struct cube24_kernels kernels;
-    if (!cube24_choose(flags, SPARSE_OPTIONS, &kernels))
+    struct cube24_mmad_kernels kernels;
+    if (!cube24_choose_mmad(flags, SPARSE_OPTIONS, &kernels))
         return CUBE24_E_ARGUMENT;
     if (m == 0 || n == 0 || k == 0)
         return CUBE24_OK;

@@ -8,7 +8,13 @@
 
 /* --- kernels to be told apart; none is ever called ------------------------------------------ */
 
-enum { SLOTS = 5 };
+enum { CODEC_SLOTS = 3, SLOTS = 5 };
+
+/* Both tables of a path as one. */
+struct kernels {
+    struct cube24_codec_kernels codec;
+    struct cube24_mmad_kernels mmad;
+};
 
 #define KERNELS(set)                                                                             \
     static uint64_t set##_encode(const int8_t *weight, size_t pairs, int8_t *dense,              \
@@ -35,40 +41,42 @@ enum { SLOTS = 5 };
     {                                                                                            \
         *c = a && dense && index && m && n && k && flags;                                        \
     }                                                                                            \
-    static const struct cube24_kernels set = {                                                   \
-        set##_encode, set##_count, set##_decode, set##_mmad, set##_mmad_sparse,                  \
+    static const struct kernels set = {                                                          \
+        {set##_encode, set##_count, set##_decode},                                               \
+        {set##_mmad, set##_mmad_sparse},                                                         \
     };
 
-static const struct cube24_kernels NONE = {NULL, NULL, NULL, NULL, NULL};
+static const struct kernels NONE = {{NULL, NULL, NULL}, {NULL, NULL}};
 KERNELS(reference)
 KERNELS(slow)
 KERNELS(fast)
 
 /* Put one slot of a set into another. */
-static void put(struct cube24_kernels *to, int slot, const struct cube24_kernels *from)
+static void put(struct kernels *to, int slot, const struct kernels *from)
 {
     switch (slot) {
     case 0:
-        to->encode = from->encode;
+        to->codec.encode = from->codec.encode;
         break;
     case 1:
-        to->count = from->count;
+        to->codec.count = from->codec.count;
         break;
     case 2:
-        to->decode = from->decode;
+        to->codec.decode = from->codec.decode;
         break;
-    case 3:
-        to->mmad = from->mmad;
+    case CODEC_SLOTS:
+        to->mmad.mmad = from->mmad.mmad;
         break;
     default:
-        to->mmad_sparse = from->mmad_sparse;
+        to->mmad.mmad_sparse = from->mmad.mmad_sparse;
     }
 }
 
-static int same(const struct cube24_kernels *a, const struct cube24_kernels *b)
+static int same(const struct kernels *a, const struct kernels *b)
 {
-    return a->encode == b->encode && a->count == b->count && a->decode == b->decode &&
-           a->mmad == b->mmad && a->mmad_sparse == b->mmad_sparse;
+    return a->codec.encode == b->codec.encode && a->codec.count == b->codec.count &&
+           a->codec.decode == b->codec.decode && a->mmad.mmad == b->mmad.mmad &&
+           a->mmad.mmad_sparse == b->mmad.mmad_sparse;
 }
 
 static int yes(void)
@@ -83,22 +91,31 @@ static int no(void)
 
 /* --- tables --------------------------------------------------------------------------------- */
 
-/* A path that has the slots of a mask. */
-static struct cube24_path path_of(const struct cube24_kernels *kernels, int mask, int supported)
+/* The slots of a mask; a table without one is not there at all. */
+struct made_up {
+    struct kernels kernels;
+    struct cube24_path path;
+};
+
+static void make(struct made_up *made, const struct kernels *kernels, int mask, int supported)
 {
-    struct cube24_path path = {"made up", supported ? yes : no, NONE};
+    made->kernels = NONE;
     for (int slot = 0; slot < SLOTS; slot++)
         if (mask >> slot & 1)
-            put(&path.kernels, slot, kernels);
-    return path;
+            put(&made->kernels, slot, kernels);
+    made->path.name = "made up";
+    made->path.supported = supported ? yes : no;
+    made->path.codec = mask & ((1 << CODEC_SLOTS) - 1) ? &made->kernels.codec : NULL;
+    made->path.mmad = mask >> CODEC_SLOTS ? &made->kernels.mmad : NULL;
 }
 
 /* The path bits `choice` give, slot by slot, what `from` says; NULL: they are refused. */
-static void check_choice(const struct cube24_path *const *paths, uint32_t choice,
-                         const struct cube24_kernels *const from[SLOTS])
+static void check_choice(const struct cube24_path *paths, uint32_t choice,
+                         const struct kernels *const from[SLOTS])
 {
-    struct cube24_kernels wanted = NONE, got = NONE;
-    CHECK_EQUAL(choose(paths, 3, choice, 0, &got), from != NULL);
+    struct kernels wanted = NONE, got = NONE;
+    CHECK_EQUAL(choose_codec(paths, 3, choice, 0, &got.codec), from != NULL);
+    CHECK_EQUAL(choose_mmad(paths, 3, choice, 0, &got.mmad), from != NULL);
     if (!from)
         return;
     for (int slot = 0; slot < SLOTS; slot++)
@@ -108,11 +125,12 @@ static void check_choice(const struct cube24_path *const *paths, uint32_t choice
 
 static void check_table(int slow_mask, int fast_mask, int slow_runs, int fast_runs)
 {
-    const struct cube24_path first = path_of(&reference, 31, 1);
-    const struct cube24_path second = path_of(&slow, slow_mask, slow_runs);
-    const struct cube24_path third = path_of(&fast, fast_mask, fast_runs);
-    const struct cube24_path *const paths[3] = {&first, &second, &third};
-    const struct cube24_kernels *all[SLOTS], *of_slow[SLOTS], *of_fast[SLOTS], *best[SLOTS];
+    struct made_up first, second, third;
+    make(&first, &reference, 31, 1);
+    make(&second, &slow, slow_mask, slow_runs);
+    make(&third, &fast, fast_mask, fast_runs);
+    const struct cube24_path paths[3] = {first.path, second.path, third.path};
+    const struct kernels *all[SLOTS], *of_slow[SLOTS], *of_fast[SLOTS], *best[SLOTS];
     for (int slot = 0; slot < SLOTS; slot++) {
         all[slot] = &reference;
         of_slow[slot] = slow_mask >> slot & 1 ? &slow : &reference;
@@ -140,13 +158,17 @@ static void a_path_without_a_kernel_has_the_scalar_one(void)
 
 static void bits_that_are_neither_path_nor_option_are_refused(void)
 {
-    const struct cube24_path first = path_of(&reference, 31, 1);
-    const struct cube24_path *const paths[1] = {&first};
-    struct cube24_kernels got;
+    struct made_up first;
+    make(&first, &reference, 31, 1);
+    struct kernels got;
     for (uint32_t option = 0x100; option != 0; option <<= 1)
         for (uint32_t flag = 0x100; flag != 0; flag <<= 1)
-            for (uint32_t path = 0; path < 2; path++)
-                CHECK_EQUAL(choose(paths, 1, flag | path, option, &got), flag == option);
+            for (uint32_t path = 0; path < 2; path++) {
+                CHECK_EQUAL(choose_codec(&first.path, 1, flag | path, option, &got.codec),
+                            flag == option);
+                CHECK_EQUAL(choose_mmad(&first.path, 1, flag | path, option, &got.mmad),
+                            flag == option);
+            }
 }
 
 /* --- the table of this library -------------------------------------------------------------- */
@@ -154,11 +176,14 @@ static void bits_that_are_neither_path_nor_option_are_refused(void)
 static void every_path_has_every_kernel(void)
 {
     for (uint32_t choice = 0; choice <= CUBE24_PATH_MASK; choice++) {
-        struct cube24_kernels got = NONE;
+        struct kernels got = NONE;
         const int runs = choice == 0 || cube24_path_supported(choice - 1);
-        CHECK_EQUAL(cube24_choose(choice, 0, &got), runs);
-        if (runs)
-            CHECK(got.encode && got.count && got.decode && got.mmad && got.mmad_sparse);
+        CHECK_EQUAL(cube24_choose_codec(choice, 0, &got.codec), runs);
+        CHECK_EQUAL(cube24_choose_mmad(choice, 0, &got.mmad), runs);
+        if (runs) {
+            CHECK(got.codec.encode && got.codec.count && got.codec.decode);
+            CHECK(got.mmad.mmad && got.mmad.mmad_sparse);
+        }
     }
 }
 

@@ -1,52 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The reference path: portable C. It encodes and decodes one group after the other, as format.h
- * says it. It multiplies in a way that a compiler can vectorise: a step of the hardware is computed
- * for one column of b and 16 rows of a at a time.
+ * The reference kernels of multiply-add: portable C, in a way that a compiler can vectorise: a step
+ * of the hardware is computed for one column of b and 16 rows of a at a time.
  */
 #include "../format.h"
 #include "../fractal.h"
 #include "../paths.h"
 #include "../sizes.h"
-
-static int supported(void)
-{
-    return 1;
-}
-
-/* --- codec ---------------------------------------------------------------------------------- */
-
-static uint64_t encode(const int8_t *weight, size_t pairs, int8_t *dense, uint8_t *index)
-{
-    uint64_t excess = 0;
-    for (size_t p = 0; p < pairs; p++, weight += PAIR, dense += GROUP) {
-        const unsigned low = nonzero_mask(weight), high = nonzero_mask(weight + GROUP);
-        index[p] = pack_byte(encode_group(weight, low, dense),
-                             encode_group(weight + GROUP, high, dense + 2));
-        excess += POPCOUNT[low] > 2;
-        excess += POPCOUNT[high] > 2;
-    }
-    return excess;
-}
-
-static void count(const int8_t *weight, size_t pairs, uint64_t *masks)
-{
-    for (size_t g = 0; g < 2 * pairs; g++, weight += GROUP)
-        masks[nonzero_mask(weight)]++;
-}
-
-static uint64_t decode(const int8_t *dense, const uint8_t *index, size_t pairs, int8_t *weight)
-{
-    uint64_t refused = 0;
-    for (size_t p = 0; p < pairs; p++, dense += GROUP, weight += PAIR) {
-        refused += decode_group(dense, pair_of_byte(index[p], 0), weight) != CUBE24_FAULT_NONE;
-        refused += decode_group(dense + 2, pair_of_byte(index[p], 1), weight + GROUP) !=
-                   CUBE24_FAULT_NONE;
-    }
-    return refused;
-}
-
-/* --- multiply-add --------------------------------------------------------------------------- */
 
 /* The elements of a that one step reads, transposed: 16 rows side by side for each k. int16, so
  * that a product of two fits a multiplication that every machine has. */
@@ -189,14 +149,7 @@ static void mmad_sparse(const int8_t *a, const int8_t *dense, const uint8_t *ind
     multiply(a, &operand, m, n, k, flags, c);
 }
 
-const struct cube24_path cube24_path_scalar = {
-    .name = "scalar",
-    .supported = supported,
-    .kernels = {
-        .encode = encode,
-        .count = count,
-        .decode = decode,
-        .mmad = mmad,
-        .mmad_sparse = mmad_sparse,
-    },
+const struct cube24_mmad_kernels cube24_mmad_scalar = {
+    .mmad = mmad,
+    .mmad_sparse = mmad_sparse,
 };

@@ -1,0 +1,7 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The kernels of multiply-add for avx2.
+ */
+#include "../paths.h"
+
+const struct cube24_mmad_kernels cube24_mmad_avx2 = {NULL, NULL};
