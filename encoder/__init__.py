@@ -6,9 +6,10 @@ for files that need not fit in memory. The format is docs/format.md.
 """
 
 from cube24._core import paths, use_path
+from cube24.encoder.arguments import int8_array
 from cube24.encoder.bits import pack_index, unpack_index
 from cube24.encoder.checking import Report, RowSummary, check
-from cube24.encoder.codec import decode, decode_conv, encode, encode_conv, int8_array
+from cube24.encoder.codec import decode, decode_conv, encode, encode_conv
 from cube24.encoder.container import (
     Style,
     is_stored,

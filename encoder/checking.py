@@ -10,12 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from cube24 import _core
-from cube24.encoder.codec import (
-    as_matrix,
-    check_limit,
-    int8_array,
-    offenders_of,
-)
+from cube24.encoder.arguments import check_limit, int8_array
+from cube24.encoder.codec import as_matrix, offenders_of
 from cube24.encoder.layout import Geometry, Kind
 from cube24.encoder.refusals import Offender
 from cube24.errors import counted

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from cube24 import _core
-from cube24.encoder.codec import as_matrix, check_out, check_policy, int8_array
+from cube24.encoder.arguments import check_out, check_policy, int8_array
+from cube24.encoder.codec import as_matrix
 from cube24.encoder.layout import Geometry, Kind
 from cube24.errors import counted
 

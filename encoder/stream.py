@@ -16,17 +16,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from cube24.encoder.arguments import check_limit, check_policy, int8_dtype
 from cube24.encoder.checking import Inspection, Report
-from cube24.encoder.codec import (
-    LISTED,
-    as_matrix,
-    check_limit,
-    check_policy,
-    decode,
-    encode,
-    encode_conv,
-    int8_dtype,
-)
+from cube24.encoder.codec import LISTED, as_matrix, decode, encode, encode_conv
 from cube24.encoder.container import Payload, Style, keep_inputs, open_stored, payload_writer
 from cube24.encoder.layout import (
     DENSE_K0,
