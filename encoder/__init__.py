@@ -5,7 +5,7 @@
 for files that need not fit in memory. The format is docs/format.md.
 """
 
-from cube24._core import paths, use_path
+from cube24._core import chosen_path, paths, use_path
 from cube24.encoder.arguments import int8_array
 from cube24.encoder.bits import pack_index, unpack_index
 from cube24.encoder.checking import Report, RowSummary, check
@@ -75,6 +75,7 @@ __all__ = [
     "check",
     "check_file",
     "check_weight_target",
+    "chosen_path",
     "decode",
     "decode_arrays",
     "decode_conv",

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cube24 import _core
+from cube24._core import thread_count
 from cube24.encoder.arguments import check_limit, int8_array
 from cube24.encoder.codec import as_matrix, offenders_of
 from cube24.encoder.layout import Geometry, Kind
@@ -132,6 +133,7 @@ class Inspection:
 
     geometry: Geometry
     limit: int
+    threads: int | None = None
     _masks: npt.NDArray[np.uint64] = field(default_factory=lambda: np.zeros(16, np.uint64))
     _offenders: list[Offender] = field(default_factory=list)
     _worst: dict[int, int] = field(default_factory=dict)
@@ -141,7 +143,7 @@ class Inspection:
 
         Either whole rows, or consecutive parts of one row.
         """
-        masks, rows = _core.check(matrix)
+        masks, rows = _core.check(matrix, thread_count(self.threads, matrix.size))
         self._masks += masks
         if not rows.any():
             return
@@ -177,13 +179,20 @@ class Inspection:
             yield RowSummary((*self.geometry.batch_coordinates(matrix), n), violations)
 
 
-def check(weight: npt.NDArray[np.int8], *, kind: Kind = "matrix", limit: int = 20) -> Report:
+def check(
+    weight: npt.NDArray[np.int8],
+    *,
+    kind: Kind = "matrix",
+    limit: int = 20,
+    threads: int | None = None,
+) -> Report:
     """Say whether a weight is 2:4, and where it is not.
 
     Args:
         weight: int8 (..., N, K), or (Cout, Cin, Kh, Kw) for kind ``conv``; any strides.
         kind: ``matrix`` (groups along K) or ``conv`` (groups along Cin).
         limit: how many offending groups the report lists; all are counted.
+        threads: as for :func:`encode`.
 
     Raises:
         DtypeError, ShapeError, ArgumentError: the arguments do not fit.
@@ -191,6 +200,6 @@ def check(weight: npt.NDArray[np.int8], *, kind: Kind = "matrix", limit: int = 2
     weight = int8_array(weight, "weight")
     check_limit(limit)
     geometry = Geometry(weight.shape, kind, "nd")
-    inspection = Inspection(geometry, limit)
+    inspection = Inspection(geometry, limit, threads)
     inspection.add(as_matrix(weight, geometry), 0)
     return inspection.report()

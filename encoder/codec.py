@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from cube24 import _core
+from cube24._core import PARALLEL_FROM, thread_count
 from cube24.encoder.arguments import check_limit, check_out, check_policy, int8_array
-from cube24.encoder.layout import C0, DENSE_K0, GROUP, INDEX_K0, Geometry, Layout
+from cube24.encoder.layout import C0, DENSE_K0, GROUP, INDEX_K0, Geometry, Layout, geometry_of
 from cube24.encoder.refusals import Offender, RefusedError, RefusedGroup, ViolationError
-from cube24.encoder.weight import Changes, SparseWeight, to_fractals
-from cube24.errors import ArgumentError, OutBufferError
+from cube24.encoder.weight import (
+    NO_CHANGES,
+    Changes,
+    SparseWeight,
+    Target,
+    target_arrays,
+    to_fractals,
+    weight_of,
+)
+from cube24.errors import ArgumentError
+
+_INT8, _UINT8 = np.dtype(np.int8), np.dtype(np.uint8)
 
 #: How many groups an error lists in its attributes, unless another limit was asked for.
 LISTED = 100
@@ -23,7 +34,8 @@ def encode(
     *,
     policy: str = "error",
     layout: Layout = "nd",
-    out: tuple[npt.NDArray[np.int8], npt.NDArray[np.uint8]] | None = None,
+    out: Target | None = None,
+    threads: int | None = None,
 ) -> SparseWeight:
     """Encode a 2:4 weight (docs/format.md, "The encoding").
 
@@ -34,15 +46,22 @@ def encode(
             ``first_two``, ``first_last``, ``magnitude``: drop all but two. The result's ``changes``
             says how many were dropped.
         layout: ``nd`` or ``zn``.
-        out: (dense, index) to write into and return, instead of new arrays: C-contiguous, of the
-            shapes that SparseWeight names. Left untouched if the weight is refused.
+        out: arrays to write into instead of new ones: (dense, index), C-contiguous, of the shapes
+            that SparseWeight names; or a SparseWeight of this shape, kind and layout, which is
+            returned again and costs the least. If the weight is refused they hold anything.
+        threads: how many share the work; None: what ``CUBE24_THREADS`` says, or one a core, where
+            it pays. The bytes are the same with any number.
 
     Raises:
         ViolationError: the weight is not 2:4 and the policy is ``error``.
         DtypeError, ShapeError, ArgumentError, OutBufferError: the arguments do not fit.
     """
+    if out is not None and policy == "error" and layout == "nd" and threads is None:
+        done = _encode_again(weight, out)
+        if done is not None:
+            return done
     weight = int8_array(weight, "weight")
-    return _encode(weight, Geometry(weight.shape, "matrix", layout), policy, out)
+    return _encode(weight, geometry_of(weight.shape, "matrix", layout), policy, out, threads)
 
 
 def encode_conv(
@@ -50,7 +69,8 @@ def encode_conv(
     *,
     policy: str = "error",
     layout: Layout = "nd",
-    out: tuple[npt.NDArray[np.int8], npt.NDArray[np.uint8]] | None = None,
+    out: Target | None = None,
+    threads: int | None = None,
 ) -> SparseWeight:
     """Encode a 2:4 convolution weight (docs/format.md, "Convolution weights").
 
@@ -59,15 +79,14 @@ def encode_conv(
             padded with zeros to a multiple of 32. The result stands for the matrix
             (Cout, C1*Kh*Kw*32).
         policy: as for :func:`encode`.
-        layout: as for :func:`encode`.
-        out: as for :func:`encode`.
+        layout, out, threads: as for :func:`encode`.
 
     Raises:
         ViolationError: the weight is not 2:4 and the policy is ``error``.
         DtypeError, ShapeError, ArgumentError, OutBufferError: the arguments do not fit.
     """
     weight = int8_array(weight, "weight")
-    return _encode(weight, Geometry(weight.shape, "conv", layout), policy, out)
+    return _encode(weight, geometry_of(weight.shape, "conv", layout), policy, out, threads)
 
 
 def decode(
@@ -76,6 +95,7 @@ def decode(
     strict: bool = False,
     limit: int = LISTED,
     out: npt.NDArray[np.int8] | None = None,
+    threads: int | None = None,
 ) -> npt.NDArray[np.int8]:
     """Decode to the weight, shape ``sparse.shape``, by the selection rule and nothing else.
 
@@ -85,29 +105,37 @@ def decode(
             Without it such bytes are decoded, and what the padding holds is left out.
         limit: how many refused groups the error lists; all are counted.
         out: int8 array of ``sparse.shape`` to write into and return; C-contiguous, not overlapping
-            the bytes. Left untouched if the bytes are refused.
+            the bytes. If the bytes are refused it holds anything.
+        threads: as for :func:`encode`.
 
     Raises:
         RefusedError: an index of 3, or two non-zero weights that select one element, anywhere,
             padding included; with strict, non-canonical bytes and padding that is not zero.
         OutBufferError, ShapeError, DtypeError: out does not fit.
-        ArgumentError: limit is negative.
+        ArgumentError: limit is negative, or threads is no number of threads.
     """
+    if out is not None and threads is None and type(strict) is bool:
+        check_limit(limit)
+        if _decode_again(sparse, strict, out):
+            return out
     check_limit(limit)
     geometry = sparse.geometry
-    if out is not None:
+    if out is None:
+        out = np.empty(geometry.shape, np.int8)
+    else:
         check_out(out, "out", np.dtype(np.int8), geometry.shape, (sparse.dense, sparse.index))
-    matrices = np.empty((geometry.matrices, geometry.n, geometry.k), np.int8)
+    count = thread_count(threads, out.size)
     stored = _stored_rows(sparse)
+    if geometry.kind == "conv":
+        matrices = np.empty((1, geometry.n, geometry.k), np.int8)
+    else:
+        matrices = out.reshape(geometry.matrices, geometry.n, geometry.k)
     refused = sum(
-        _core.decode(dense, index, matrix, strict)
+        _core.decode(dense, index, matrix, strict, count)
         for (dense, index), matrix in zip(stored, matrices, strict=True)
     )
-    if geometry.kind == "matrix":
-        weight = matrices.reshape(geometry.shape)
-    else:
-        weight = np.empty(geometry.shape, np.int8)
-        lost = _core.matrix_to_conv(matrices[0], weight)
+    if geometry.kind == "conv":
+        lost = _core.matrix_to_conv(matrices[0], out)
         if strict and (lost or refused):
             places = _strict_conv(stored[0], matrices[0], geometry, refused)
             raise _refusal(stored, geometry, len(places), [(0, place) for place in places[:limit]])
@@ -118,9 +146,6 @@ def decode(
             for place in _core.list_refused(*rows, geometry.n, geometry.k, strict, limit)
         ]
         raise _refusal(stored, geometry, refused, listed[:limit])
-    if out is None:
-        return weight
-    out[...] = weight
     return out
 
 
@@ -130,6 +155,7 @@ def decode_conv(
     strict: bool = False,
     limit: int = LISTED,
     out: npt.NDArray[np.int8] | None = None,
+    threads: int | None = None,
 ) -> npt.NDArray[np.int8]:
     """Decode a convolution weight to (Cout, Cin, Kh, Kw): decode, for kind ``conv`` only.
 
@@ -139,7 +165,59 @@ def decode_conv(
     """
     if sparse.kind != "conv":
         raise ArgumentError("decode_conv: this weight is of kind 'matrix'; use decode")
-    return decode(sparse, strict=strict, limit=limit, out=out)
+    return decode(sparse, strict=strict, limit=limit, out=out, threads=threads)
+
+
+# --- the short way, for what is encoded or decoded again and again --------------------------------
+#
+# For small weights the checks cost more than the work. Here is asked only what the work needs, for
+# whole rows in layout ``nd``; whatever else it may be, the long way does it or explains it.
+
+
+def _encode_again(weight: npt.NDArray[np.int8], out: Target) -> SparseWeight | None:
+    if type(weight) is not np.ndarray or weight.dtype is not _INT8 or weight.size >= PARALLEL_FROM:
+        return None
+    try:
+        if type(out) is SparseWeight:
+            like = weight.shape == out.shape and out.layout == "nd" and out.kind == "matrix"
+            if not like or out.changes is not NO_CHANGES or _overlap(weight, out.dense, out.index):
+                return None
+            if out._stored.encode(weight):
+                return out
+        elif type(out) is tuple:
+            dense, index = out
+            geometry = geometry_of(weight.shape, "matrix", "nd")
+            if (
+                type(dense) is np.ndarray
+                and type(index) is np.ndarray
+                and dense.dtype is _INT8
+                and index.dtype is _UINT8
+                and dense.shape == geometry.dense_shape
+                and index.shape == geometry.index_shape
+                and not _overlap(weight, dense, index)
+                and _core.encode_small(weight, dense, index, geometry.rows, geometry.k)
+            ):
+                return weight_of(dense, index, geometry)
+    except (ValueError, BufferError):  # not contiguous, or read-only
+        pass
+    return None
+
+
+def _decode_again(sparse: SparseWeight, strict: bool, out: npt.NDArray[np.int8]) -> bool:
+    if type(out) is not np.ndarray or out.dtype is not _INT8 or out.size >= PARALLEL_FROM:
+        return False
+    try:
+        like = out.shape == sparse.shape and sparse.layout == "nd" and sparse.kind == "matrix"
+        if not like or _overlap(out, sparse.dense, sparse.index):
+            return False
+        return sparse._stored.decode(out, strict)
+    except (ValueError, BufferError):
+        return False
+
+
+def _overlap(weight: npt.NDArray[Any], dense: npt.NDArray[Any], index: npt.NDArray[Any]) -> bool:
+    share = np.may_share_memory
+    return share(weight, dense) or share(weight, index) or share(dense, index)
 
 
 # --- encode ---------------------------------------------------------------------------------------
@@ -160,38 +238,33 @@ def _encode(
     weight: npt.NDArray[np.int8],
     geometry: Geometry,
     policy: str,
-    out: tuple[npt.NDArray[np.int8], npt.NDArray[np.uint8]] | None,
+    out: Target | None,
+    threads: int | None,
 ) -> SparseWeight:
     check_policy(policy)
-    if out is not None:
-        try:
-            dense, index = out
-        except (TypeError, ValueError):
-            raise OutBufferError("out is no pair; pass out=(dense, index)") from None
-        check_out(dense, "out[0]", np.dtype(np.int8), geometry.dense_shape, (weight,))
-        check_out(index, "out[1]", np.dtype(np.uint8), geometry.index_shape, (weight, dense))
+    dense, index = target_arrays(out, geometry, (weight,))
+    count = thread_count(threads, weight.size)
     matrix = as_matrix(weight, geometry)
-    rows = replace(geometry, layout="nd")
-    direct = geometry.layout == "nd" and out is not None
-    if direct and policy == "error" and _core.check(matrix)[1].any():
-        # A refused weight leaves the caller's arrays as they were.
-        _raise_violation(matrix, geometry)
+    rows = geometry_of(geometry.shape, geometry.kind, "nd")
+    direct = geometry is rows
     row_dense = dense if direct else np.empty(rows.dense_shape, np.int8)
     row_index = index if direct else np.empty(rows.index_shape, np.uint8)
-    accepted, groups, weights = _core.encode(matrix, policy, row_dense, row_index)
+    accepted, groups, weights = _core.encode(
+        matrix,
+        policy,
+        row_dense.reshape(len(matrix), rows.k_stored // 2),
+        row_index.reshape(len(matrix), rows.k_stored // 8),
+        count,
+    )
     if not accepted:
         _raise_violation(matrix, geometry)
-    changes = Changes(groups, weights)
-    if geometry.layout == "zn":
-        fractal_dense = to_fractals(row_dense, geometry, DENSE_K0)
-        fractal_index = to_fractals(row_index, geometry, INDEX_K0)
-        if out is not None:
-            dense[...], index[...] = fractal_dense, fractal_index
-        else:
-            dense, index = fractal_dense, fractal_index
-    elif not direct:
-        dense, index = row_dense, row_index
-    return SparseWeight(dense, index, geometry.shape, geometry.layout, geometry.kind, changes)
+    if not direct:
+        to_fractals(row_dense, geometry, dense)
+        to_fractals(row_index, geometry, index)
+    changes = Changes(groups, weights) if groups else NO_CHANGES
+    if isinstance(out, SparseWeight) and out.changes == changes:
+        return out
+    return weight_of(dense, index, geometry, changes)
 
 
 def offenders_of(

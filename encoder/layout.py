@@ -6,6 +6,7 @@ The rules are those of docs/format.md, "Layouts" and "Convolution weights".
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from math import prod
 from typing import Literal, get_args
 
@@ -55,17 +56,17 @@ class Geometry:
                 f"the one in groups of four; reshape it"
             )
 
-    @property
+    @cached_property
     def batch(self) -> tuple[int, ...]:
         """Leading dimensions, () for a convolution."""
         return () if self.kind == "conv" else self.shape[:-2]
 
-    @property
+    @cached_property
     def n(self) -> int:
         """Rows of the logical matrix."""
         return self.shape[0] if self.kind == "conv" else self.shape[-2]
 
-    @property
+    @cached_property
     def k(self) -> int:
         """Columns of the logical matrix; of a convolution in the order (C1, Kh, Kw, C0)."""
         if self.kind == "matrix":
@@ -73,17 +74,22 @@ class Geometry:
         _, cin, kh, kw = self.shape
         return ceil_div(cin, C0) * kh * kw * C0
 
-    @property
+    @cached_property
     def matrices(self) -> int:
         """Number of matrices in the batch."""
         return prod(self.batch)
 
-    @property
+    @cached_property
+    def rows(self) -> int:
+        """Rows of all matrices of the batch."""
+        return self.matrices * self.n
+
+    @cached_property
     def n_stored(self) -> int:
         """Rows with padding."""
         return self.n if self.layout == "nd" else ceil_div(self.n, N0) * N0
 
-    @property
+    @cached_property
     def k_stored(self) -> int:
         """Columns with padding."""
         unit = 2 * GROUP if self.layout == "nd" else ZN_K
@@ -96,12 +102,12 @@ class Geometry:
             return (*self.batch, self.n, row_bytes)
         return (*self.batch, row_bytes // k0, self.n_stored // N0, N0, k0)
 
-    @property
+    @cached_property
     def dense_shape(self) -> tuple[int, ...]:
         """Shape of the dense array."""
         return self.stored_shape(DENSE_K0)
 
-    @property
+    @cached_property
     def index_shape(self) -> tuple[int, ...]:
         """Shape of the index array."""
         return self.stored_shape(INDEX_K0)
@@ -132,3 +138,13 @@ class Geometry:
             matrix, position = divmod(matrix, size)
             reverse.append(position)
         return tuple(reversed(reverse))
+
+
+@lru_cache(1024)
+def geometry_of(shape: tuple[int, ...], kind: Kind, layout: Layout) -> Geometry:
+    """The geometry of an array's shape: the same object again, with what was derived from it.
+
+    Raises:
+        ShapeError, ArgumentError: as for :class:`Geometry`.
+    """
+    return Geometry(shape, kind, layout)

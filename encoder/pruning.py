@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cube24 import _core
+from cube24._core import thread_count
 from cube24.encoder.arguments import check_out, check_policy, int8_array
 from cube24.encoder.codec import as_matrix
 from cube24.encoder.layout import Geometry, Kind
@@ -72,6 +73,7 @@ def prune(
     policy: str = "magnitude",
     kind: Kind = "matrix",
     out: npt.NDArray[np.int8] | None = None,
+    threads: int | None = None,
 ) -> Pruned:
     """Make a weight 2:4 by dropping weights from groups of three or four non-zeros.
 
@@ -81,6 +83,7 @@ def prune(
             position; ``first_two`` and ``first_last`` as in docs/format.md.
         kind: ``matrix`` (groups along K) or ``conv`` (groups along Cin).
         out: int8 array of the weight's shape to write into; C-contiguous, not overlapping weight.
+        threads: as for :func:`encode`.
 
     Raises:
         DtypeError, ShapeError, ArgumentError, OutBufferError: the arguments do not fit.
@@ -92,10 +95,11 @@ def prune(
         out = np.empty(geometry.shape, np.int8)
     else:
         check_out(out, "out", np.dtype(np.int8), geometry.shape, (weight,))
+    count = thread_count(threads, weight.size)
     matrix = as_matrix(weight, geometry)
     if kind == "conv":
-        cost = _core.prune(matrix, policy, matrix)
+        cost = _core.prune(matrix, policy, matrix, count)
         _core.matrix_to_conv(matrix, out)
     else:
-        cost = _core.prune(matrix, policy, out.reshape(matrix.shape))
+        cost = _core.prune(matrix, policy, out.reshape(matrix.shape), count)
     return Pruned(out, PruneCost(*cost))

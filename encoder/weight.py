@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
 from operator import index as index_of
 from typing import Any
 
@@ -10,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from cube24 import _core
+from cube24.encoder.arguments import check_out
 from cube24.encoder.container import Format, open_stored, payload_writer, style_for
-from cube24.encoder.layout import DENSE_K0, INDEX_K0, Geometry, Kind, Layout
-from cube24.errors import DtypeError, ShapeError, StrPath
+from cube24.encoder.layout import Geometry, Kind, Layout, geometry_of
+from cube24.errors import DtypeError, OutBufferError, ShapeError, StrPath
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,9 @@ class Changes:
 
     groups: int = 0
     weights: int = 0
+
+
+NO_CHANGES = Changes()
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +55,7 @@ class SparseWeight:
     shape: tuple[int, ...]
     layout: Layout = "nd"
     kind: Kind = "matrix"
-    changes: Changes = Changes()
+    changes: Changes = NO_CHANGES
 
     def __post_init__(self) -> None:
         """Check types and shapes; make the arrays contiguous."""
@@ -77,36 +82,61 @@ class SparseWeight:
                 )
             object.__setattr__(self, name, np.ascontiguousarray(array))
 
-    @property
+    @cached_property
     def geometry(self) -> Geometry:
         """The shapes and offsets that follow from shape, kind and layout."""
-        return Geometry(self.shape, self.kind, self.layout)
+        return geometry_of(self.shape, self.kind, self.layout)
+
+    @cached_property
+    def _stored(self) -> _core.RowBytes:
+        """The bytes as the C core takes them, of the rows of all matrices; of layout ``nd`` only.
+
+        For the encoder: pointers that are made once are half the cost of encoding a small weight.
+        """
+        return _core.RowBytes(self.dense, self.index, self.geometry.rows, self.geometry.k)
 
     @property
     def nbytes(self) -> int:
         """Bytes of dense and index together: 5/8 of the padded sparse weight."""
         return self.dense.nbytes + self.index.nbytes
 
-    def to_fractal(self) -> SparseWeight:
-        """The same weight in layout ``zn``; itself if it has that layout."""
-        return self if self.layout == "zn" else self._in_layout("zn")
+    def to_fractal(self, *, out: SparseWeight | None = None) -> SparseWeight:
+        """The same weight in layout ``zn``; itself if it has that layout and there is no out.
 
-    def to_nd(self) -> SparseWeight:
-        """The same weight in layout ``nd``; itself if it has that layout.
+        Args:
+            out: a weight of this shape and kind in that layout, to write into and return.
+
+        Raises:
+            ShapeError, OutBufferError: out does not fit.
+        """
+        return self._in_layout("zn", out)
+
+    def to_nd(self, *, out: SparseWeight | None = None) -> SparseWeight:
+        """The same weight in layout ``nd``; itself if it has that layout and there is no out.
 
         What the padding of the fractals holds is lost; decode tells of it before (strict).
-        """
-        return self if self.layout == "nd" else self._in_layout("nd")
 
-    def _in_layout(self, layout: Layout) -> SparseWeight:
-        geometry = Geometry(self.shape, self.kind, layout)
-        convert = to_fractals if layout == "zn" else to_rows
-        return replace(
-            self,
-            dense=convert(self.dense, geometry, DENSE_K0),
-            index=convert(self.index, geometry, INDEX_K0),
-            layout=layout,
-        )
+        Args:
+            out: a weight of this shape and kind in that layout, to write into and return.
+
+        Raises:
+            ShapeError, OutBufferError: out does not fit.
+        """
+        return self._in_layout("nd", out)
+
+    def _in_layout(self, layout: Layout, out: SparseWeight | None) -> SparseWeight:
+        if out is None and layout == self.layout:
+            return self
+        geometry = geometry_of(self.shape, self.kind, layout)
+        dense, index = target_arrays(out, geometry, (self.dense, self.index))
+        for source, target in ((self.dense, dense), (self.index, index)):
+            if layout == self.layout:
+                target[...] = source
+            else:
+                (to_fractals if layout == "zn" else to_rows)(source, geometry, target)
+        if out is not None and out.changes == self.changes:
+            return out
+        return weight_of(dense, index, geometry, self.changes)
 
     def save(
         self,
@@ -161,21 +191,63 @@ class SparseWeight:
             )
 
 
-def to_fractals(rows: npt.NDArray[Any], geometry: Geometry, k0: int) -> npt.NDArray[Any]:
+def weight_of(
+    dense: npt.NDArray[np.int8],
+    index: npt.NDArray[np.uint8],
+    geometry: Geometry,
+    changes: Changes = NO_CHANGES,
+) -> SparseWeight:
+    """A weight of arrays that are known to be right, so that nothing is checked."""
+    made = object.__new__(SparseWeight)
+    vars(made).update(
+        dense=dense, index=index, shape=geometry.shape, layout=geometry.layout,
+        kind=geometry.kind, changes=changes, geometry=geometry,
+    )  # fmt: skip
+    return made
+
+
+#: What is written into: (dense, index), or a weight of the same shape, kind and layout.
+Target = tuple[npt.NDArray[np.int8], npt.NDArray[np.uint8]] | SparseWeight
+
+
+def target_arrays(
+    out: Target | None, geometry: Geometry, inputs: tuple[npt.NDArray[Any], ...]
+) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.uint8]]:
+    """The arrays that a weight of some geometry is written into: new ones, or those of ``out``.
+
+    Raises:
+        DtypeError, ShapeError, OutBufferError: out does not fit.
+    """
+    if out is None:
+        return np.empty(geometry.dense_shape, np.int8), np.empty(geometry.index_shape, np.uint8)
+    if isinstance(out, SparseWeight):
+        if out.geometry != geometry:
+            raise ShapeError(
+                f"out is a {out.kind} weight of shape {out.shape} in layout {out.layout}; the "
+                f"result is a {geometry.kind} weight of shape {geometry.shape} in layout "
+                f"{geometry.layout}"
+            )
+        out = out.dense, out.index
+    try:
+        dense, index = out
+    except (TypeError, ValueError):
+        raise OutBufferError("out is no pair; pass out=(dense, index)") from None
+    check_out(dense, "out[0]", np.dtype(np.int8), geometry.dense_shape, inputs)
+    check_out(index, "out[1]", np.dtype(np.uint8), geometry.index_shape, (*inputs, dense))
+    return dense, index
+
+
+def to_fractals(rows: npt.NDArray[Any], geometry: Geometry, out: npt.NDArray[Any]) -> None:
     """Cut ND rows (..., N, bytes) into the fractals of a ``zn`` geometry."""
-    out = np.empty(geometry.stored_shape(k0), rows.dtype)
     matrices = rows.reshape(geometry.matrices, geometry.n, rows.shape[-1])
     stack = out.reshape(geometry.matrices, *out.shape[-4:])
     for matrix, fractals in zip(matrices, stack, strict=True):
         _core.nd_to_zn(matrix, fractals)
-    return out
 
 
-def to_rows(fractals: npt.NDArray[Any], geometry: Geometry, k0: int) -> npt.NDArray[Any]:
+def to_rows(fractals: npt.NDArray[Any], geometry: Geometry, out: npt.NDArray[Any]) -> None:
     """Join fractals (..., K1, N1, 16, k0) into the rows of an ``nd`` geometry."""
-    out = np.empty(geometry.stored_shape(k0), fractals.dtype)
     stack = fractals.reshape(geometry.matrices, *fractals.shape[-4:])
     matrices = out.reshape(geometry.matrices, *out.shape[-2:])
     for matrix, rows in zip(stack, matrices, strict=True):
         _core.zn_to_nd(matrix, rows)
-    return out

@@ -346,7 +346,9 @@ LAYER = Matmul(5, 3, 16)
 PAIRS: dict[str, Pairs] = {
     "encoder.check": Pairs(
         encoder.check, {"weight": ILLEGAL},
-        {"weight": LEGAL, "kind": after("conv", weight=BAD_CONV), "limit": 1},
+        {
+            "weight": LEGAL, "kind": after("conv", weight=BAD_CONV), "limit": 1, "threads": 0,
+        },
     ),
     "encoder.check_file": Pairs(
         encoder.check_file, {"source": source("w.npy")},
@@ -360,13 +362,13 @@ PAIRS: dict[str, Pairs] = {
         encoder.decode, {"sparse": SPARSE},
         {
             "sparse": encoder.encode(LEGAL[::-1]), "strict": after(True, sparse=STRANGE),
-            "limit": after(1, sparse=WRONG), "out": np.zeros((2, 2), np.int8),
+            "limit": after(1, sparse=WRONG), "out": np.zeros((2, 2), np.int8), "threads": 0,
         },
     ),
     "encoder.decode_conv": Pairs(
         encoder.decode_conv, {"sparse": SPARSE_CONV},
         {
-            "sparse": SPARSE, "limit": -1, "out": np.zeros((2, 2), np.int8),
+            "sparse": SPARSE, "limit": -1, "out": np.zeros((2, 2), np.int8), "threads": 0,
             "strict": after(True, sparse=encoder.SparseWeight(
                 SPARSE_CONV.dense, SPARSE_CONV.index | 1, CONV.shape, kind="conv")),
         },
@@ -394,14 +396,14 @@ PAIRS: dict[str, Pairs] = {
         encoder.encode, {"weight": LEGAL},
         {
             "weight": LEGAL[:2], "policy": after("magnitude", weight=ILLEGAL), "layout": "zn",
-            "out": (np.zeros(3, np.int8), np.zeros(3, np.uint8)),
+            "out": (np.zeros(3, np.int8), np.zeros(3, np.uint8)), "threads": 0,
         },
     ),
     "encoder.encode_conv": Pairs(
         encoder.encode_conv, {"weight": CONV},
         {
             "weight": CONV[:2], "policy": after("magnitude", weight=BAD_CONV), "layout": "zn",
-            "out": (np.zeros(3, np.int8), np.zeros(3, np.uint8)),
+            "out": (np.zeros(3, np.int8), np.zeros(3, np.uint8)), "threads": 0,
         },
     ),
     "encoder.encode_file": Pairs(
@@ -437,12 +439,13 @@ PAIRS: dict[str, Pairs] = {
     "encoder.pack_index": Pairs(
         encoder.pack_index, {"values": np.uint8([1, 2])}, {"values": np.uint8([2, 1])}
     ),
+    "encoder.chosen_path": Pairs(encoder.chosen_path, {}, {}),
     "encoder.paths": Pairs(encoder.paths, {}, {}),
     "encoder.prune": Pairs(
         encoder.prune, {"weight": ILLEGAL},
         {
             "weight": LEGAL, "policy": "first_two", "kind": after("conv", weight=BAD_CONV),
-            "out": np.zeros(3, np.int8),
+            "out": np.zeros(3, np.int8), "threads": 0,
         },
     ),
     "encoder.prune_file": Pairs(
@@ -460,6 +463,12 @@ PAIRS: dict[str, Pairs] = {
         encoder.unpack_index, {"packed": np.uint8([27])}, {"packed": np.uint8([28]), "count": 3}
     ),
     "encoder.use_path": Pairs(encoder.use_path, {"name": None}, {"name": "no such path"}),
+    "SparseWeight.to_fractal": Pairs(
+        encoder.SparseWeight.to_fractal, {"self": SPARSE}, {"out": SPARSE_CONV}
+    ),
+    "SparseWeight.to_nd": Pairs(
+        encoder.SparseWeight.to_nd, {"self": SPARSE}, {"out": SPARSE_CONV}
+    ),
     "SparseWeight.save": Pairs(
         SPARSE.save, {"path": "new"},
         {
@@ -925,7 +934,7 @@ def public() -> Iterator[tuple[str, Callable[..., Any]]]:
         "SparseWeight": encoder.SparseWeight, "Unit": Unit, "Matmul": Matmul, "Conv2d": Conv2d,
         "Requant": Requant, "Program": Program, "UnitConfig": UnitConfig,
     }.items():  # fmt: skip
-        for method, value in inspect.getmembers(kind, inspect.isroutine):
+        for method, value in inspect.getmembers(kind, callable):
             if method in vars(kind) and not method.startswith("_") and parameters(value):
                 yield f"{name}.{method}", value
     yield from {

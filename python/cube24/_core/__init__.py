@@ -11,10 +11,12 @@ from cube24._core.codec import (
     PADDING,
     POLICIES,
     Place,
+    RowBytes,
     check,
     conv_to_matrix,
     decode,
     encode,
+    encode_small,
     list_excess,
     list_refused,
     matrix_to_conv,
@@ -37,7 +39,8 @@ from cube24._core.datapath import (
     mmad_sparse,
     mmad_start,
 )
-from cube24._core.paths import paths, use_path
+from cube24._core.paths import chosen_path, paths, use_path
+from cube24._core.threads import PARALLEL_FROM, run_ranges, thread_count
 
 __all__ = [
     "C0",
@@ -47,14 +50,18 @@ __all__ = [
     "NONCANONICAL",
     "PADDING",
     "PAIR20_TABLE",
+    "PARALLEL_FROM",
     "POLICIES",
     "WRAP",
     "Image",
     "Place",
+    "RowBytes",
     "check",
+    "chosen_path",
     "conv_to_matrix",
     "decode",
     "encode",
+    "encode_small",
     "find_index3",
     "image_output",
     "list_excess",
@@ -68,6 +75,8 @@ __all__ = [
     "pack_index",
     "paths",
     "prune",
+    "run_ranges",
+    "thread_count",
     "unpack_index",
     "use_path",
     "zn_to_nd",

@@ -11,12 +11,12 @@ from cube24._core._binding import ffi, lib
 __all__ = ["demand", "ffi", "lib", "view", "writable"]
 
 
-def view(array: npt.NDArray[Any], ctype: str) -> Any:
+def view(array: npt.NDArray[Any], ctype: Any) -> Any:
     """A C-contiguous array as a C array that is read."""
     return ffi.from_buffer(ctype, array)
 
 
-def writable(array: npt.NDArray[Any], ctype: str) -> Any:
+def writable(array: npt.NDArray[Any], ctype: Any) -> Any:
     """A C-contiguous array as a C array that is written."""
     return ffi.from_buffer(ctype, array, require_writable=True)
 

@@ -13,6 +13,8 @@ import numpy.typing as npt
 
 from cube24._core.binding import demand, ffi, lib, view, writable
 from cube24._core.paths import path_flags
+from cube24._core.threads import run_ranges
+from cube24.sizes import round_up
 
 Int8 = npt.NDArray[np.int8]
 UInt8 = npt.NDArray[np.uint8]
@@ -42,6 +44,12 @@ C0: int = lib.cube24_c0()
 
 _STRICT: int = lib.CUBE24_STRICT
 
+# What every call looks up, once.
+INT8, UINT8, NULL = ffi.typeof("int8_t[]"), ffi.typeof("uint8_t[]"), ffi.NULL
+OK: int = lib.CUBE24_OK
+VIOLATION: int = lib.CUBE24_E_VIOLATION
+REFUSED: int = lib.CUBE24_E_REFUSED
+
 
 class Place(NamedTuple):
     """A faulty group: row and group of the matrix, number of the fault."""
@@ -51,34 +59,124 @@ class Place(NamedTuple):
     fault: int
 
 
-def encode(weight: Int8, policy: str, dense: Int8, index: UInt8) -> tuple[bool, int, int]:
+class RowBytes:
+    """The ND bytes of a weight of n rows of k, for many calls: C's pointers are made once.
+
+    dense: n * k_stored / 2 elements; index: n * k_stored / 8. It holds the arrays, and they cannot
+    be resized while it is there.
+    """
+
+    __slots__ = ("_dense", "_index", "_k_stored", "_made_of", "k", "n")
+
+    def __init__(self, dense: Int8, index: UInt8, n: int, k: int) -> None:
+        """Take C-contiguous arrays."""
+        self._made_of = dense, index, n, k
+        self.n, self.k, self._k_stored = n, k, round_up(k, 8)
+        self._dense, self._index = view(dense, INT8), view(index, UINT8)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy makes pointers of its own."""
+        return RowBytes, self._made_of
+
+    def encode(self, weight: Int8) -> bool:
+        """Encode n * k weights into the arrays; whether it is done: if not, anything is there.
+
+        Raises:
+            ValueError, BufferError: an array is not contiguous, or read-only.
+        """
+        dense, index, *_ = self._made_of
+        if not dense.flags.writeable or not index.flags.writeable:
+            raise ValueError("read-only")
+        return _done(
+            lib.cube24_encode(
+                ffi.from_buffer(INT8, weight), self.n, self.k, 0, path_flags(), self._dense,
+                self._index, NULL,
+            )
+        )  # fmt: skip
+
+    def decode(self, weight: Int8, strict: bool) -> bool:
+        """Decode into n * k weights; whether it is done: if not, anything is there.
+
+        Raises:
+            ValueError, BufferError: the array is not contiguous, or read-only.
+        """
+        return _done(
+            lib.cube24_decode(
+                self._dense, self._index, self.n, self._k_stored, self.n, self.k,
+                path_flags() | (_STRICT if strict else 0),
+                ffi.from_buffer(INT8, weight, True), NULL,
+            )
+        )  # fmt: skip
+
+
+def encode_small(weight: Int8, dense: Int8, index: UInt8, n: int, k: int) -> bool:
+    """Encode n rows of k; whether it is done: if not, anything is in the arrays.
+
+    Raises:
+        ValueError, BufferError: an array is not contiguous, or read-only.
+    """
+    buffer = ffi.from_buffer
+    return _done(
+        lib.cube24_encode(
+            buffer(INT8, weight), n, k, 0, path_flags(), buffer(INT8, dense, True),
+            buffer(UINT8, index, True), NULL,
+        )
+    )  # fmt: skip
+
+
+def _done(status: int) -> bool:
+    """Whether a call did what it should; why not, the long way finds out."""
+    return status == OK or demand(status, VIOLATION, REFUSED) == OK
+
+
+def encode(
+    weight: Int8, policy: str, dense: Int8, index: UInt8, threads: int = 1
+) -> tuple[bool, int, int]:
     """Encode (N, K) into ND rows; gives (accepted, groups changed, weights dropped)."""
     n, k = weight.shape
-    changes = ffi.new("cube24_changes *")
-    status = lib.cube24_encode(
-        view(weight, "int8_t[]"), n, k, POLICIES[policy], path_flags(),
-        writable(dense, "int8_t[]"), writable(index, "uint8_t[]"), changes,
-    )  # fmt: skip
-    demand(status, lib.CUBE24_E_VIOLATION)
-    return status == lib.CUBE24_OK, int(changes.groups), int(changes.weights)
+    source, to_dense, to_index = view(weight, INT8), writable(dense, INT8), writable(index, UINT8)
+    flags, number = path_flags(), POLICIES[policy]
+    dense_row, index_row = dense.shape[-1], index.shape[-1]
+    found: list[tuple[bool, int, int]] = []
+
+    def encode_rows(start: int, stop: int) -> None:
+        changes = ffi.new("cube24_changes *")
+        status = lib.cube24_encode(
+            source + start * k, stop - start, k, number, flags,
+            to_dense + start * dense_row, to_index + start * index_row, changes,
+        )  # fmt: skip
+        demand(status, VIOLATION)
+        found.append((status == OK, int(changes.groups), int(changes.weights)))
+
+    run_ranges(n, threads, encode_rows)
+    return _together(found)
 
 
-def check(weight: Int8) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
+def _together(found: list[tuple[bool, int, int]]) -> tuple[bool, int, int]:
+    accepted, groups, weights = zip(*found, strict=True)
+    return all(accepted), sum(groups), sum(weights)
+
+
+def check(weight: Int8, threads: int = 1) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
     """Count the groups of (N, K) by non-zero mask (16,), and those in excess by row (N,)."""
     n, k = weight.shape
-    masks = np.zeros(16, np.uint64)
+    source, flags = view(weight, INT8), path_flags()
+    masks: list[npt.NDArray[np.uint64]] = []
     rows = np.zeros(n, np.uint64)
-    demand(
-        lib.cube24_check(
-            view(weight, "int8_t[]"),
-            n,
-            k,
-            path_flags(),
-            writable(masks, "uint64_t[]"),
-            writable(rows, "uint64_t[]"),
-        )
-    )
-    return masks, rows
+    by_row = writable(rows, "uint64_t[]")
+
+    def check_rows(start: int, stop: int) -> None:
+        counted = np.zeros(16, np.uint64)
+        demand(
+            lib.cube24_check(
+                source + start * k, stop - start, k, flags, writable(counted, "uint64_t[]"),
+                by_row + start,
+            )
+        )  # fmt: skip
+        masks.append(counted)
+
+    run_ranges(n, threads, check_rows)
+    return np.sum(masks, axis=0, dtype=np.uint64), rows
 
 
 def list_excess(weight: Int8, limit: int) -> list[Place]:
@@ -87,35 +185,50 @@ def list_excess(weight: Int8, limit: int) -> list[Place]:
     limit = min(limit, weight.size)
     places = ffi.new("cube24_place[]", limit)
     total = ffi.new("uint64_t *")
-    demand(lib.cube24_list_excess(view(weight, "int8_t[]"), n, k, places, limit, total))
+    demand(lib.cube24_list_excess(view(weight, INT8), n, k, places, limit, total))
     return _places(places, min(limit, int(total[0])))
 
 
-def prune(weight: Int8, policy: str, out: Int8) -> tuple[int, ...]:
+def prune(weight: Int8, policy: str, out: Int8, threads: int = 1) -> tuple[int, ...]:
     """Prune (N, K) into ``out``; gives the six counters of cube24_cost in their order."""
     n, k = weight.shape
-    cost = ffi.new("cube24_cost *")
-    demand(
-        lib.cube24_prune(
-            view(weight, "int8_t[]"), n, k, POLICIES[policy], writable(out, "int8_t[]"), cost
+    source, target, number = view(weight, INT8), writable(out, INT8), POLICIES[policy]
+    costs: list[tuple[int, ...]] = []
+
+    def prune_rows(start: int, stop: int) -> None:
+        cost = ffi.new("cube24_cost *")
+        demand(
+            lib.cube24_prune(source + start * k, stop - start, k, number, target + start * k, cost)
         )
-    )
-    return (
-        int(cost.groups), int(cost.weights), int(cost.l1_removed),
-        int(cost.l1_total), int(cost.l2_removed), int(cost.l2_total),
-    )  # fmt: skip
+        costs.append((
+            int(cost.groups), int(cost.weights), int(cost.l1_removed),
+            int(cost.l1_total), int(cost.l2_removed), int(cost.l2_total),
+        ))  # fmt: skip
+
+    run_ranges(n, threads, prune_rows)
+    return tuple(map(sum, zip(*costs, strict=True)))
 
 
-def decode(dense: Int8, index: UInt8, weight: Int8, strict: bool) -> int:
+def decode(dense: Int8, index: UInt8, weight: Int8, strict: bool, threads: int = 1) -> int:
     """Decode the first rows and columns of stored ND rows into (N, K); gives the groups refused."""
     n, k = weight.shape
-    faults = ffi.new("uint64_t[]", lib.CUBE24_FAULT_KINDS)
-    status = lib.cube24_decode(
-        view(dense, "int8_t[]"), view(index, "uint8_t[]"), dense.shape[0], 2 * dense.shape[1],
-        n, k, path_flags() | (_STRICT if strict else 0), writable(weight, "int8_t[]"), faults,
-    )  # fmt: skip
-    demand(status, lib.CUBE24_E_REFUSED)
-    return sum(int(count) for count in faults)
+    n_stored, k_stored = dense.shape[0], 2 * dense.shape[1]
+    from_dense, from_index, target = view(dense, INT8), view(index, UINT8), writable(weight, INT8)
+    flags = path_flags() | (_STRICT if strict else 0)
+    refused: list[int] = []
+
+    def decode_rows(start: int, stop: int) -> None:
+        faults = ffi.new("uint64_t[]", lib.CUBE24_FAULT_KINDS)
+        status = lib.cube24_decode(
+            from_dense + start * (k_stored // 2), from_index + start * (k_stored // 8),
+            stop - start, k_stored, max(0, min(stop, n) - start), k, flags,
+            target + min(start, n) * k, faults,
+        )  # fmt: skip
+        demand(status, REFUSED)
+        refused.append(sum(faults))
+
+    run_ranges(n_stored, threads, decode_rows)
+    return sum(refused)
 
 
 def list_refused(
@@ -127,8 +240,8 @@ def list_refused(
     total = ffi.new("uint64_t *")
     demand(
         lib.cube24_list_refused(
-            view(dense, "int8_t[]"),
-            view(index, "uint8_t[]"),
+            view(dense, INT8),
+            view(index, UINT8),
             dense.shape[0],
             2 * dense.shape[1],
             n,
@@ -152,7 +265,7 @@ def pack_index(values: UInt8, packed: UInt8) -> int | None:
     """Pack 2-bit values; gives the position of the first value above 3, or None."""
     position = ffi.new("uint64_t *")
     status = lib.cube24_pack_index(
-        view(values, "uint8_t[]"), values.size, writable(packed, "uint8_t[]"), position
+        view(values, UINT8), values.size, writable(packed, UINT8), position
     )
     demand(status, lib.CUBE24_E_RANGE)
     return None if status == lib.CUBE24_OK else int(position[0])
@@ -160,40 +273,24 @@ def pack_index(values: UInt8, packed: UInt8) -> int | None:
 
 def unpack_index(packed: UInt8, values: UInt8) -> None:
     """Unpack values.size 2-bit values."""
-    demand(
-        lib.cube24_unpack_index(
-            view(packed, "uint8_t[]"), values.size, writable(values, "uint8_t[]")
-        )
-    )
+    demand(lib.cube24_unpack_index(view(packed, UINT8), values.size, writable(values, UINT8)))
 
 
 def nd_to_zn(nd: npt.NDArray[Any], zn: npt.NDArray[Any]) -> None:
     """Cut (N, bytes) rows into (K1, N1, 16, k0) fractals."""
     n, row_bytes = nd.shape
-    demand(
-        lib.cube24_nd_to_zn(
-            view(nd, "uint8_t[]"), n, row_bytes, zn.shape[-1], writable(zn, "uint8_t[]")
-        )
-    )
+    demand(lib.cube24_nd_to_zn(view(nd, UINT8), n, row_bytes, zn.shape[-1], writable(zn, UINT8)))
 
 
 def zn_to_nd(zn: npt.NDArray[Any], nd: npt.NDArray[Any]) -> None:
     """Join (K1, N1, 16, k0) fractals into (N, bytes) rows; padding beyond them is left out."""
     n, row_bytes = nd.shape
-    demand(
-        lib.cube24_zn_to_nd(
-            view(zn, "uint8_t[]"), n, row_bytes, zn.shape[-1], writable(nd, "uint8_t[]")
-        )
-    )
+    demand(lib.cube24_zn_to_nd(view(zn, UINT8), n, row_bytes, zn.shape[-1], writable(nd, UINT8)))
 
 
 def conv_to_matrix(weight: Int8, matrix: Int8) -> None:
     """Order (Cout, Cin, Kh, Kw) as (Cout, C1*Kh*Kw*32)."""
-    demand(
-        lib.cube24_conv_to_matrix(
-            view(weight, "int8_t[]"), *weight.shape, writable(matrix, "int8_t[]")
-        )
-    )
+    demand(lib.cube24_conv_to_matrix(view(weight, INT8), *weight.shape, writable(matrix, INT8)))
 
 
 def matrix_to_conv(matrix: Int8, weight: Int8) -> int:
@@ -201,7 +298,7 @@ def matrix_to_conv(matrix: Int8, weight: Int8) -> int:
     lost = ffi.new("uint64_t *")
     demand(
         lib.cube24_matrix_to_conv(
-            view(matrix, "int8_t[]"), *weight.shape, writable(weight, "int8_t[]"), lost, ffi.NULL
+            view(matrix, INT8), *weight.shape, writable(weight, INT8), lost, ffi.NULL
         )
     )
     return int(lost[0])

@@ -277,10 +277,12 @@ def info(source: Path | None, name: str | None, verify: bool, as_json: bool) -> 
     about: dict[str, Any]
     if source is None:
         refuse(["name", "verify"], "there is no SOURCE to look into")
+        path, why = encoder.chosen_path()
         about = {
             "version": __version__,
             "numpy": np.__version__,
             "code paths": list(encoder.paths()),
+            "code path": f"{path} ({why})",
         }
     elif encoder.is_stored(source):
         refuse(["name"], f"{source} holds an encoded weight, which is one whole")
