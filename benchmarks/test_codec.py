@@ -1,10 +1,9 @@
-"""encode and decode beside a plain copy, NumPy and a Python loop, in one run.
+"""encode and decode beside memcpy, a probe that moves the same bytes, NumPy and a Python loop.
 
-    pytest benchmarks --benchmark-only
+    pytest benchmarks/test_codec.py --benchmark-only
 
-Each table (encode, decode, at 64 KiB, 4 MiB and 256 MiB) holds all contenders; compare them by the
-numbers in brackets, which are ratios to the fastest. ``GB/s`` of sparse int8 stands in extra_info
-(--benchmark-json). The Python loop runs on 64 KiB only: it takes minutes beyond.
+One thread, reused buffers, everything validated, through the public functions. The probe reads and
+writes as many bytes as the codec and computes nothing: what it takes is what the memory takes.
 """
 
 from __future__ import annotations
@@ -14,11 +13,13 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
+import probe
 import pytest
+from race import race
 
 from cube24 import encoder
 
-SIZES = {"64KiB": 64 << 10, "4MiB": 4 << 20, "256MiB": 256 << 20}
+SIZES = {"64 KiB": 64 << 10, "4 MiB": 4 << 20, "256 MiB": 256 << 20}
 K = 4096
 PAIRS = np.array(list(combinations(range(4), 2)))
 
@@ -101,73 +102,168 @@ def python_decode(dense: list[int], index: list[int]) -> list[int]:
     return out
 
 
-# --- the tables -----------------------------------------------------------------------------------
-
-ENCODERS = ["memcpy", *encoder.paths(), "numpy", "python"]
+# --- the contests ---------------------------------------------------------------------------------
 
 
-def cases() -> list[Any]:
-    return [
-        pytest.param(size, who, id=f"{size}-{who}")
-        for size in SIZES
-        for who in ENCODERS
-        if who != "python" or size == "64KiB"
-    ]
+def copier(source: np.ndarray) -> Callable[[], Any]:
+    target = np.empty_like(source)
+    return lambda: np.copyto(target, source)
 
 
-def measure(benchmark: Any, size: int, call: Callable[[], Any]) -> None:
-    rounds = 5 if size > 1 << 24 else 20
-    benchmark.pedantic(call, rounds=rounds, warmup_rounds=1)
-    if benchmark.stats:  # not with --benchmark-disable, which runs everything once
-        benchmark.extra_info["GB/s"] = round(size / benchmark.stats["median"] / 1e9, 3)
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUBE24_THREADS", "1")
 
 
-def copier(weight: np.ndarray) -> Callable[[], Any]:
-    target = np.empty_like(weight)
-    return lambda: np.copyto(target, weight)
+@pytest.fixture
+def path(request: pytest.FixtureRequest) -> Any:
+    """The code path that a test names, in its place the best one again."""
+    if request.param not in encoder.paths():
+        pytest.skip(f"this machine has no path {request.param}")
+    encoder.use_path(request.param)
+    yield request.param
+    encoder.use_path(None)
 
 
-@pytest.mark.parametrize(("name", "who"), cases())
-def test_encode(benchmark, name, who):
-    benchmark.group = f"encode {name}"
-    weight = weights(SIZES[name])
-    sparse = encoder.encode(weight)
-    if who == "memcpy":
-        call = copier(weight)
-    elif who == "numpy":
-        assert all(map(np.array_equal, numpy_encode(weight), (sparse.dense, sparse.index)))
-        call = lambda: numpy_encode(weight)  # noqa: E731
-    elif who == "python":
-        flat = weight.reshape(-1).tolist()
-        assert python_encode(flat)[1] == sparse.index.reshape(-1).tolist()
-        call = lambda: python_encode(flat)  # noqa: E731
-    else:
-        encoder.use_path(who)
-        call = lambda: encoder.encode(weight)  # noqa: E731
-    try:
-        measure(benchmark, weight.size, call)
-    finally:
-        encoder.use_path(None)
+class Buffers:
+    """A weight of some size, its bytes, and room for both."""
+
+    def __init__(self, size: str) -> None:
+        self.weight = weights(SIZES[size])
+        self.sparse = encoder.encode(self.weight)
+        self.out = np.zeros_like(self.weight)
+        self.dense, self.index = np.zeros_like(self.sparse.dense), np.zeros_like(self.sparse.index)
+
+    def peers(self, probed: Callable[[], Any], slow: dict[str, Callable[[], Any]]) -> Any:
+        few = self.weight.size <= SIZES["64 KiB"]
+        return {
+            "memcpy": copier(self.weight),
+            "no-work probe": probed,
+            **(slow if few else {}),
+        }
 
 
-@pytest.mark.parametrize(("name", "who"), cases())
-def test_decode(benchmark, name, who):
-    benchmark.group = f"decode {name}"
-    weight = weights(SIZES[name])
-    sparse = encoder.encode(weight)
-    if who == "memcpy":
-        call = copier(weight)
-    elif who == "numpy":
-        assert np.array_equal(numpy_decode(sparse.dense, sparse.index), weight)
-        call = lambda: numpy_decode(sparse.dense, sparse.index)  # noqa: E731
-    elif who == "python":
-        dense, index = sparse.dense.reshape(-1).tolist(), sparse.index.reshape(-1).tolist()
-        assert python_decode(dense, index) == weight.reshape(-1).tolist()
-        call = lambda: python_decode(dense, index)  # noqa: E731
-    else:
-        encoder.use_path(who)
-        call = lambda: encoder.decode(sparse)  # noqa: E731
-    try:
-        measure(benchmark, weight.size, call)
-    finally:
-        encoder.use_path(None)
+ENCODE = {
+    "64 KiB": {"memcpy": (0.65, 0.80)},
+    "4 MiB": {"no-work probe": (0.70, 0.85)},
+    "256 MiB": {"memcpy": (1.5, 1.9)},
+}
+DECODE = {
+    "64 KiB": {"memcpy": (0.50, 0.75)},
+    "4 MiB": {"no-work probe": (0.85, 1.0)},
+    "256 MiB": {"memcpy": (1.5, 1.9)},
+}
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_encode(benchmark, size):
+    own = Buffers(size)
+    flat = own.weight.reshape(-1).tolist() if size == "64 KiB" else []
+    assert all(map(np.array_equal, numpy_encode(own.weight[:16]), (
+        own.sparse.dense[:16], own.sparse.index[:16],
+    )))  # fmt: skip
+    race(
+        benchmark, lambda: encoder.encode(own.weight, out=own.sparse),
+        own.peers(
+            lambda: probe.encode(own.weight, own.dense, own.index),
+            {"numpy": lambda: numpy_encode(own.weight), "python": lambda: python_encode(flat)},
+        ),
+        what=f"encode {size}", must=ENCODE[size],
+    )  # fmt: skip
+    assert np.array_equal(encoder.decode(own.sparse), own.weight)
+
+
+def test_encode_into_a_pair_of_arrays(benchmark):
+    own = Buffers("64 KiB")
+    race(
+        benchmark, lambda: encoder.encode(own.weight, out=(own.dense, own.index)),
+        {"memcpy": copier(own.weight)}, what="encode 64 KiB, out=(dense, index)",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("strict", [False, True], ids=["default", "strict"])
+@pytest.mark.parametrize("size", SIZES)
+def test_decode(benchmark, size, strict):
+    own = Buffers(size)
+    dense, index = (
+        (own.sparse.dense.reshape(-1).tolist(), own.sparse.index.reshape(-1).tolist())
+        if size == "64 KiB" else ([], [])
+    )  # fmt: skip
+    must = DECODE[size] if not strict else {"memcpy": (0.40, 0.60)} if size == "64 KiB" else {}
+    race(
+        benchmark, lambda: encoder.decode(own.sparse, strict=strict, out=own.out),
+        own.peers(
+            lambda: probe.decode(own.sparse.dense, own.sparse.index, own.out),
+            {
+                "numpy": lambda: numpy_decode(own.sparse.dense, own.sparse.index),
+                "python": lambda: python_decode(dense, index),
+            },
+        ),
+        what=f"decode {size}{', strict' if strict else ''}", must=must,
+    )  # fmt: skip
+    encoder.decode(own.sparse, strict=strict, out=own.out)
+    assert np.array_equal(own.out, own.weight)
+
+
+@pytest.mark.parametrize(("path", "size", "limits"), [
+    ("avx2", "64 KiB", (0.22, 0.30)), ("avx2", "256 MiB", (0.8, 1.0)), ("scalar", "64 KiB", None),
+], indirect=["path"])  # fmt: skip
+def test_encode_by_path(benchmark, path, size, limits):
+    own = Buffers(size)
+    race(
+        benchmark, lambda: encoder.encode(own.weight, out=own.sparse),
+        {"memcpy": copier(own.weight)}, what=f"encode {size}, {path} only",
+        must={"memcpy": limits} if limits else None,
+    )  # fmt: skip
+
+
+def test_encode_straight_to_zn(benchmark):
+    own = Buffers("4 MiB")
+    zn = encoder.encode(own.weight, layout="zn")
+    race(
+        benchmark, lambda: encoder.encode(own.weight, layout="zn", out=zn),
+        {
+            "encode to nd": lambda: encoder.encode(own.weight, out=own.sparse),
+            "encode to nd, then to zn": lambda: encoder.encode(own.weight).to_fractal(out=zn),
+        },
+        what="encode 4 MiB to zn", must={"encode to nd": (0.70, 0.90)},
+    )  # fmt: skip
+
+
+def test_encode_straight_from_a_convolution(benchmark):
+    own = Buffers("4 MiB")
+    shape = (512, 1024, 3, 3)
+    kernel = np.resize(own.weight, (512, 3, 3, 1024)).transpose(0, 3, 1, 2).copy()
+    assert kernel.shape == shape
+    sparse = encoder.encode_conv(kernel)
+    race(
+        benchmark, lambda: encoder.encode_conv(kernel, out=sparse), {"memcpy": copier(kernel)},
+        what="encode_conv 512 x 1024 x 3 x 3",
+    )  # fmt: skip
+
+
+def test_encode_with_two_threads(benchmark):
+    own = Buffers("256 MiB")
+    race(
+        benchmark, lambda: encoder.encode(own.weight, out=own.sparse, threads=2),
+        {"one thread": lambda: encoder.encode(own.weight, out=own.sparse, threads=1)},
+        what="encode 256 MiB, two threads", must={"one thread": (1.3, 1.7)},
+    )  # fmt: skip
+
+
+def test_check(benchmark):
+    own = Buffers("4 MiB")
+    race(
+        benchmark, lambda: encoder.check(own.weight), {"memcpy": copier(own.weight)},
+        what="check 4 MiB",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("policy", ["magnitude", "first_two"])
+def test_prune(benchmark, policy):
+    weight = np.random.default_rng(25).integers(-128, 128, (1024, K), dtype=np.int8)
+    out = np.empty_like(weight)
+    race(
+        benchmark, lambda: encoder.prune(weight, policy=policy, out=out),
+        {"memcpy": copier(weight)}, what=f"prune 4 MiB, {policy}",
+    )  # fmt: skip
