@@ -249,6 +249,27 @@ def test_version_and_info_name_the_version():
     assert about["version"] in got.stdout
 
 
+@pytest.mark.parametrize(("said", "why"), [
+    ("", "the fastest that this machine can run"), ("scalar", "chosen by CUBE24_PATH"),
+])  # fmt: skip
+def test_info_tells_which_code_path_runs_and_why(said, why):
+    environment = os.environ | {"CUBE24_PATH": said}
+    got = subprocess.run(
+        [*COMMAND, "info"], env=environment, capture_output=True, text=True, check=True
+    )
+    assert f"code path:  {said or encoder.paths()[-1]} ({why})\n" in got.stdout
+
+
+def test_info_with_a_code_path_that_is_not_there_is_bad_input():
+    environment = os.environ | {"CUBE24_PATH": "mmx"}
+    got = subprocess.run(
+        [*COMMAND, "info"], env=environment, capture_output=True, text=True, check=False
+    )
+    assert got.returncode == 2
+    assert "CUBE24_PATH: this machine has no code path 'mmx'" in got.stderr
+    assert "Traceback" not in got.stderr
+
+
 def big_file(megabytes: int) -> None:
     with open("big.bin", "wb") as file:
         file.truncate(megabytes << 20)
