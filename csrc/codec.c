@@ -1,65 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0
- * encode, check, prune and decode: rows, tails, policies and fault reports around the kernels. */
+ * encode, check and prune: rows, tails, policies and fault reports around the kernels. */
+#include "codec.h"
+
 #include <string.h>
 
 #include "format.h"
-#include "paths.h"
+#include "fractal.h"
 #include "sizes.h"
 
-/* The elements of a group that a policy keeps. */
-static unsigned keep_magnitude(const int8_t e[GROUP], unsigned mask)
-{
-    unsigned keep = 0;
-    for (int round = 0; round < 2; round++) {
-        int best = -1, largest = 0;
-        for (int p = 0; p < GROUP; p++) {
-            const int size = e[p] < 0 ? -e[p] : e[p];
-            if (!(keep >> p & 1) && size > largest) { /* strictly: a tie keeps the lower */
-                best = p;
-                largest = size;
-            }
-        }
-        if (best >= 0)
-            keep |= 1U << best;
-    }
-    return keep & mask;
-}
-
-static unsigned keep_by_policy(const int8_t e[GROUP], unsigned mask, int policy)
-{
-    switch (policy) {
-    case CUBE24_POLICY_FIRST_TWO:
-        return KEEP_FIRST_TWO[mask];
-    case CUBE24_POLICY_FIRST_LAST:
-        return KEEP_FIRST_LAST[mask];
-    default:
-        return POPCOUNT[mask] > 2 ? keep_magnitude(e, mask) : mask;
-    }
-}
+const struct cube24_steps cube24_nd_steps = {
+    CUBE24_PIECE,
+    CUBE24_BLOCK,
+    CUBE24_BLOCK_DENSE,
+    CUBE24_BLOCK_INDEX,
+};
 
 static int known_policy(int policy)
 {
     return policy >= CUBE24_POLICY_ERROR && policy <= CUBE24_POLICY_MAGNITUDE;
-}
-
-/* The elements from `start` of a row of k, padded with zeros to a whole pair. */
-static void load_tail(const int8_t *row, size_t start, size_t k, int8_t pair[PAIR])
-{
-    memset(pair, 0, PAIR);
-    memcpy(pair, row + start, k - start);
-}
-
-/* One group of a row of k elements, padded with zeros if it is the last. */
-static void load_group(const int8_t *row, size_t g, size_t k, int8_t e[GROUP])
-{
-    const size_t start = g * GROUP;
-    memset(e, 0, GROUP);
-    memcpy(e, row + start, least(GROUP, k - start));
-}
-
-static size_t groups_of(size_t k)
-{
-    return ceil_div(k, GROUP);
 }
 
 size_t cube24_k_stored(size_t k)
@@ -67,66 +25,231 @@ size_t cube24_k_stored(size_t k)
     return k > SIZE_MAX - (PAIR - 1) ? 0 : (k + PAIR - 1) / PAIR * PAIR;
 }
 
-/* Encode one row; gives its groups in excess. */
-static uint64_t encode_row(const struct cube24_codec_kernels *kernels, const int8_t *row, size_t k,
-                           int8_t *dense, uint8_t *index)
+/* --- padded rows ---------------------------------------------------------------------------- */
+
+void cube24_gather(const struct cube24_rows *rows, const int8_t *weight, size_t at, size_t count,
+                   int8_t *out)
 {
-    const size_t pairs = k / PAIR;
-    uint64_t excess = kernels->encode(row, pairs, dense, index);
-    if (k % PAIR != 0) {
-        int8_t tail[PAIR];
-        load_tail(row, pairs * PAIR, k, tail);
-        excess += kernels->encode(tail, 1, dense + pairs * GROUP, index + pairs);
+    size_t r = at / rows->stored, column = at % rows->stored;
+    while (count != 0) {
+        const size_t some = least(count, rows->stored - column);
+        const size_t real = r < rows->n && column < rows->k ? least(some, rows->k - column) : 0;
+        if (real != 0)
+            memcpy(out, weight + r * rows->k + column, real);
+        memset(out + real, 0, some - real);
+        out += some;
+        count -= some;
+        column = 0;
+        r++;
     }
-    return excess;
 }
 
-/* Encode again, by a policy, the groups of a row that are in excess. */
-static void encode_excess(const int8_t *row, size_t k, int policy, int8_t *dense, uint8_t *index,
-                          cube24_changes *changes)
+int cube24_scatter(const struct cube24_rows *rows, const int8_t *from, size_t at, size_t count,
+                   int8_t *weight)
 {
-    for (size_t g = 0; g < groups_of(k); g++) {
-        int8_t e[GROUP];
-        load_group(row, g, k, e);
-        const unsigned mask = nonzero_mask(e);
-        if (POPCOUNT[mask] <= 2)
-            continue;
-        changes->groups++;
-        changes->weights += POPCOUNT[mask] - 2U;
-        if (policy == CUBE24_POLICY_ERROR)
-            continue;
-        const unsigned pair = encode_group(e, keep_by_policy(e, mask, policy), dense + 2 * g);
-        const unsigned other = pair_of_byte(index[g / 2], !(g % 2));
-        index[g / 2] = g % 2 ? pack_byte(other, pair) : pack_byte(pair, other);
+    unsigned lost = 0;
+    size_t r = at / rows->stored, column = at % rows->stored;
+    while (count != 0) {
+        const size_t some = least(count, rows->stored - column);
+        const size_t real = r < rows->n && column < rows->k ? least(some, rows->k - column) : 0;
+        if (real != 0)
+            memcpy(weight + r * rows->k + column, from, real);
+        for (size_t i = real; i < some; i++)
+            lost |= (uint8_t)from[i];
+        from += some;
+        count -= some;
+        column = 0;
+        r++;
+    }
+    return lost != 0;
+}
+
+/* --- encode --------------------------------------------------------------------------------- */
+
+int cube24_encoder_start(struct cube24_encoder *encoder, int policy, uint32_t flags, size_t size)
+{
+    encoder->policy = policy;
+    encoder->past = size >= CUBE24_PAST_CACHE;
+    encoder->changes.groups = encoder->changes.weights = 0;
+    return cube24_choose_codec(flags, 0, &encoder->kernels) && known_policy(policy);
+}
+
+int cube24_encoder_end(const struct cube24_encoder *encoder, cube24_changes *changes)
+{
+    if (changes)
+        *changes = encoder->changes;
+    return encoder->policy == CUBE24_POLICY_ERROR && encoder->changes.groups ? CUBE24_E_VIOLATION
+                                                                             : CUBE24_OK;
+}
+
+/* Count what is in excess in a block; encode it again as the policy has it. */
+static void encode_excess(struct cube24_encoder *encoder, const int8_t *weight, size_t step,
+                          int8_t *dense, uint8_t *index)
+{
+    int8_t block[CUBE24_BLOCK];
+    cube24_cost cost = {0, 0, 0, 0, 0, 0};
+    const int refuses = encoder->policy == CUBE24_POLICY_ERROR;
+    for (size_t i = 0; i < CUBE24_PIECES; i++)
+        memcpy(block + i * CUBE24_PIECE, weight + i * step, CUBE24_PIECE);
+    /* every policy drops the same numbers */
+    encoder->kernels.prune(block, 1, refuses ? CUBE24_POLICY_FIRST_TWO : encoder->policy, block,
+                           &cost);
+    encoder->changes.groups += cost.groups;
+    encoder->changes.weights += cost.weights;
+    if (!refuses)
+        encoder->kernels.encode(block, &cube24_nd_steps, 1, 0, dense, index);
+}
+
+void cube24_encode_blocks(struct cube24_encoder *encoder, const int8_t *weight,
+                          const struct cube24_steps *steps, size_t blocks, int8_t *dense,
+                          uint8_t *index)
+{
+    const int past = encoder->past && (uintptr_t)dense % CUBE24_LINE == 0;
+    while (blocks != 0) {
+        const size_t run = least(blocks, CUBE24_RUN);
+        if (encoder->kernels.encode(weight, steps, run, past, dense, index))
+            for (size_t b = 0; b < run; b++)
+                encode_excess(encoder, weight + b * steps->block, steps->piece,
+                              dense + b * steps->dense, index + b * steps->index);
+        weight += run * steps->block;
+        dense += run * steps->dense;
+        index += run * steps->index;
+        blocks -= run;
+    }
+}
+
+/* Fewer elements than a block, a multiple of 8. */
+static void encode_part(struct cube24_encoder *encoder, const int8_t *weight, size_t count,
+                        int8_t *dense, uint8_t *index)
+{
+    int8_t block[CUBE24_BLOCK], block_dense[CUBE24_BLOCK_DENSE];
+    uint8_t block_index[CUBE24_BLOCK_INDEX];
+    if (count == 0)
+        return;
+    memcpy(block, weight, count);
+    memset(block + count, 0, CUBE24_BLOCK - count);
+    cube24_encode_blocks(encoder, block, &cube24_nd_steps, 1, block_dense, block_index);
+    memcpy(dense, block_dense, count / 2);
+    memcpy(index, block_index, count / PAIR);
+}
+
+void cube24_encode_elements(struct cube24_encoder *encoder, const int8_t *weight, size_t count,
+                            int8_t *dense, uint8_t *index)
+{
+    /* a first part, so that dense can be written past the caches */
+    const size_t off = (uintptr_t)dense % CUBE24_LINE;
+    const int mends = encoder->past && off != 0 && off % GROUP == 0;
+    size_t at = mends ? least((CUBE24_LINE - off) * 2, count) : 0;
+    encode_part(encoder, weight, at, dense, index);
+    const size_t blocks = (count - at) / CUBE24_BLOCK;
+    cube24_encode_blocks(encoder, weight + at, &cube24_nd_steps, blocks, dense + at / 2,
+                         index + at / PAIR);
+    at += blocks * CUBE24_BLOCK;
+    encode_part(encoder, weight + at, count - at, dense + at / 2, index + at / PAIR);
+}
+
+void cube24_encode_rows(struct cube24_encoder *encoder, const int8_t *weight,
+                        const struct cube24_rows *rows, int8_t *dense, uint8_t *index)
+{
+    const size_t total = rows->n * rows->stored;
+    if (rows->k == rows->stored) {
+        cube24_encode_elements(encoder, weight, total, dense, index);
+        return;
+    }
+    for (size_t at = 0; at < total; at += CUBE24_BUFFER) {
+        int8_t buffer[CUBE24_BUFFER];
+        const size_t count = least(CUBE24_BUFFER, total - at);
+        cube24_gather(rows, weight, at, count, buffer);
+        cube24_encode_elements(encoder, buffer, count, dense + at / 2, index + at / PAIR);
     }
 }
 
 int cube24_encode(const int8_t *weight, size_t n, size_t k, int policy, uint32_t flags,
                   int8_t *dense, uint8_t *index, cube24_changes *changes)
 {
-    struct cube24_codec_kernels kernels;
-    const size_t k_stored = cube24_k_stored(k);
-    if (!fits(n, k) || !fits(n, k_stored) || (k != 0 && k_stored == 0))
+    struct cube24_encoder encoder;
+    const struct cube24_rows rows = {n, k, cube24_k_stored(k)};
+    if (!fits(n, k) || !fits(n, rows.stored) || (k != 0 && rows.stored == 0))
         return CUBE24_E_SIZE;
-    if (!cube24_choose_codec(flags, 0, &kernels) || !known_policy(policy))
-        return CUBE24_E_ARGUMENT;
     const int empty = n == 0 || k == 0;
-    if (!empty && (!weight || !dense || !index))
+    if (!cube24_encoder_start(&encoder, policy, flags, n * k) ||
+        (!empty && (!weight || !dense || !index)))
         return CUBE24_E_ARGUMENT;
-    cube24_changes total = {0, 0};
-    if (!empty) {
-        for (size_t r = 0; r < n; r++) {
-            const int8_t *row = weight + r * k;
-            int8_t *row_dense = dense + r * (k_stored / 2);
-            uint8_t *row_index = index + r * (k_stored / PAIR);
-            if (encode_row(&kernels, row, k, row_dense, row_index) != 0)
-                encode_excess(row, k, policy, row_dense, row_index, &total);
-        }
-    }
-    if (changes)
-        *changes = total;
-    return policy == CUBE24_POLICY_ERROR && total.groups ? CUBE24_E_VIOLATION : CUBE24_OK;
+    if (!empty)
+        cube24_encode_rows(&encoder, weight, &rows, dense, index);
+    return cube24_encoder_end(&encoder, changes);
 }
+
+/* --- encode to Zn --------------------------------------------------------------------------- */
+
+enum { HALF = CUBE24_PIECES }; /* rows of a fractal that are a block */
+
+int cube24_zn_exists(size_t n, size_t k)
+{
+    size_t size = FRACTAL;
+    return fits(n, k) && grow(&size, ceil_div(n, N0)) && grow(&size, ceil_div(k, SPARSE_K));
+}
+
+struct cube24_steps cube24_zn_steps(size_t n, size_t k)
+{
+    const size_t n1 = ceil_div(n, N0);
+    const struct cube24_steps steps = {k, CUBE24_PIECE, n1 * FRACTAL, n1 * INDEX_FRACTAL};
+    return steps;
+}
+
+/* Place of row r of block k1, counted in rows of fractals. */
+size_t cube24_zn_row(size_t n, size_t k1, size_t r)
+{
+    return k1 * ceil_div(n, N0) * N0 + r;
+}
+
+/* 8 rows of a weight, of which those beyond n are zero. */
+static void encode_half(struct cube24_encoder *encoder, const int8_t *weight, size_t n, size_t k,
+                        size_t r, int8_t *dense, uint8_t *index)
+{
+    const struct cube24_steps steps = cube24_zn_steps(n, k);
+    const size_t whole = r + HALF <= n ? k / CUBE24_PIECE : 0;
+    if (whole != 0)
+        cube24_encode_blocks(encoder, weight + r * k, &steps, whole,
+                             dense + cube24_zn_row(n, 0, r) * K0,
+                             index + cube24_zn_row(n, 0, r) * INDEX_K0);
+    for (size_t k1 = whole; k1 < ceil_div(k, CUBE24_PIECE); k1++) {
+        int8_t block[CUBE24_BLOCK] = {0};
+        const size_t column = k1 * CUBE24_PIECE;
+        for (size_t i = 0; i < HALF && r + i < n; i++)
+            memcpy(block + i * CUBE24_PIECE, weight + (r + i) * k + column,
+                   least(CUBE24_PIECE, k - column));
+        cube24_encode_blocks(encoder, block, &cube24_nd_steps, 1,
+                             dense + cube24_zn_row(n, k1, r) * K0,
+                             index + cube24_zn_row(n, k1, r) * INDEX_K0);
+    }
+}
+
+void cube24_encode_zn_rows(struct cube24_encoder *encoder, const int8_t *weight, size_t n,
+                           size_t k, size_t n1, int8_t *dense, uint8_t *index)
+{
+    for (size_t r = n1 * N0; r < (n1 + 1) * N0; r += HALF)
+        encode_half(encoder, weight, n, k, r, dense, index);
+}
+
+int cube24_encode_zn(const int8_t *weight, size_t n, size_t k, size_t n1_start, size_t n1_count,
+                     int policy, uint32_t flags, int8_t *dense, uint8_t *index,
+                     cube24_changes *changes)
+{
+    struct cube24_encoder encoder;
+    const size_t n1 = ceil_div(n, N0);
+    if (!cube24_zn_exists(n, k) || n1_start > n1 || n1_count > n1 - n1_start)
+        return CUBE24_E_SIZE;
+    const int empty = n1_count == 0 || k == 0;
+    if (!cube24_encoder_start(&encoder, policy, flags, n * k) ||
+        (!empty && (!weight || !dense || !index)))
+        return CUBE24_E_ARGUMENT;
+    for (size_t i = 0; !empty && i < n1_count; i++)
+        cube24_encode_zn_rows(&encoder, weight, n, k, n1_start + i, dense, index);
+    return cube24_encoder_end(&encoder, changes);
+}
+
+/* --- check ---------------------------------------------------------------------------------- */
 
 static uint64_t excess_of(const uint64_t *masks)
 {
@@ -137,45 +260,84 @@ static uint64_t excess_of(const uint64_t *masks)
     return excess;
 }
 
+/* Add the masks of elements that follow each other, a multiple of 4. */
+static void count_elements(const struct cube24_codec_kernels *kernels, const int8_t *weight,
+                           size_t count, uint64_t *masks)
+{
+    while (count >= CUBE24_BLOCK) {
+        const size_t run = least(count / CUBE24_BLOCK, CUBE24_RUN);
+        kernels->count(weight, run, masks);
+        weight += run * CUBE24_BLOCK;
+        count -= run * CUBE24_BLOCK;
+    }
+    if (count != 0) {
+        int8_t block[CUBE24_BLOCK] = {0};
+        memcpy(block, weight, count);
+        kernels->count(block, 1, masks);
+        masks[0] -= (CUBE24_BLOCK - count) / GROUP;
+    }
+}
+
+/* Add the groups in excess to the counters of their rows. */
+static void count_by_row(const struct cube24_codec_kernels *kernels, const int8_t *weight,
+                         const struct cube24_rows *rows, size_t at, size_t count,
+                         uint64_t *row_excess)
+{
+    size_t r = at / rows->stored, column = at % rows->stored;
+    while (count != 0) {
+        uint64_t masks[16] = {0};
+        const size_t some = least(count, rows->stored - column);
+        count_elements(kernels, weight, some, masks);
+        row_excess[r++] += excess_of(masks);
+        weight += some;
+        count -= some;
+        column = 0;
+    }
+}
+
+static size_t groups_of(size_t k)
+{
+    return ceil_div(k, GROUP);
+}
+
+/* n rows of k elements, padded to whole groups: groups wholly beyond k are not looked at. */
+static struct cube24_rows rows_of_groups(size_t n, size_t k)
+{
+    const struct cube24_rows rows = {n, k, groups_of(k) * GROUP};
+    return rows;
+}
+
 int cube24_check(const int8_t *weight, size_t n, size_t k, uint32_t flags, uint64_t *masks,
                  uint64_t *row_excess)
 {
     struct cube24_codec_kernels kernels;
-    if (!fits(n, k) || (row_excess && !fits(n, sizeof *row_excess)))
+    const struct cube24_rows rows = rows_of_groups(n, k);
+    if (!fits(n, k) || !fits(n, rows.stored) || (row_excess && !fits(n, sizeof *row_excess)))
         return CUBE24_E_SIZE;
     if (!cube24_choose_codec(flags, 0, &kernels) || !masks || (n != 0 && k != 0 && !weight))
         return CUBE24_E_ARGUMENT;
     memset(masks, 0, 16 * sizeof *masks);
     if (row_excess)
         memset(row_excess, 0, n * sizeof *row_excess);
-    uint64_t before = 0;
-    for (size_t r = 0; k != 0 && r < n; r++) {
-        const int8_t *row = weight + r * k;
-        kernels.count(row, k / PAIR, masks);
-        for (size_t g = k / PAIR * 2; g < groups_of(k); g++) {
-            int8_t e[GROUP];
-            load_group(row, g, k, e);
-            masks[nonzero_mask(e)]++;
+    if (k == 0)
+        return CUBE24_OK;
+    const size_t total = n * rows.stored;
+    for (size_t at = 0, count; at < total; at += count) {
+        int8_t buffer[CUBE24_BUFFER];
+        uint64_t own[16] = {0};
+        const int8_t *part = weight + at;
+        count = least(k == rows.stored ? CUBE24_RUN * CUBE24_BLOCK : CUBE24_BUFFER, total - at);
+        if (k != rows.stored) {
+            cube24_gather(&rows, weight, at, count, buffer);
+            part = buffer;
         }
-        if (row_excess) {
-            const uint64_t after = excess_of(masks);
-            row_excess[r] = after - before;
-            before = after;
-        }
+        count_elements(&kernels, part, count, own);
+        for (unsigned mask = 0; mask < 16; mask++)
+            masks[mask] += own[mask];
+        if (row_excess && excess_of(own) != 0)
+            count_by_row(&kernels, part, &rows, at, count, row_excess);
     }
     return CUBE24_OK;
-}
-
-/* Note a faulty group in a list of limited length, and count it in any case. */
-static void note(cube24_place *places, size_t capacity, uint64_t *total, size_t row, size_t group,
-                 enum cube24_fault fault)
-{
-    if (*total < capacity) {
-        places[*total].row = row;
-        places[*total].group = group;
-        places[*total].fault = (uint64_t)fault;
-    }
-    ++*total;
 }
 
 int cube24_list_excess(const int8_t *weight, size_t n, size_t k, cube24_place *places,
@@ -188,153 +350,65 @@ int cube24_list_excess(const int8_t *weight, size_t n, size_t k, cube24_place *p
     *total = 0;
     for (size_t r = 0; k != 0 && r < n; r++) {
         for (size_t g = 0; g < groups_of(k); g++) {
-            int8_t e[GROUP];
-            load_group(weight + r * k, g, k, e);
-            if (POPCOUNT[nonzero_mask(e)] > 2)
-                note(places, capacity, total, r, g, CUBE24_FAULT_EXCESS);
+            int8_t e[GROUP] = {0};
+            memcpy(e, weight + r * k + g * GROUP, least(GROUP, k - g * GROUP));
+            if (POPCOUNT[nonzero_mask(e)] <= 2)
+                continue;
+            if (*total < capacity) {
+                const cube24_place place = {r, g, CUBE24_FAULT_EXCESS};
+                places[*total] = place;
+            }
+            ++*total;
         }
     }
     return CUBE24_OK;
 }
 
-int cube24_prune(const int8_t *weight, size_t n, size_t k, int policy, int8_t *out,
+/* --- prune ---------------------------------------------------------------------------------- */
+
+/* Prune elements that follow each other, a multiple of 4. */
+static void prune_elements(const struct cube24_codec_kernels *kernels, const int8_t *weight,
+                           size_t count, int policy, int8_t *out, cube24_cost *cost)
+{
+    while (count >= CUBE24_BLOCK) {
+        const size_t run = least(count / CUBE24_BLOCK, CUBE24_RUN);
+        kernels->prune(weight, run, policy, out, cost);
+        weight += run * CUBE24_BLOCK;
+        out += run * CUBE24_BLOCK;
+        count -= run * CUBE24_BLOCK;
+    }
+    if (count != 0) {
+        int8_t block[CUBE24_BLOCK] = {0};
+        memcpy(block, weight, count);
+        kernels->prune(block, 1, policy, block, cost);
+        memcpy(out, block, count);
+    }
+}
+
+int cube24_prune(const int8_t *weight, size_t n, size_t k, int policy, uint32_t flags, int8_t *out,
                  cube24_cost *cost)
 {
-    if (!fits(n, k))
+    struct cube24_codec_kernels kernels;
+    const struct cube24_rows rows = rows_of_groups(n, k);
+    if (!fits(n, k) || !fits(n, rows.stored))
         return CUBE24_E_SIZE;
-    if (!known_policy(policy) || policy == CUBE24_POLICY_ERROR ||
-        (n != 0 && k != 0 && (!weight || !out)))
+    if (!cube24_choose_codec(flags, 0, &kernels) || !known_policy(policy) ||
+        policy == CUBE24_POLICY_ERROR || (n != 0 && k != 0 && (!weight || !out)))
         return CUBE24_E_ARGUMENT;
     cube24_cost sum = {0, 0, 0, 0, 0, 0};
-    for (size_t r = 0; k != 0 && r < n; r++) {
-        for (size_t g = 0; g < groups_of(k); g++) {
-            int8_t e[GROUP];
-            load_group(weight + r * k, g, k, e);
-            const unsigned mask = nonzero_mask(e), keep = keep_by_policy(e, mask, policy);
-            sum.groups += keep != mask;
-            for (size_t p = 0; p < GROUP && g * GROUP + p < k; p++) {
-                const unsigned size = (unsigned)(e[p] < 0 ? -e[p] : e[p]);
-                sum.l1_total += size;
-                sum.l2_total += size * size;
-                if ((mask & ~keep) >> p & 1) {
-                    sum.weights++;
-                    sum.l1_removed += size;
-                    sum.l2_removed += size * size;
-                    e[p] = 0;
-                }
-                out[r * k + g * GROUP + p] = e[p];
-            }
+    const size_t total = n * rows.stored;
+    if (k == rows.stored) {
+        prune_elements(&kernels, weight, total, policy, out, &sum);
+    } else {
+        for (size_t at = 0; at < total; at += CUBE24_BUFFER) {
+            int8_t buffer[CUBE24_BUFFER];
+            const size_t count = least(CUBE24_BUFFER, total - at);
+            cube24_gather(&rows, weight, at, count, buffer);
+            prune_elements(&kernels, buffer, count, policy, buffer, &sum);
+            cube24_scatter(&rows, buffer, at, count, out);
         }
     }
     if (cost)
         *cost = sum;
-    return CUBE24_OK;
-}
-
-/* A stored matrix of which the first n rows and k columns are a weight. */
-struct stored {
-    const int8_t *dense;
-    const uint8_t *index;
-    size_t n_stored, k_stored, n, k;
-};
-
-/* What is wrong with group g of row r, by the rules that `flags` asks for. */
-static enum cube24_fault inspect(const struct stored *s, size_t r, size_t g, uint32_t flags)
-{
-    const int8_t *dense = s->dense + r * (s->k_stored / 2) + 2 * g;
-    const unsigned pair = pair_of_byte(s->index[r * (s->k_stored / PAIR) + g / 2], g % 2);
-    int8_t e[GROUP];
-    const enum cube24_fault fault = decode_group(dense, pair, e);
-    if (fault != CUBE24_FAULT_NONE || !(flags & CUBE24_STRICT))
-        return fault;
-    if (r >= s->n || g * GROUP >= s->k) /* wholly padding: every byte is zero */
-        return dense[0] || dense[1] || pair ? CUBE24_FAULT_PADDING : CUBE24_FAULT_NONE;
-    for (size_t p = 0; p < GROUP; p++)
-        if (g * GROUP + p >= s->k && e[p] != 0)
-            return CUBE24_FAULT_PADDING;
-    int8_t again[2];
-    const unsigned canonical = encode_group(e, nonzero_mask(e), again);
-    return canonical == pair && again[0] == dense[0] && again[1] == dense[1]
-               ? CUBE24_FAULT_NONE
-               : CUBE24_FAULT_NONCANONICAL;
-}
-
-static int stored_status(const struct stored *s, uint32_t flags, struct cube24_codec_kernels *kernels)
-{
-    if (!fits(s->n_stored, s->k_stored) || s->k_stored % PAIR != 0 || s->n > s->n_stored ||
-        s->k > s->k_stored)
-        return CUBE24_E_SIZE;
-    if (!cube24_choose_codec(flags, CUBE24_STRICT, kernels))
-        return CUBE24_E_ARGUMENT;
-    if (s->n_stored != 0 && s->k_stored != 0 && (!s->dense || !s->index))
-        return CUBE24_E_ARGUMENT;
-    return CUBE24_OK;
-}
-
-/* Decode one row; gives its groups with an index of 3 or a conflict. The padding is read too. */
-static uint64_t decode_row(const struct cube24_codec_kernels *kernels, const struct stored *s, size_t r,
-                           int8_t *weight)
-{
-    const int8_t *dense = s->dense + r * (s->k_stored / 2);
-    const uint8_t *index = s->index + r * (s->k_stored / PAIR);
-    const size_t k = r < s->n ? s->k : 0, whole = k / PAIR;
-    uint64_t refused = kernels->decode(dense, index, whole, weight);
-    for (size_t p = whole; p < s->k_stored / PAIR; p++) {
-        int8_t pair[PAIR];
-        refused += kernels->decode(dense + p * GROUP, index + p, 1, pair);
-        if (p * PAIR < k)
-            memcpy(weight + p * PAIR, pair, k - p * PAIR);
-    }
-    return refused;
-}
-
-int cube24_decode(const int8_t *dense, const uint8_t *index, size_t n_stored, size_t k_stored,
-                  size_t n, size_t k, uint32_t flags, int8_t *weight, uint64_t *faults)
-{
-    const struct stored s = {dense, index, n_stored, k_stored, n, k};
-    struct cube24_codec_kernels kernels;
-    const int status = stored_status(&s, flags, &kernels);
-    if (status != CUBE24_OK)
-        return status;
-    if (n != 0 && k != 0 && !weight)
-        return CUBE24_E_ARGUMENT;
-    uint64_t counts[CUBE24_FAULT_KINDS] = {0}, refused = 0;
-    for (size_t r = 0; k_stored != 0 && r < n_stored; r++) {
-        int8_t *row = r < n && k != 0 ? weight + r * k : NULL;
-        /* Only a row that the kernel refuses, or a strict reading, looks at each group. */
-        if (decode_row(&kernels, &s, r, row) == 0 && !(flags & CUBE24_STRICT))
-            continue;
-        for (size_t g = 0; g < k_stored / GROUP; g++) {
-            const enum cube24_fault fault = inspect(&s, r, g, flags);
-            counts[fault]++;
-            refused += fault != CUBE24_FAULT_NONE;
-        }
-    }
-    if (faults) {
-        counts[CUBE24_FAULT_NONE] = 0; /* good groups are not counted: not all were inspected */
-        memcpy(faults, counts, sizeof counts);
-    }
-    return refused ? CUBE24_E_REFUSED : CUBE24_OK;
-}
-
-int cube24_list_refused(const int8_t *dense, const uint8_t *index, size_t n_stored,
-                        size_t k_stored, size_t n, size_t k, uint32_t flags,
-                        cube24_place *places, size_t capacity, uint64_t *total)
-{
-    const struct stored s = {dense, index, n_stored, k_stored, n, k};
-    struct cube24_codec_kernels kernels;
-    const int status = stored_status(&s, flags, &kernels);
-    if (status != CUBE24_OK)
-        return status;
-    if (!total || (capacity != 0 && !places))
-        return CUBE24_E_ARGUMENT;
-    *total = 0;
-    for (size_t r = 0; k_stored != 0 && r < n_stored; r++) {
-        for (size_t g = 0; g < k_stored / GROUP; g++) {
-            const enum cube24_fault fault = inspect(&s, r, g, flags);
-            if (fault != CUBE24_FAULT_NONE)
-                note(places, capacity, total, r, g, fault);
-        }
-    }
     return CUBE24_OK;
 }

@@ -125,6 +125,30 @@ size_t cube24_k_stored(size_t k);
 int cube24_encode(const int8_t *weight, size_t n, size_t k, int policy, uint32_t flags,
                   int8_t *dense, uint8_t *index, cube24_changes *changes);
 
+/* Encode rows of an n x k weight straight into Zn fractals: the rows of the blocks of 16 from
+ * n1_start, n1_count of them, which is how threads share a weight. Outside these blocks nothing is
+ * written; padding is written as zero.
+ *   weight   n * k, the whole
+ *   dense    (K1, N1, 16, 32), the whole: K1 = ceil(k / 64), N1 = ceil(n / 16)
+ *   index    (K1, N1, 16, 8), the whole
+ *   changes  may be NULL; of these rows, as for cube24_encode
+ * CUBE24_E_SIZE also if the blocks go beyond N1. CUBE24_E_VIOLATION as for cube24_encode. */
+int cube24_encode_zn(const int8_t *weight, size_t n, size_t k, size_t n1_start, size_t n1_count,
+                     int policy, uint32_t flags, int8_t *dense, uint8_t *index,
+                     cube24_changes *changes);
+
+/* Encode rows [row_start, row_start + rows) of the matrix that cube24_conv_to_matrix makes of a
+ * convolution weight, without making it. Elsewhere nothing is written.
+ *   weight   (cout, cin, kh, kw), the whole
+ *   zn       0: dense is the whole (cout, columns / 2), index (cout, columns / 8), columns being
+ *            C1 * kh * kw * 32. 1: they are the whole Zn arrays of the matrix, as for
+ *            cube24_encode_zn; row_start is a multiple of 16, and rows is one or ends at cout
+ *   changes  may be NULL; of these rows, as for cube24_encode
+ * CUBE24_E_SIZE also if the rows are not such. CUBE24_E_VIOLATION as for cube24_encode. */
+int cube24_encode_conv(const int8_t *weight, size_t cout, size_t cin, size_t kh, size_t kw,
+                       size_t row_start, size_t rows, int zn, int policy, uint32_t flags,
+                       int8_t *dense, uint8_t *index, cube24_changes *changes);
+
 /* Count the groups of an n x k weight by their non-zero mask (bit p set: element p is not zero).
  *   masks       16 counters, set (not added to); groups wholly beyond k are not counted
  *   row_excess  n counters, set: groups of that row with more than two non-zeros; may be NULL */
@@ -140,7 +164,7 @@ int cube24_list_excess(const int8_t *weight, size_t n, size_t k, cube24_place *p
 /* Make an n x k weight 2:4 by a policy other than CUBE24_POLICY_ERROR.
  *   out   n * k; may be the same buffer as weight
  *   cost  may be NULL */
-int cube24_prune(const int8_t *weight, size_t n, size_t k, int policy, int8_t *out,
+int cube24_prune(const int8_t *weight, size_t n, size_t k, int policy, uint32_t flags, int8_t *out,
                  cube24_cost *cost);
 
 /* --- bytes to weights ----------------------------------------------------------------------- */
@@ -157,6 +181,18 @@ int cube24_prune(const int8_t *weight, size_t n, size_t k, int policy, int8_t *o
  * of weight is then unspecified. Without CUBE24_STRICT, what the padding holds is ignored. */
 int cube24_decode(const int8_t *dense, const uint8_t *index, size_t n_stored, size_t k_stored,
                   size_t n, size_t k, uint32_t flags, int8_t *weight, uint64_t *faults);
+
+/* Decode rows of an n x k weight straight from Zn fractals: the rows of the blocks of 16 from
+ * n1_start, n1_count of them. Beyond n and k the blocks hold padding, for which and for `faults`
+ * and the status the same holds as for cube24_decode.
+ *   dense    (K1, N1, 16, 32), the whole: K1 = ceil(k / 64), N1 = ceil(n / 16)
+ *   index    (K1, N1, 16, 8), the whole
+ *   weight   n * k, the whole, of which these rows are written
+ *   faults   CUBE24_FAULT_KINDS counters, set, of these blocks; may be NULL
+ * CUBE24_E_SIZE also if the blocks go beyond N1. */
+int cube24_decode_zn(const int8_t *dense, const uint8_t *index, size_t n, size_t k,
+                     size_t n1_start, size_t n1_count, uint32_t flags, int8_t *weight,
+                     uint64_t *faults);
 
 /* List the groups for which cube24_decode with the same arguments refuses, in order of row and
  * group; places, capacity and total as for cube24_list_excess. */
@@ -190,12 +226,12 @@ size_t cube24_c0(void);
 /* Convolution weight (cout, cin, kh, kw) to the matrix (cout, C1 * kh * kw * 32) whose columns are
  * in the order (C1, kh, kw, C0), C1 = ceil(cin / 32); missing channels are written as zero. */
 int cube24_conv_to_matrix(const int8_t *weight, size_t cout, size_t cin, size_t kh, size_t kw,
-                          int8_t *matrix);
+                          uint32_t flags, int8_t *matrix);
 
 /* The inverse. padding (may be NULL): non-zeros in the missing channels, which are dropped;
  * first (may be NULL): place of the first of them in the matrix, untouched if there is none. */
 int cube24_matrix_to_conv(const int8_t *matrix, size_t cout, size_t cin, size_t kh, size_t kw,
-                          int8_t *weight, uint64_t *padding, uint64_t *first);
+                          uint32_t flags, int8_t *weight, uint64_t *padding, uint64_t *first);
 
 /* --- the datapath of the unit --------------------------------------------------------------- */
 

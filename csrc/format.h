@@ -117,4 +117,14 @@ static inline enum cube24_fault decode_group(const int8_t dense[2], unsigned pai
     return CUBE24_FAULT_NONE;
 }
 
+/* 1 if these are the bytes that encode_group writes for the group that they stand for. */
+static inline int is_canonical(const int8_t dense[2], unsigned pair)
+{
+    int8_t e[GROUP], again[2];
+    if (decode_group(dense, pair, e) != CUBE24_FAULT_NONE)
+        return 0;
+    return encode_group(e, nonzero_mask(e), again) == pair && again[0] == dense[0] &&
+           again[1] == dense[1];
+}
+
 #endif

@@ -90,10 +90,16 @@ static int choose_codec(const struct cube24_path *paths, size_t count, uint32_t 
             continue;
         if (own->encode)
             kernels->encode = own->encode;
-        if (own->count)
-            kernels->count = own->count;
         if (own->decode)
             kernels->decode = own->decode;
+        if (own->decode_strict)
+            kernels->decode_strict = own->decode_strict;
+        if (own->count)
+            kernels->count = own->count;
+        if (own->prune)
+            kernels->prune = own->prune;
+        if (own->permute)
+            kernels->permute = own->permute;
     }
     return 1;
 }

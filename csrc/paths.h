@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Code paths: kernels for an instruction set, chosen at run time. Whatever does not depend on the
- * instruction set is done once, around all of them: codec.c has rows, tails, policies and fault
- * reports, mmad.c the refusals; load3d.c, layout.c and bits.c know no paths.
+ * instruction set is done once, around all of them: codec.c, decode.c and conv.c have rows, tails,
+ * policies and fault reports, mmad.c the refusals; load3d.c, layout.c and bits.c know no paths.
  *
  * A path has up to two tables of kernels: for the codec and for multiply-add. Each is a file of its
  * own, kernels/codec_NAME.c and kernels/mmad_NAME.c, with `static` helpers only: it is compiled with
@@ -15,21 +15,58 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "cube24.h"
+
 /* A table fills the slots that it has a kernel for; where it has NULL, the scalar kernel runs in its
  * place. The scalar tables fill all. */
 
-/* The codec: one contiguous run of pairs (8 elements, 4 dense bytes, 1 index byte). */
+/* The codec works in blocks of 8 pieces. A piece is 64 elements of a row: 64 bytes of weight, 32 of
+ * dense, 8 of index. The 256 dense and the 64 index bytes of a block follow each other. In ND its
+ * pieces do so too, and it is 512 elements of a row; in Zn it is half a fractal, 8 rows. What is no
+ * whole block is for the caller to pad. */
+enum {
+    CUBE24_PIECE = 64,
+    CUBE24_PIECES = 8,
+    CUBE24_BLOCK = CUBE24_PIECE * CUBE24_PIECES,
+    CUBE24_BLOCK_DENSE = CUBE24_BLOCK / 2,
+    CUBE24_BLOCK_INDEX = CUBE24_BLOCK / 8,
+    CUBE24_RUN = 128, /* most blocks of a call, so that kernels may count in small numbers */
+    CUBE24_LINE = 64  /* alignment that stores past the caches may want */
+};
+
+/* Bytes of weight from a piece to the next; of weight, dense and index from a block to the next. */
+struct cube24_steps {
+    size_t piece, block, dense, index;
+};
+
 struct cube24_codec_kernels {
-    /* Encode. Gives the number of groups in excess; what is written for those (2 dense bytes and
-     * 4 index bits) is unspecified, the caller encodes them again. */
-    uint64_t (*encode)(const int8_t *weight, size_t pairs, int8_t *dense, uint8_t *index);
+    /* Encode. 0 if no group is in excess; what is written for those that are (2 dense bytes and 4
+     * index bits) is unspecified, the caller encodes them again.
+     * past: write dense past the caches, if the kernel can; then it and its step are multiples of
+     * CUBE24_LINE. */
+    int (*encode)(const int8_t *weight, const struct cube24_steps *steps, size_t blocks, int past,
+                  int8_t *dense, uint8_t *index);
 
-    /* Add to 16 counters of non-zero masks. */
-    void (*count)(const int8_t *weight, size_t pairs, uint64_t *masks);
+    /* Decode. 0 if no group has an index of 3 or a conflict; what is written for one that has is
+     * unspecified. `past` is for weight. */
+    int (*decode)(const int8_t *dense, const uint8_t *index, const struct cube24_steps *steps,
+                  size_t blocks, int past, int8_t *weight);
 
-    /* Decode. Gives the number of groups with an index of 3 or a conflict; what is written for
-     * those is unspecified. */
-    uint64_t (*decode)(const int8_t *dense, const uint8_t *index, size_t pairs, int8_t *weight);
+    /* The same; 0 if encode writes these very bytes for every group. */
+    int (*decode_strict)(const int8_t *dense, const uint8_t *index,
+                         const struct cube24_steps *steps, size_t blocks, int past,
+                         int8_t *weight);
+
+    /* Add to 16 counters of non-zero masks. Here and in prune the pieces follow each other. */
+    void (*count)(const int8_t *weight, size_t blocks, uint64_t *masks);
+
+    /* Prune by a policy that is not CUBE24_POLICY_ERROR, and add to the cost. out may be weight. */
+    void (*prune)(const int8_t *weight, size_t blocks, int policy, int8_t *out, cube24_cost *cost);
+
+    /* out[i] = in[from[i]], or 0 where from[i] is in_size or more. in_size is at most 2048, and
+     * every from[i] is below 2^15. */
+    void (*permute)(const int8_t *in, size_t in_size, const uint16_t *from, int8_t *out,
+                    size_t out_size);
 };
 
 /* Multiply-add: a whole call, with operands, layouts and options as cube24.h says. m, n and k are

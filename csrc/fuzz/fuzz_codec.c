@@ -305,7 +305,7 @@ static void fuzz_spoiled(struct input *in)
     struct input choices = {in->data, in->size < 9 ? in->size : 9};
     int8_t *weight = take_bytes(in, s.n * s.k);
     if (s.n != 0 && s.k != 0)
-        LAW(cube24_prune(weight, s.n, s.k, CUBE24_POLICY_FIRST_TWO, weight, NULL) == CUBE24_OK);
+        LAW(cube24_prune(weight, s.n, s.k, CUBE24_POLICY_FIRST_TWO, s.path, weight, NULL) == CUBE24_OK);
     encode_padded(&s, weight, s.dense, s.index);
     for (size_t i = 0; i < spoils && s.index_size != 0; i++) {
         const size_t low = take(&choices, 256), high = take(&choices, 256);
@@ -439,8 +439,8 @@ static void law_policy(const struct matrix *m, int policy)
     uint8_t *index = buffer(index_size), *index_pruned = buffer(index_size);
     cube24_changes changes;
     cube24_cost cost;
-    LAW(cube24_prune(m->weight, m->n, m->k, policy, pruned, &cost) == CUBE24_OK);
-    law_prune(m, policy, pruned, &cost);
+    LAW(cube24_prune(m->weight, m->n, m->k, policy, m->path, pruned, &cost) == CUBE24_OK);
+    law_prune(m, policy, m->path, pruned, &cost);
     LAW(cube24_encode(m->weight, m->n, m->k, policy, m->path, dense, index, &changes) ==
         CUBE24_OK);
     LAW(changes.groups == cost.groups && changes.weights == cost.weights);

@@ -4,4 +4,4 @@
  */
 #include "../paths.h"
 
-const struct cube24_codec_kernels cube24_codec_neon = {NULL, NULL, NULL};
+const struct cube24_codec_kernels cube24_codec_neon = {NULL, NULL, NULL, NULL, NULL, NULL};

@@ -172,7 +172,8 @@ static int same_cost(const cube24_cost *a, const cube24_cost *b)
            a->l2_total == b->l2_total;
 }
 
-static void check_prune(const int8_t *weight, size_t n, size_t k, int policy, int fill)
+static void check_prune(const int8_t *weight, size_t n, size_t k, int policy, int fill,
+                        uint32_t flags)
 {
     int8_t *wanted = allocate(n * k + 1);
     cube24_cost wanted_cost, cost, cost_in_place;
@@ -184,12 +185,12 @@ static void check_prune(const int8_t *weight, size_t n, size_t k, int policy, in
     if (n * k != 0)
         memcpy(same.data, weight, n * k);
 
-    CHECK_EQUAL(cube24_prune(exact_int8(input), n, k, policy, guarded_int8(out), &cost),
+    CHECK_EQUAL(cube24_prune(exact_int8(input), n, k, policy, flags, guarded_int8(out), &cost),
                 CUBE24_OK);
     CHECK(holds(out, wanted));
     CHECK(same_cost(&cost, &wanted_cost));
     CHECK(same_bytes(input.data, weight, n * k));
-    CHECK_EQUAL(cube24_prune(guarded_int8(same), n, k, policy, guarded_int8(same),
+    CHECK_EQUAL(cube24_prune(guarded_int8(same), n, k, policy, flags, guarded_int8(same),
                              &cost_in_place),
                 CUBE24_OK);
     CHECK(holds(same, wanted));
@@ -205,11 +206,10 @@ static void check_weight(const int8_t *weight, size_t n, size_t k, int fill, uin
     for (int policy = 0; policy < POLICIES; policy++)
         check_encode(weight, n, k, policy, fill, flags);
     check_check(weight, n, k, fill, flags);
-    if (flags != 0) /* the functions below know no paths: once is enough */
-        return;
-    check_list_excess(weight, n, k, fill);
     for (size_t p = 0; p < sizeof PRUNING / sizeof PRUNING[0]; p++)
-        check_prune(weight, n, k, PRUNING[p], fill);
+        check_prune(weight, n, k, PRUNING[p], fill, flags);
+    if (flags == 0) /* it knows no paths: once is enough */
+        check_list_excess(weight, n, k, fill);
 }
 
 /* --- policies ------------------------------------------------------------------------------- */
@@ -240,8 +240,7 @@ static void magnitude_breaks_ties_to_the_lower_position(uint32_t flags)
         const int8_t weight[4] = {VALUES[choice % 8], VALUES[choice / 8 % 8],
                                   VALUES[choice / 64 % 8], VALUES[choice / 512]};
         check_encode(weight, 1, 4, CUBE24_POLICY_MAGNITUDE, FILLS[0], flags);
-        if (flags == 0)
-            check_prune(weight, 1, 4, CUBE24_POLICY_MAGNITUDE, FILLS[0]);
+        check_prune(weight, 1, 4, CUBE24_POLICY_MAGNITUDE, FILLS[0], flags);
     }
 }
 
@@ -654,13 +653,13 @@ static void one_group_in_excess_is_found_wherever_it_is(uint32_t flags)
 /* --- exact norms ---------------------------------------------------------------------------- */
 
 /* Sums that 32 bits do not hold: all -128, half of each group goes. */
-static void norms_of_pruning_are_exact(void)
+static void norms_of_pruning_are_exact(uint32_t flags)
 {
     const size_t k = (size_t)1 << 19;
     int8_t *weight = allocate(k);
     cube24_cost cost;
     memset(weight, -128, k);
-    CHECK_EQUAL(cube24_prune(weight, 1, k, CUBE24_POLICY_MAGNITUDE, weight, &cost), CUBE24_OK);
+    CHECK_EQUAL(cube24_prune(weight, 1, k, CUBE24_POLICY_MAGNITUDE, flags, weight, &cost), CUBE24_OK);
     CHECK_EQUAL(cost.groups, 131072);
     CHECK_EQUAL(cost.weights, 262144);
     CHECK_EQUAL(cost.l1_total, 67108864);
@@ -683,6 +682,6 @@ int main(void)
     on_every_path(padding_is_ignored_unless_it_is_refused_always_or_strictly);
     on_every_path(one_bad_group_is_found_wherever_it_is);
     on_every_path(one_group_in_excess_is_found_wherever_it_is);
-    norms_of_pruning_are_exact();
+    on_every_path(norms_of_pruning_are_exact);
     return check_report("test_codec");
 }

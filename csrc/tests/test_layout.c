@@ -178,7 +178,7 @@ static long long conv_place(const struct shape *s, size_t at)
 
 /* The matrix back to the weight, with `spoil` of the missing channels not zero. */
 static void check_conv_back(const struct shape *s, const uint8_t *matrix, const uint8_t *weight,
-                            size_t spoil, int fill)
+                            size_t spoil, int fill, uint32_t flags)
 {
     const size_t size = s->cout * s->cin * s->kh * s->kw, stored = s->cout * conv_columns(s);
     const struct exact input = exact_copy(matrix, stored);
@@ -190,13 +190,13 @@ static void check_conv_back(const struct shape *s, const uint8_t *matrix, const 
             wanted_padding++;
         }
     const struct guarded back = guarded_bytes(size, fill), again = guarded_bytes(size, fill);
-    CHECK_EQUAL(cube24_matrix_to_conv(exact_int8(input), s->cout, s->cin, s->kh, s->kw,
+    CHECK_EQUAL(cube24_matrix_to_conv(exact_int8(input), s->cout, s->cin, s->kh, s->kw, flags,
                                       guarded_int8(back), &padding, &first),
                 CUBE24_OK);
     CHECK(holds(back, weight));
     CHECK_EQUAL(padding, wanted_padding);
     CHECK_EQUAL(first, wanted_first); /* left alone if there is none */
-    CHECK_EQUAL(cube24_matrix_to_conv(exact_int8(input), s->cout, s->cin, s->kh, s->kw,
+    CHECK_EQUAL(cube24_matrix_to_conv(exact_int8(input), s->cout, s->cin, s->kh, s->kw, flags,
                                       guarded_int8(again), NULL, NULL),
                 CUBE24_OK);
     CHECK(holds(again, weight));
@@ -205,7 +205,7 @@ static void check_conv_back(const struct shape *s, const uint8_t *matrix, const 
     exact_free(input);
 }
 
-static void check_conv(const struct shape *s, int fill, uint64_t *state)
+static void check_conv(const struct shape *s, int fill, uint64_t *state, uint32_t flags)
 {
     const size_t size = s->cout * s->cin * s->kh * s->kw, stored = s->cout * conv_columns(s);
     uint8_t *weight = allocate(size + 1), *wanted = allocate(stored + 1);
@@ -214,30 +214,31 @@ static void check_conv(const struct shape *s, int fill, uint64_t *state)
         wanted[at] = conv_place(s, at) < 0 ? 0 : weight[conv_place(s, at)];
     const struct exact input = exact_copy(weight, size);
     const struct guarded matrix = guarded_bytes(stored, fill);
-    CHECK_EQUAL(cube24_conv_to_matrix(exact_int8(input), s->cout, s->cin, s->kh, s->kw,
+    CHECK_EQUAL(cube24_conv_to_matrix(exact_int8(input), s->cout, s->cin, s->kh, s->kw, flags,
                                       guarded_int8(matrix)),
                 CUBE24_OK);
     CHECK(holds(matrix, wanted));
     for (size_t spoil = 0; spoil < 3; spoil++)
-        check_conv_back(s, wanted, weight, spoil, fill);
-    check_conv_back(s, wanted, weight, stored, fill); /* every missing channel */
+        check_conv_back(s, wanted, weight, spoil, fill, flags);
+    check_conv_back(s, wanted, weight, stored, fill, flags); /* every missing channel */
     exact_free(input);
     guarded_free(matrix);
     free(weight);
     free(wanted);
 }
 
-static void conv_order_is_that_of_section_6_and_back(void)
+static void conv_order_is_that_of_section_6_and_back(uint32_t flags)
 {
     static const size_t CIN[] = {0, 1, 3, 4, 31, 32, 33, 64};
-    static const size_t KERNELS[][2] = {{1, 1}, {3, 3}, {1, 5}, {5, 1}, {2, 3}, {0, 3}};
+    static const size_t KERNELS[][2] = {{1, 1}, {3, 3}, {1, 5}, {5, 1}, {2, 3},
+                                        {0, 3}, {8, 8}, {5, 13}};
     uint64_t state = 6;
     for (size_t cout = 0; cout <= 3; cout++)
         for (size_t c = 0; c < sizeof CIN / sizeof CIN[0]; c++)
             for (size_t k = 0; k < sizeof KERNELS / sizeof KERNELS[0]; k++)
                 for (int f = 0; f < 2; f++) {
                     const struct shape s = {cout, CIN[c], KERNELS[k][0], KERNELS[k][1]};
-                    check_conv(&s, FILLS[f], &state);
+                    check_conv(&s, FILLS[f], &state, flags);
                 }
 }
 
@@ -247,7 +248,7 @@ static void a_worked_place_of_the_conv_order(void)
 {
     static int8_t weight[33 * 9], matrix[2 * 9 * 32];
     weight[32 * 9 + 1 * 3 + 2] = 42;
-    CHECK_EQUAL(cube24_conv_to_matrix(weight, 1, 33, 3, 3, matrix), CUBE24_OK);
+    CHECK_EQUAL(cube24_conv_to_matrix(weight, 1, 33, 3, 3, 0, matrix), CUBE24_OK);
     CHECK_EQUAL(matrix[1 * 9 * 32 + 5 * 32 + 0], 42);
 }
 
@@ -262,7 +263,7 @@ int main(void)
     counts_that_do_not_fill_a_byte();
     a_value_above_3_is_out_of_range();
     zn_is_the_formula_of_section_5_and_back();
-    conv_order_is_that_of_section_6_and_back();
+    on_every_path(conv_order_is_that_of_section_6_and_back);
     a_worked_place_of_the_conv_order();
     a_block_has_32_channels();
     return check_report("test_layout");

@@ -70,7 +70,7 @@ static void weights_too_large_are_refused(void)
                 CUBE24_E_SIZE);
         REFUSES(cube24_check(WEIGHT, n, k, 0, out.masks, NULL), CUBE24_E_SIZE);
         REFUSES(cube24_list_excess(WEIGHT, n, k, out.places, 4, &out.total), CUBE24_E_SIZE);
-        REFUSES(cube24_prune(WEIGHT, n, k, CUBE24_POLICY_MAGNITUDE, out.weight, &out.cost),
+        REFUSES(cube24_prune(WEIGHT, n, k, CUBE24_POLICY_MAGNITUDE, 0, out.weight, &out.cost),
                 CUBE24_E_SIZE);
     }
     /* the weight fits, its dense bytes do not */
@@ -128,9 +128,9 @@ static void convolutions_too_large_are_refused(void)
                                {MOST / 16, 1, 1, 1}, {SIZE_MAX / 32 + 1, 1, 1, 1}};
     for (size_t s = 0; s < sizeof sizes / sizeof sizes[0]; s++) {
         const size_t *d = sizes[s];
-        REFUSES(cube24_conv_to_matrix(WEIGHT, d[0], d[1], d[2], d[3], out.weight),
+        REFUSES(cube24_conv_to_matrix(WEIGHT, d[0], d[1], d[2], d[3], 0, out.weight),
                 CUBE24_E_SIZE);
-        REFUSES(cube24_matrix_to_conv(WEIGHT, d[0], d[1], d[2], d[3], out.weight, &out.total,
+        REFUSES(cube24_matrix_to_conv(WEIGHT, d[0], d[1], d[2], d[3], 0, out.weight, &out.total,
                                       &out.position),
                 CUBE24_E_SIZE);
     }
@@ -169,8 +169,8 @@ static void null_where_weights_are_needed_is_refused(void)
     REFUSES(cube24_list_excess(NULL, 2, 8, out.places, 4, &out.total), status);
     REFUSES(cube24_list_excess(WEIGHT, 2, 8, NULL, 4, &out.total), status);
     REFUSES(cube24_list_excess(WEIGHT, 2, 8, out.places, 4, NULL), status);
-    REFUSES(cube24_prune(NULL, 2, 8, prune, out.weight, &out.cost), status);
-    REFUSES(cube24_prune(WEIGHT, 2, 8, prune, NULL, &out.cost), status);
+    REFUSES(cube24_prune(NULL, 2, 8, prune, 0, out.weight, &out.cost), status);
+    REFUSES(cube24_prune(WEIGHT, 2, 8, prune, 0, NULL, &out.cost), status);
 }
 
 static void null_where_bytes_are_needed_is_refused(void)
@@ -192,11 +192,11 @@ static void null_where_bytes_are_needed_is_refused(void)
     REFUSES(cube24_nd_to_zn(BYTES, 1, 1, 32, NULL), status);
     REFUSES(cube24_zn_to_nd(NULL, 1, 1, 32, out.bytes), status);
     REFUSES(cube24_zn_to_nd(BYTES, 1, 1, 32, NULL), status);
-    REFUSES(cube24_conv_to_matrix(NULL, 1, 1, 1, 1, out.weight), status);
-    REFUSES(cube24_conv_to_matrix(WEIGHT, 1, 1, 1, 1, NULL), status);
-    REFUSES(cube24_matrix_to_conv(NULL, 1, 1, 1, 1, out.weight, &out.total, &out.position),
+    REFUSES(cube24_conv_to_matrix(NULL, 1, 1, 1, 1, 0, out.weight), status);
+    REFUSES(cube24_conv_to_matrix(WEIGHT, 1, 1, 1, 1, 0, NULL), status);
+    REFUSES(cube24_matrix_to_conv(NULL, 1, 1, 1, 1, 0, out.weight, &out.total, &out.position),
             status);
-    REFUSES(cube24_matrix_to_conv(WEIGHT, 1, 1, 1, 1, NULL, &out.total, &out.position), status);
+    REFUSES(cube24_matrix_to_conv(WEIGHT, 1, 1, 1, 1, 0, NULL, &out.total, &out.position), status);
 }
 
 /* A weight of no elements: everything may be NULL that may, and the counters are set. */
@@ -212,9 +212,9 @@ static void empty_weight(size_t n, size_t k)
     CHECK(is_filled((const uint8_t *)out.rows, n * sizeof out.rows[0], 0));
     CHECK_EQUAL(cube24_list_excess(NULL, n, k, NULL, 0, &out.total), CUBE24_OK);
     CHECK_EQUAL(out.total, 0);
-    CHECK_EQUAL(cube24_prune(NULL, n, k, CUBE24_POLICY_MAGNITUDE, NULL, &out.cost), CUBE24_OK);
+    CHECK_EQUAL(cube24_prune(NULL, n, k, CUBE24_POLICY_MAGNITUDE, 0, NULL, &out.cost), CUBE24_OK);
     CHECK(is_filled((const uint8_t *)&out.cost, sizeof out.cost, 0));
-    CHECK_EQUAL(cube24_prune(NULL, n, k, CUBE24_POLICY_MAGNITUDE, NULL, NULL), CUBE24_OK);
+    CHECK_EQUAL(cube24_prune(NULL, n, k, CUBE24_POLICY_MAGNITUDE, 0, NULL, NULL), CUBE24_OK);
 }
 
 static void empty_bytes(size_t n_stored, size_t k_stored, uint32_t flags)
@@ -251,8 +251,8 @@ static void null_is_fine_where_there_are_no_elements(void)
     CHECK_EQUAL(cube24_zn_to_nd(NULL, 5, 0, 8, NULL), CUBE24_OK);
     for (size_t zero = 0; zero < 4; zero++) {
         const size_t d[4] = {zero != 0, zero != 1, zero != 2, zero != 3};
-        CHECK_EQUAL(cube24_conv_to_matrix(NULL, d[0], d[1], d[2], d[3], NULL), CUBE24_OK);
-        CHECK_EQUAL(cube24_matrix_to_conv(NULL, d[0], d[1], d[2], d[3], NULL, &out.total, NULL),
+        CHECK_EQUAL(cube24_conv_to_matrix(NULL, d[0], d[1], d[2], d[3], 0, NULL), CUBE24_OK);
+        CHECK_EQUAL(cube24_matrix_to_conv(NULL, d[0], d[1], d[2], d[3], 0, NULL, &out.total, NULL),
                     CUBE24_OK);
         CHECK_EQUAL(out.total, 0);
     }
@@ -266,11 +266,11 @@ static void unknown_policies_are_refused(void)
     for (size_t u = 0; u < sizeof UNKNOWN / sizeof UNKNOWN[0]; u++) {
         REFUSES(cube24_encode(WEIGHT, 2, 8, UNKNOWN[u], 0, out.dense, out.index, &out.changes),
                 CUBE24_E_ARGUMENT);
-        REFUSES(cube24_prune(WEIGHT, 2, 8, UNKNOWN[u], out.weight, &out.cost),
+        REFUSES(cube24_prune(WEIGHT, 2, 8, UNKNOWN[u], 0, out.weight, &out.cost),
                 CUBE24_E_ARGUMENT);
     }
     /* pruning is not refusing */
-    REFUSES(cube24_prune(WEIGHT, 2, 8, CUBE24_POLICY_ERROR, out.weight, &out.cost),
+    REFUSES(cube24_prune(WEIGHT, 2, 8, CUBE24_POLICY_ERROR, 0, out.weight, &out.cost),
             CUBE24_E_ARGUMENT);
 }
 
@@ -326,7 +326,7 @@ static void rows_without_columns_take_no_time(void)
     CHECK_EQUAL(cube24_encode(NULL, SIZE_MAX, 0, CUBE24_POLICY_ERROR, 0, NULL, NULL, NULL),
                 CUBE24_OK);
     CHECK_EQUAL(cube24_list_excess(NULL, SIZE_MAX, 0, NULL, 0, &out.total), CUBE24_OK);
-    CHECK_EQUAL(cube24_prune(NULL, SIZE_MAX, 0, CUBE24_POLICY_MAGNITUDE, NULL, NULL), CUBE24_OK);
+    CHECK_EQUAL(cube24_prune(NULL, SIZE_MAX, 0, CUBE24_POLICY_MAGNITUDE, 0, NULL, NULL), CUBE24_OK);
     CHECK_EQUAL(cube24_check(NULL, SIZE_MAX, 0, 0, out.masks, NULL), CUBE24_OK);
 }
 

@@ -8,7 +8,7 @@
 
 /* --- kernels to be told apart; none is ever called ------------------------------------------ */
 
-enum { CODEC_SLOTS = 3, SLOTS = 5 };
+enum { CODEC_SLOTS = 6, SLOTS = 8 };
 
 /* Both tables of a path as one. */
 struct kernels {
@@ -17,19 +17,36 @@ struct kernels {
 };
 
 #define KERNELS(set)                                                                             \
-    static uint64_t set##_encode(const int8_t *weight, size_t pairs, int8_t *dense,              \
-                                 uint8_t *index)                                                 \
+    static int set##_encode(const int8_t *weight, const struct cube24_steps *steps,              \
+                            size_t blocks, int past, int8_t *dense, uint8_t *index)              \
     {                                                                                            \
-        return weight && dense && index ? pairs : 0;                                             \
+        return weight && steps && blocks && past && dense && index;                              \
     }                                                                                            \
-    static void set##_count(const int8_t *weight, size_t pairs, uint64_t *masks)                 \
+    static int set##_decode(const int8_t *dense, const uint8_t *index,                           \
+                            const struct cube24_steps *steps, size_t blocks, int past,           \
+                            int8_t *weight)                                                      \
     {                                                                                            \
-        *masks = weight ? pairs : 0;                                                             \
+        return weight && steps && blocks && past && dense && index;                              \
     }                                                                                            \
-    static uint64_t set##_decode(const int8_t *dense, const uint8_t *index, size_t pairs,        \
-                                 int8_t *weight)                                                 \
+    static int set##_decode_strict(const int8_t *dense, const uint8_t *index,                    \
+                                   const struct cube24_steps *steps, size_t blocks, int past,    \
+                                   int8_t *weight)                                               \
     {                                                                                            \
-        return dense && index && weight ? pairs : 0;                                             \
+        return weight && steps && blocks && past && dense && index;                              \
+    }                                                                                            \
+    static void set##_count(const int8_t *weight, size_t blocks, uint64_t *masks)                \
+    {                                                                                            \
+        *masks = weight ? blocks : 0;                                                            \
+    }                                                                                            \
+    static void set##_prune(const int8_t *weight, size_t blocks, int policy, int8_t *out,        \
+                            cube24_cost *cost)                                                   \
+    {                                                                                            \
+        cost->groups = weight && out && policy ? blocks : 0;                                     \
+    }                                                                                            \
+    static void set##_permute(const int8_t *in, size_t in_size, const uint16_t *from,            \
+                              int8_t *out, size_t out_size)                                      \
+    {                                                                                            \
+        *out = in && in_size && from && out_size;                                                \
     }                                                                                            \
     static void set##_mmad(const int8_t *a, const int8_t *b, size_t m, size_t n, size_t k,       \
                            uint32_t flags, int32_t *c)                                           \
@@ -42,11 +59,12 @@ struct kernels {
         *c = a && dense && index && m && n && k && flags;                                        \
     }                                                                                            \
     static const struct kernels set = {                                                          \
-        {set##_encode, set##_count, set##_decode},                                               \
+        {set##_encode, set##_decode, set##_decode_strict, set##_count, set##_prune,              \
+         set##_permute},                                                                         \
         {set##_mmad, set##_mmad_sparse},                                                         \
     };
 
-static const struct kernels NONE = {{NULL, NULL, NULL}, {NULL, NULL}};
+static const struct kernels NONE = {{NULL, NULL, NULL, NULL, NULL, NULL}, {NULL, NULL}};
 KERNELS(reference)
 KERNELS(slow)
 KERNELS(fast)
@@ -59,10 +77,19 @@ static void put(struct kernels *to, int slot, const struct kernels *from)
         to->codec.encode = from->codec.encode;
         break;
     case 1:
-        to->codec.count = from->codec.count;
+        to->codec.decode = from->codec.decode;
         break;
     case 2:
-        to->codec.decode = from->codec.decode;
+        to->codec.decode_strict = from->codec.decode_strict;
+        break;
+    case 3:
+        to->codec.count = from->codec.count;
+        break;
+    case 4:
+        to->codec.prune = from->codec.prune;
+        break;
+    case 5:
+        to->codec.permute = from->codec.permute;
         break;
     case CODEC_SLOTS:
         to->mmad.mmad = from->mmad.mmad;
@@ -74,8 +101,10 @@ static void put(struct kernels *to, int slot, const struct kernels *from)
 
 static int same(const struct kernels *a, const struct kernels *b)
 {
-    return a->codec.encode == b->codec.encode && a->codec.count == b->codec.count &&
-           a->codec.decode == b->codec.decode && a->mmad.mmad == b->mmad.mmad &&
+    return a->codec.encode == b->codec.encode && a->codec.decode == b->codec.decode &&
+           a->codec.decode_strict == b->codec.decode_strict &&
+           a->codec.count == b->codec.count && a->codec.prune == b->codec.prune &&
+           a->codec.permute == b->codec.permute && a->mmad.mmad == b->mmad.mmad &&
            a->mmad.mmad_sparse == b->mmad.mmad_sparse;
 }
 
@@ -126,7 +155,7 @@ static void check_choice(const struct cube24_path *paths, uint32_t choice,
 static void check_table(int slow_mask, int fast_mask, int slow_runs, int fast_runs)
 {
     struct made_up first, second, third;
-    make(&first, &reference, 31, 1);
+    make(&first, &reference, (1 << SLOTS) - 1, 1);
     make(&second, &slow, slow_mask, slow_runs);
     make(&third, &fast, fast_mask, fast_runs);
     const struct cube24_path paths[3] = {first.path, second.path, third.path};
@@ -159,7 +188,7 @@ static void a_path_without_a_kernel_has_the_scalar_one(void)
 static void bits_that_are_neither_path_nor_option_are_refused(void)
 {
     struct made_up first;
-    make(&first, &reference, 31, 1);
+    make(&first, &reference, (1 << SLOTS) - 1, 1);
     struct kernels got;
     for (uint32_t option = 0x100; option != 0; option <<= 1)
         for (uint32_t flag = 0x100; flag != 0; flag <<= 1)
@@ -181,7 +210,8 @@ static void every_path_has_every_kernel(void)
         CHECK_EQUAL(cube24_choose_codec(choice, 0, &got.codec), runs);
         CHECK_EQUAL(cube24_choose_mmad(choice, 0, &got.mmad), runs);
         if (runs) {
-            CHECK(got.codec.encode && got.codec.count && got.codec.decode);
+            CHECK(got.codec.encode && got.codec.decode && got.codec.decode_strict);
+            CHECK(got.codec.count && got.codec.prune && got.codec.permute);
             CHECK(got.mmad.mmad && got.mmad.mmad_sparse);
         }
     }

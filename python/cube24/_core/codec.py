@@ -6,6 +6,7 @@ what users may get wrong is checked, and explained, there.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy.typing as npt
 from cube24._core.binding import demand, ffi, lib, view, writable
 from cube24._core.paths import path_flags
 from cube24._core.threads import run_ranges
-from cube24.sizes import round_up
+from cube24.sizes import ceil_div, round_up
 
 Int8 = npt.NDArray[np.int8]
 UInt8 = npt.NDArray[np.uint8]
@@ -41,6 +42,9 @@ NONCANONICAL: int = lib.CUBE24_FAULT_NONCANONICAL
 
 #: Channels of one block of the K order of a convolution.
 C0: int = lib.cube24_c0()
+
+#: Rows of a fractal.
+N0 = 16
 
 _STRICT: int = lib.CUBE24_STRICT
 
@@ -137,22 +141,63 @@ def encode(
     source, to_dense, to_index = view(weight, INT8), writable(dense, INT8), writable(index, UINT8)
     flags, number = path_flags(), POLICIES[policy]
     dense_row, index_row = dense.shape[-1], index.shape[-1]
-    found: list[tuple[bool, int, int]] = []
 
-    def encode_rows(start: int, stop: int) -> None:
-        changes = ffi.new("cube24_changes *")
-        status = lib.cube24_encode(
+    def rows(start: int, stop: int, changes: Any) -> int:
+        status: int = lib.cube24_encode(
             source + start * k, stop - start, k, number, flags,
             to_dense + start * dense_row, to_index + start * index_row, changes,
         )  # fmt: skip
-        demand(status, VIOLATION)
+        return status
+
+    return _encoded(n, threads, 1, rows)
+
+
+def encode_zn(
+    weight: Int8, policy: str, dense: Int8, index: UInt8, threads: int = 1
+) -> tuple[bool, int, int]:
+    """Encode (N, K) straight into Zn fractals; gives what :func:`encode` gives."""
+    n, k = weight.shape
+    source, to_dense, to_index = view(weight, INT8), writable(dense, INT8), writable(index, UINT8)
+    flags, number = path_flags(), POLICIES[policy]
+
+    def blocks(start: int, stop: int, changes: Any) -> int:
+        status: int = lib.cube24_encode_zn(
+            source, n, k, start, stop - start, number, flags, to_dense, to_index, changes
+        )
+        return status
+
+    return _encoded(ceil_div(n, N0), threads, 1, blocks)
+
+
+def encode_conv(
+    weight: Int8, zn: bool, policy: str, dense: Int8, index: UInt8, threads: int = 1
+) -> tuple[bool, int, int]:
+    """Encode (Cout, Cin, Kh, Kw) straight into ND rows or Zn fractals; gives what encode gives."""
+    source, to_dense, to_index = view(weight, INT8), writable(dense, INT8), writable(index, UINT8)
+    flags, number = path_flags(), POLICIES[policy]
+
+    def rows(start: int, stop: int, changes: Any) -> int:
+        status: int = lib.cube24_encode_conv(
+            source, *weight.shape, start, stop - start, zn, number, flags, to_dense, to_index,
+            changes,
+        )  # fmt: skip
+        return status
+
+    return _encoded(weight.shape[0], threads, N0 if zn else 1, rows)
+
+
+def _encoded(
+    count: int, threads: int, unit: int, encode_range: Callable[[int, int, Any], int]
+) -> tuple[bool, int, int]:
+    """Encode ranges by threads; what the ranges give, together."""
+    found: list[tuple[bool, int, int]] = []
+
+    def told(start: int, stop: int) -> None:
+        changes = ffi.new("cube24_changes *")
+        status = demand(encode_range(start, stop, changes), VIOLATION)
         found.append((status == OK, int(changes.groups), int(changes.weights)))
 
-    run_ranges(n, threads, encode_rows)
-    return _together(found)
-
-
-def _together(found: list[tuple[bool, int, int]]) -> tuple[bool, int, int]:
+    run_ranges(count, threads, told, unit)
     accepted, groups, weights = zip(*found, strict=True)
     return all(accepted), sum(groups), sum(weights)
 
@@ -193,12 +238,15 @@ def prune(weight: Int8, policy: str, out: Int8, threads: int = 1) -> tuple[int, 
     """Prune (N, K) into ``out``; gives the six counters of cube24_cost in their order."""
     n, k = weight.shape
     source, target, number = view(weight, INT8), writable(out, INT8), POLICIES[policy]
+    flags = path_flags()
     costs: list[tuple[int, ...]] = []
 
     def prune_rows(start: int, stop: int) -> None:
         cost = ffi.new("cube24_cost *")
         demand(
-            lib.cube24_prune(source + start * k, stop - start, k, number, target + start * k, cost)
+            lib.cube24_prune(
+                source + start * k, stop - start, k, number, flags, target + start * k, cost
+            )
         )
         costs.append((
             int(cost.groups), int(cost.weights), int(cost.l1_removed),
@@ -215,19 +263,43 @@ def decode(dense: Int8, index: UInt8, weight: Int8, strict: bool, threads: int =
     n_stored, k_stored = dense.shape[0], 2 * dense.shape[1]
     from_dense, from_index, target = view(dense, INT8), view(index, UINT8), writable(weight, INT8)
     flags = path_flags() | (_STRICT if strict else 0)
-    refused: list[int] = []
 
-    def decode_rows(start: int, stop: int) -> None:
-        faults = ffi.new("uint64_t[]", lib.CUBE24_FAULT_KINDS)
-        status = lib.cube24_decode(
+    def rows(start: int, stop: int, faults: Any) -> int:
+        status: int = lib.cube24_decode(
             from_dense + start * (k_stored // 2), from_index + start * (k_stored // 8),
             stop - start, k_stored, max(0, min(stop, n) - start), k, flags,
             target + min(start, n) * k, faults,
         )  # fmt: skip
-        demand(status, REFUSED)
+        return status
+
+    return _refused(n_stored, threads, rows)
+
+
+def decode_zn(dense: Int8, index: UInt8, weight: Int8, strict: bool, threads: int = 1) -> int:
+    """Decode Zn fractals straight into (N, K); gives the groups refused."""
+    n, k = weight.shape
+    from_dense, from_index, target = view(dense, INT8), view(index, UINT8), writable(weight, INT8)
+    flags = path_flags() | (_STRICT if strict else 0)
+
+    def blocks(start: int, stop: int, faults: Any) -> int:
+        status: int = lib.cube24_decode_zn(
+            from_dense, from_index, n, k, start, stop - start, flags, target, faults
+        )
+        return status
+
+    return _refused(ceil_div(n, N0), threads, blocks)
+
+
+def _refused(count: int, threads: int, decode_range: Callable[[int, int, Any], int]) -> int:
+    """Decode ranges by threads; how many groups are refused."""
+    refused: list[int] = []
+
+    def told(start: int, stop: int) -> None:
+        faults = ffi.new("uint64_t[]", lib.CUBE24_FAULT_KINDS)
+        demand(decode_range(start, stop, faults), REFUSED)
         refused.append(sum(faults))
 
-    run_ranges(n_stored, threads, decode_rows)
+    run_ranges(count, threads, told)
     return sum(refused)
 
 
@@ -290,7 +362,11 @@ def zn_to_nd(zn: npt.NDArray[Any], nd: npt.NDArray[Any]) -> None:
 
 def conv_to_matrix(weight: Int8, matrix: Int8) -> None:
     """Order (Cout, Cin, Kh, Kw) as (Cout, C1*Kh*Kw*32)."""
-    demand(lib.cube24_conv_to_matrix(view(weight, INT8), *weight.shape, writable(matrix, INT8)))
+    demand(
+        lib.cube24_conv_to_matrix(
+            view(weight, INT8), *weight.shape, path_flags(), writable(matrix, INT8)
+        )
+    )
 
 
 def matrix_to_conv(matrix: Int8, weight: Int8) -> int:
@@ -298,7 +374,7 @@ def matrix_to_conv(matrix: Int8, weight: Int8) -> int:
     lost = ffi.new("uint64_t *")
     demand(
         lib.cube24_matrix_to_conv(
-            view(matrix, INT8), *weight.shape, writable(weight, INT8), lost, ffi.NULL
+            view(matrix, INT8), *weight.shape, path_flags(), writable(weight, INT8), lost, ffi.NULL
         )
     )
     return int(lost[0])
