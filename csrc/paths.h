@@ -42,8 +42,8 @@ struct cube24_steps {
 struct cube24_codec_kernels {
     /* Encode. 0 if no group is in excess; what is written for those that are (2 dense bytes and 4
      * index bits) is unspecified, the caller encodes them again.
-     * past: write dense past the caches, if the kernel can; then it and its step are multiples of
-     * CUBE24_LINE. */
+     * past: write past the caches, if the kernel can; then dense and its step are multiples of
+     * CUBE24_LINE, index may be anywhere. */
     int (*encode)(const int8_t *weight, const struct cube24_steps *steps, size_t blocks, int past,
                   int8_t *dense, uint8_t *index);
 

@@ -70,7 +70,7 @@ static const uint8_t EVEN_ODD_ORDER[VECTOR] = {CUBE24_64(EVEN_ODD, 0)};
 
 /* `steps` by value, here and below: what is stored might else be a step. */
 INLINE int encode_run(const int8_t *weight, struct cube24_steps steps, size_t blocks, int past,
-                      int8_t *dense, uint8_t *index)
+                      int index_past, int8_t *dense, uint8_t *index)
 {
     const __m512i slots = load(SLOTS), pairs = nibble_table(PAIRS), low = load(LOW_WORDS);
     const __m512i starts = load(GROUP_STARTS), order = load(EVEN_ODD_ORDER);
@@ -99,7 +99,8 @@ INLINE int encode_run(const int8_t *weight, struct cube24_steps steps, size_t bl
         excess = _mm512_ternarylogic_epi64(excess, even, odd, 0xfe); /* excess | even | odd */
         /* low_nibble ? even : odd << 4 */
         store(index,
-              _mm512_ternarylogic_epi64(low_nibble, even, _mm512_slli_epi16(odd, 4), 0xca), 0);
+              _mm512_ternarylogic_epi64(low_nibble, even, _mm512_slli_epi16(odd, 4), 0xca),
+              index_past);
         weight += steps.block;
         dense += steps.dense;
         index += steps.index;
@@ -112,8 +113,11 @@ INLINE int encode_run(const int8_t *weight, struct cube24_steps steps, size_t bl
 static int encode(const int8_t *weight, const struct cube24_steps *steps, size_t blocks, int past,
                   int8_t *dense, uint8_t *index)
 {
-    return past ? encode_run(weight, *steps, blocks, 1, dense, index)
-                : encode_run(weight, *steps, blocks, 0, dense, index);
+    if (!past)
+        return encode_run(weight, *steps, blocks, 0, 0, dense, index);
+    return ((uintptr_t)index | steps->index) % CUBE24_LINE == 0
+               ? encode_run(weight, *steps, blocks, 1, 1, dense, index)
+               : encode_run(weight, *steps, blocks, 1, 0, dense, index);
 }
 
 /* --- decode --------------------------------------------------------------------------------- */
@@ -124,6 +128,10 @@ static const uint8_t WRITTEN[VECTOR] = {CUBE24_64(IS_WRITTEN, 0)};
 /* Where the groups of a vector start in its parts of 16 bytes. */
 #define PART_START(i) ((i) % 16 / 4 * 4)
 static const uint8_t PART_STARTS[VECTOR] = {CUBE24_64(PART_START, 0)};
+
+/* A word of one vector and the same word of another to a lane, first for the low words. */
+#define WORD_OF_LANE(i) ((i) / 2 + (i) % 2 * 32)
+static const uint16_t WORDS_OF_LANES[64] = {CUBE24_64(WORD_OF_LANE, 0)};
 
 #define COUNT_UP(i) (i)
 static const uint8_t COUNT[VECTOR] = {CUBE24_64(COUNT_UP, 0)};
@@ -148,8 +156,7 @@ INLINE int decode_run(const int8_t *dense, const uint8_t *index, struct cube24_s
 {
     const __m512i elements = load(ELEMENTS), starts = load(PART_STARTS), table = load(WRITTEN);
     const __m512i zero = _mm512_setzero_si512(), one = _mm512_set1_epi8(1);
-    /* so that unpacking, which works in parts of 16 bytes, leaves the groups in order */
-    const __m512i halves = _mm512_setr_epi64(0, 4, 1, 5, 2, 6, 3, 7);
+    const __m512i halves[2] = {load(WORDS_OF_LANES), load(WORDS_OF_LANES + 32)};
     __m512i faults = zero, written = one, in = zero, out[2] = {zero, zero};
     for (size_t b = 0; b < blocks; b++) {
         if (!strict) { /* faults |= index & index >> 1 & 0x55: an index of 3 */
@@ -160,7 +167,7 @@ INLINE int decode_run(const int8_t *dense, const uint8_t *index, struct cube24_s
         }
 #pragma GCC unroll 4
         for (size_t i = 0; i < 4; i++) {
-            const __m512i slots = _mm512_permutexvar_epi64(halves, load(dense + i * VECTOR));
+            const __m512i slots = load(dense + i * VECTOR);
             const __m512i second = _mm512_srli_epi16(slots, 8);
             const __m512i both = _mm512_max_epu8(slots, second); /* the low byte; the high is any */
             if (!strict)
@@ -168,8 +175,7 @@ INLINE int decode_run(const int8_t *dense, const uint8_t *index, struct cube24_s
 #pragma GCC unroll 2
             for (size_t half = 0; half < 2; half++) {
                 const __m512i pairs = spread_pairs(index + 16 * i + 8 * half);
-                const __m512i bytes = half ? _mm512_unpackhi_epi16(slots, both)
-                                           : _mm512_unpacklo_epi16(slots, both);
+                const __m512i bytes = _mm512_permutex2var_epi16(slots, halves[half], both);
                 const __m512i from = _mm512_permutexvar_epi32(pairs, elements);
                 const __m512i e = _mm512_shuffle_epi8(bytes, _mm512_or_si512(from, starts));
                 store(weight + (2 * i + half) * steps.piece, e, past);
