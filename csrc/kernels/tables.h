@@ -20,9 +20,9 @@ enum { EXCESS = 0x10 };
         0x4 | EXCESS, 0x5 | EXCESS, 0x0 | EXCESS
 
 /* By mask: the elements that slot 0 and slot 1 take; for a slot that carries nothing, one that is
- * zero. Entry by entry for both slots, as a 32-bit lane has them. */
+ * zero. Of no element at all it is 0 and 0, so that looking up a zero gives a zero. */
 #define SLOTS_OF_MASKS(entry)                                                             \
-    entry(0, 1), entry(0, 1), entry(1, 2), entry(0, 1), entry(2, 3), entry(0, 2),         \
+    entry(0, 0), entry(0, 1), entry(1, 2), entry(0, 1), entry(2, 3), entry(0, 2),         \
         entry(1, 2), entry(0, 1), entry(0, 3), entry(0, 3), entry(1, 3), entry(0, 1),     \
         entry(2, 3), entry(0, 2), entry(1, 2), entry(0, 1)
 
