@@ -88,7 +88,8 @@ INLINE __m256i encode_piece(const int8_t *weight, int past, int8_t *dense, __m25
     store(dense, _mm256_permute4x64_epi64(kept, 0xd8), past);
     const __m256i pairs = look_up(table_of(PAIRS), masks);
     *excess = _mm256_or_si256(*excess, pairs);
-    return _mm256_madd_epi16(pairs, _mm256_set1_epi32(0x00100001));
+    return _mm256_madd_epi16(_mm256_and_si256(pairs, _mm256_set1_epi8(0xf)),
+                             _mm256_set1_epi32(0x00100001));
 }
 
 INLINE int encode_run(const int8_t *weight, struct cube24_steps steps, size_t blocks, int past,
@@ -166,7 +167,8 @@ INLINE __m256i decode_groups(__m256i slots, const uint8_t *index, __m256i *confl
 INLINE __m256i written(__m256i slots, const uint8_t *index)
 {
     const __m256i states = _mm256_maddubs_epi16(nonzeros(slots), _mm256_set1_epi16(0x0201));
-    const __m256i bytes = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)index));
+    const __m256i bytes =
+        _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)index));
     const __m256i pairs = _mm256_and_si256(_mm256_or_si256(bytes, _mm256_slli_epi32(bytes, 12)),
                                            _mm256_set1_epi16(0xf));
     return _mm256_and_si256(look_up(table_of(STATES), pairs), look_up(table_of(BITS), states));
