@@ -659,7 +659,8 @@ static void norms_of_pruning_are_exact(uint32_t flags)
     int8_t *weight = allocate(k);
     cube24_cost cost;
     memset(weight, -128, k);
-    CHECK_EQUAL(cube24_prune(weight, 1, k, CUBE24_POLICY_MAGNITUDE, flags, weight, &cost), CUBE24_OK);
+    CHECK_EQUAL(cube24_prune(weight, 1, k, CUBE24_POLICY_MAGNITUDE, flags, weight, &cost),
+                CUBE24_OK);
     CHECK_EQUAL(cost.groups, 131072);
     CHECK_EQUAL(cost.weights, 262144);
     CHECK_EQUAL(cost.l1_total, 67108864);

@@ -405,12 +405,12 @@ static void prune_and_count_stay_inside(uint32_t flags)
             for (int m = 0; m < 16; m++)
                 groups += masks[m];
             CHECK_EQUAL(groups, BLOCKS * GROUPS);
-            for (int policy = CUBE24_POLICY_FIRST_TWO; policy <= CUBE24_POLICY_MAGNITUDE; policy++) {
+            for (int p = CUBE24_POLICY_FIRST_TWO; p <= CUBE24_POLICY_MAGNITUDE; p++) {
                 int8_t copy[BLOCKS * CUBE24_BLOCK];
                 cube24_cost cost = {0, 0, 0, 0, 0, 0}, in_place = cost;
                 memcpy(copy, weight, size);
-                kernels.prune(weight, BLOCKS, policy, out, &cost);
-                kernels.prune(copy, BLOCKS, policy, copy, &in_place);
+                kernels.prune(weight, BLOCKS, p, out, &cost);
+                kernels.prune(copy, BLOCKS, p, copy, &in_place);
                 CHECK(same_bytes(out, copy, size));
                 CHECK(same_bytes(&cost, &in_place, sizeof cost));
             }

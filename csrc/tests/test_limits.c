@@ -68,6 +68,11 @@ static void weights_too_large_are_refused(void)
         REFUSES(cube24_encode(WEIGHT, n, k, CUBE24_POLICY_ERROR, 0, out.dense, out.index,
                               &out.changes),
                 CUBE24_E_SIZE);
+        REFUSES(cube24_encode_zn(WEIGHT, n, k, 0, 1, CUBE24_POLICY_ERROR, 0, out.dense, out.index,
+                                 &out.changes),
+                CUBE24_E_SIZE);
+        REFUSES(cube24_decode_zn(DENSE, INDEX, n, k, 0, 1, 0, out.weight, out.faults),
+                CUBE24_E_SIZE);
         REFUSES(cube24_check(WEIGHT, n, k, 0, out.masks, NULL), CUBE24_E_SIZE);
         REFUSES(cube24_list_excess(WEIGHT, n, k, out.places, 4, &out.total), CUBE24_E_SIZE);
         REFUSES(cube24_prune(WEIGHT, n, k, CUBE24_POLICY_MAGNITUDE, 0, out.weight, &out.cost),
@@ -133,7 +138,53 @@ static void convolutions_too_large_are_refused(void)
         REFUSES(cube24_matrix_to_conv(WEIGHT, d[0], d[1], d[2], d[3], 0, out.weight, &out.total,
                                       &out.position),
                 CUBE24_E_SIZE);
+        for (int zn = 0; zn < 2; zn++)
+            REFUSES(cube24_encode_conv(WEIGHT, d[0], d[1], d[2], d[3], 0, 0, zn,
+                                       CUBE24_POLICY_ERROR, 0, out.dense, out.index,
+                                       &out.changes),
+                    CUBE24_E_SIZE);
     }
+    /* the matrix fits, its fractals do not */
+    REFUSES(cube24_encode_conv(NULL, MOST / 32, 1, 1, 1, 0, 0, 1, CUBE24_POLICY_ERROR, 0, NULL,
+                               NULL, &out.changes),
+            CUBE24_E_SIZE);
+}
+
+/* Blocks of rows that there are not. */
+static void refuses_blocks(size_t n, size_t k, size_t start, size_t count)
+{
+    REFUSES(cube24_encode_zn(WEIGHT, n, k, start, count, CUBE24_POLICY_ERROR, 0, out.dense,
+                             out.index, &out.changes),
+            CUBE24_E_SIZE);
+    REFUSES(cube24_decode_zn(DENSE, INDEX, n, k, start, count, 0, out.weight, out.faults),
+            CUBE24_E_SIZE);
+}
+
+static void refuses_conv_rows(size_t cout, size_t start, size_t rows, int zn)
+{
+    REFUSES(cube24_encode_conv(WEIGHT, cout, 1, 1, 1, start, rows, zn, CUBE24_POLICY_ERROR, 0,
+                               out.dense, out.index, &out.changes),
+            CUBE24_E_SIZE);
+}
+
+static void rows_that_there_are_not_are_refused(void)
+{
+    refuses_blocks(0, 8, 0, 1);
+    refuses_blocks(16, 2, 0, 2);
+    refuses_blocks(16, 2, 1, 1);
+    refuses_blocks(16, 2, 2, 0);
+    refuses_blocks(17, 2, 1, 2);
+    refuses_blocks(16, 2, 1, SIZE_MAX);
+    refuses_blocks(16, 2, SIZE_MAX, 1);
+    for (int zn = 0; zn < 2; zn++) {
+        refuses_conv_rows(2, 0, 3, zn);
+        refuses_conv_rows(2, 3, 0, zn);
+        refuses_conv_rows(2, 1, 2, zn);
+        refuses_conv_rows(2, 1, SIZE_MAX, zn);
+    }
+    refuses_conv_rows(20, 1, 19, 1); /* Zn: not the start of a block of 16 */
+    refuses_conv_rows(20, 0, 15, 1); /* nor its end */
+    refuses_conv_rows(20, 16, 3, 1);
 }
 
 /* A value of 4 ends the call where the size does not. */
@@ -169,6 +220,28 @@ static void null_where_weights_are_needed_is_refused(void)
     REFUSES(cube24_list_excess(NULL, 2, 8, out.places, 4, &out.total), status);
     REFUSES(cube24_list_excess(WEIGHT, 2, 8, NULL, 4, &out.total), status);
     REFUSES(cube24_list_excess(WEIGHT, 2, 8, out.places, 4, NULL), status);
+    REFUSES(cube24_encode_zn(NULL, 2, 8, 0, 1, error, 0, out.dense, out.index, &out.changes),
+            status);
+    REFUSES(cube24_encode_zn(WEIGHT, 2, 8, 0, 1, error, 0, NULL, out.index, &out.changes), status);
+    REFUSES(cube24_encode_zn(WEIGHT, 2, 8, 0, 1, error, 0, out.dense, NULL, &out.changes), status);
+    for (int zn = 0; zn < 2; zn++) {
+        REFUSES(cube24_encode_conv(NULL, 2, 1, 1, 1, 0, 2, zn, error, 0, out.dense, out.index,
+                                   &out.changes),
+                status);
+        REFUSES(cube24_encode_conv(WEIGHT, 2, 1, 1, 1, 0, 2, zn, error, 0, NULL, out.index,
+                                   &out.changes),
+                status);
+        REFUSES(cube24_encode_conv(WEIGHT, 2, 1, 1, 1, 0, 2, zn, error, 0, out.dense, NULL,
+                                   &out.changes),
+                status);
+    }
+    /* neither ND nor Zn */
+    REFUSES(cube24_encode_conv(WEIGHT, 2, 1, 1, 1, 0, 2, 2, error, 0, out.dense, out.index,
+                               &out.changes),
+            CUBE24_E_ARGUMENT);
+    REFUSES(cube24_encode_conv(WEIGHT, 2, 1, 1, 1, 0, 2, -1, error, 0, out.dense, out.index,
+                               &out.changes),
+            CUBE24_E_ARGUMENT);
     REFUSES(cube24_prune(NULL, 2, 8, prune, 0, out.weight, &out.cost), status);
     REFUSES(cube24_prune(WEIGHT, 2, 8, prune, 0, NULL, &out.cost), status);
 }
@@ -180,6 +253,9 @@ static void null_where_bytes_are_needed_is_refused(void)
     REFUSES(cube24_decode(DENSE, NULL, 2, 8, 2, 8, 0, out.weight, out.faults), status);
     REFUSES(cube24_decode(DENSE, INDEX, 2, 8, 2, 8, 0, NULL, out.faults), status);
     REFUSES(cube24_decode(NULL, INDEX, 2, 8, 0, 0, 0, out.weight, out.faults), status);
+    REFUSES(cube24_decode_zn(NULL, INDEX, 2, 8, 0, 1, 0, out.weight, out.faults), status);
+    REFUSES(cube24_decode_zn(DENSE, NULL, 2, 8, 0, 1, 0, out.weight, out.faults), status);
+    REFUSES(cube24_decode_zn(DENSE, INDEX, 2, 8, 0, 1, 0, NULL, out.faults), status);
     REFUSES(cube24_list_refused(NULL, INDEX, 2, 8, 2, 8, 0, out.places, 4, &out.total), status);
     REFUSES(cube24_list_refused(DENSE, NULL, 2, 8, 2, 8, 0, out.places, 4, &out.total), status);
     REFUSES(cube24_list_refused(DENSE, INDEX, 2, 8, 2, 8, 0, NULL, 4, &out.total), status);
@@ -207,6 +283,16 @@ static void empty_weight(size_t n, size_t k)
                 CUBE24_OK);
     CHECK(out.changes.groups == 0 && out.changes.weights == 0);
     CHECK_EQUAL(cube24_encode(NULL, n, k, CUBE24_POLICY_ERROR, 0, NULL, NULL, NULL), CUBE24_OK);
+    CHECK_EQUAL(cube24_encode_zn(NULL, n, k, 0, (n + 15) / 16, CUBE24_POLICY_ERROR, 0, NULL, NULL,
+                                 &out.changes),
+                CUBE24_OK);
+    CHECK(out.changes.groups == 0 && out.changes.weights == 0);
+    CHECK_EQUAL(cube24_encode_zn(NULL, n, 8, 0, 0, CUBE24_POLICY_ERROR, 0, NULL, NULL, NULL),
+                CUBE24_OK);
+    CHECK_EQUAL(cube24_decode_zn(NULL, NULL, n, k, 0, (n + 15) / 16, 0, NULL, out.faults),
+                CUBE24_OK);
+    CHECK(is_filled((const uint8_t *)out.faults, sizeof out.faults, 0));
+    CHECK_EQUAL(cube24_decode_zn(NULL, NULL, n, 8, 0, 0, CUBE24_STRICT, NULL, NULL), CUBE24_OK);
     CHECK_EQUAL(cube24_check(NULL, n, k, 0, out.masks, n ? out.rows : NULL), CUBE24_OK);
     CHECK(is_filled((const uint8_t *)out.masks, sizeof out.masks, 0));
     CHECK(is_filled((const uint8_t *)out.rows, n * sizeof out.rows[0], 0));
@@ -255,7 +341,17 @@ static void null_is_fine_where_there_are_no_elements(void)
         CHECK_EQUAL(cube24_matrix_to_conv(NULL, d[0], d[1], d[2], d[3], 0, NULL, &out.total, NULL),
                     CUBE24_OK);
         CHECK_EQUAL(out.total, 0);
+        for (int zn = 0; zn < 2; zn++) {
+            outputs_fill();
+            CHECK_EQUAL(cube24_encode_conv(NULL, d[0], d[1], d[2], d[3], 0, d[0], zn,
+                                           CUBE24_POLICY_ERROR, 0, NULL, NULL, &out.changes),
+                        CUBE24_OK);
+            CHECK(out.changes.groups == 0 && out.changes.weights == 0);
+        }
     }
+    CHECK_EQUAL(cube24_encode_conv(NULL, 2, 1, 1, 1, 2, 0, 0, CUBE24_POLICY_ERROR, 0, NULL, NULL,
+                                   NULL),
+                CUBE24_OK);
 }
 
 /* --- policies, flags, paths ----------------------------------------------------------------- */
@@ -265,6 +361,12 @@ static void unknown_policies_are_refused(void)
     static const int UNKNOWN[] = {-1, CUBE24_POLICY_MAGNITUDE + 1, 256, INT_MAX, INT_MIN};
     for (size_t u = 0; u < sizeof UNKNOWN / sizeof UNKNOWN[0]; u++) {
         REFUSES(cube24_encode(WEIGHT, 2, 8, UNKNOWN[u], 0, out.dense, out.index, &out.changes),
+                CUBE24_E_ARGUMENT);
+        REFUSES(cube24_encode_zn(WEIGHT, 2, 8, 0, 1, UNKNOWN[u], 0, out.dense, out.index,
+                                 &out.changes),
+                CUBE24_E_ARGUMENT);
+        REFUSES(cube24_encode_conv(WEIGHT, 2, 1, 1, 1, 0, 2, 0, UNKNOWN[u], 0, out.dense,
+                                   out.index, &out.changes),
                 CUBE24_E_ARGUMENT);
         REFUSES(cube24_prune(WEIGHT, 2, 8, UNKNOWN[u], 0, out.weight, &out.cost),
                 CUBE24_E_ARGUMENT);
@@ -282,17 +384,41 @@ static void refuses_flags(uint32_t flags)
     REFUSES(cube24_check(WEIGHT, 2, 8, flags, out.masks, out.rows), CUBE24_E_ARGUMENT);
     REFUSES(cube24_decode(DENSE, INDEX, 2, 8, 2, 8, flags, out.weight, out.faults),
             CUBE24_E_ARGUMENT);
+    REFUSES(cube24_decode_zn(DENSE, INDEX, 2, 8, 0, 1, flags, out.weight, out.faults),
+            CUBE24_E_ARGUMENT);
     REFUSES(cube24_list_refused(DENSE, INDEX, 2, 8, 2, 8, flags, out.places, 4, &out.total),
+            CUBE24_E_ARGUMENT);
+}
+
+/* Of functions that know no option. */
+static void refuses_options(uint32_t flags)
+{
+    REFUSES(cube24_encode_zn(WEIGHT, 2, 8, 0, 1, CUBE24_POLICY_ERROR, flags, out.dense, out.index,
+                             &out.changes),
+            CUBE24_E_ARGUMENT);
+    REFUSES(cube24_encode_conv(WEIGHT, 2, 1, 1, 1, 0, 2, 0, CUBE24_POLICY_ERROR, flags, out.dense,
+                               out.index, &out.changes),
+            CUBE24_E_ARGUMENT);
+    REFUSES(cube24_prune(WEIGHT, 2, 8, CUBE24_POLICY_MAGNITUDE, flags, out.weight, &out.cost),
+            CUBE24_E_ARGUMENT);
+    REFUSES(cube24_conv_to_matrix(WEIGHT, 1, 1, 1, 1, flags, out.weight), CUBE24_E_ARGUMENT);
+    REFUSES(cube24_matrix_to_conv(WEIGHT, 1, 1, 1, 1, flags, out.weight, &out.total,
+                                  &out.position),
             CUBE24_E_ARGUMENT);
 }
 
 static void unknown_flags_and_paths_are_refused(void)
 {
-    for (uint32_t flag = CUBE24_STRICT << 1; flag != 0; flag <<= 1)
+    for (uint32_t flag = CUBE24_STRICT << 1; flag != 0; flag <<= 1) {
         refuses_flags(flag);
+        refuses_options(flag);
+    }
+    refuses_options(CUBE24_STRICT);
     for (uint32_t path = 0; path < CUBE24_PATH_MASK; path++)
-        if (!cube24_path_supported(path))
+        if (!cube24_path_supported(path)) {
             refuses_flags(path + 1);
+            refuses_options(path + 1);
+        }
 }
 
 static void path_0_is_scalar_and_every_path_has_a_name(void)
@@ -325,6 +451,14 @@ static void rows_without_columns_take_no_time(void)
     empty_bytes(SIZE_MAX, 0, CUBE24_STRICT);
     CHECK_EQUAL(cube24_encode(NULL, SIZE_MAX, 0, CUBE24_POLICY_ERROR, 0, NULL, NULL, NULL),
                 CUBE24_OK);
+    const size_t n = MOST / 64 / 16 * 16; /* rows of as many fractals as there can be */
+    CHECK_EQUAL(cube24_encode_zn(NULL, n, 0, 0, n / 16, CUBE24_POLICY_ERROR, 0, NULL, NULL, NULL),
+                CUBE24_OK);
+    CHECK_EQUAL(cube24_decode_zn(NULL, NULL, n, 0, 0, n / 16, 0, NULL, NULL), CUBE24_OK);
+    for (int zn = 0; zn < 2; zn++)
+        CHECK_EQUAL(cube24_encode_conv(NULL, n, 0, 1, 1, 0, n, zn, CUBE24_POLICY_ERROR, 0, NULL,
+                                       NULL, NULL),
+                    CUBE24_OK);
     CHECK_EQUAL(cube24_list_excess(NULL, SIZE_MAX, 0, NULL, 0, &out.total), CUBE24_OK);
     CHECK_EQUAL(cube24_prune(NULL, SIZE_MAX, 0, CUBE24_POLICY_MAGNITUDE, 0, NULL, NULL), CUBE24_OK);
     CHECK_EQUAL(cube24_check(NULL, SIZE_MAX, 0, 0, out.masks, NULL), CUBE24_OK);
@@ -337,6 +471,7 @@ int main(void)
     stored_sizes_that_cannot_be_are_refused();
     fractals_too_large_are_refused();
     convolutions_too_large_are_refused();
+    rows_that_there_are_not_are_refused();
     index_values_too_many_are_refused();
     row_counters_too_many_are_refused();
     null_where_weights_are_needed_is_refused();
