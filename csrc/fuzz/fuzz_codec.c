@@ -440,7 +440,7 @@ static void law_policy(const struct matrix *m, int policy)
     cube24_changes changes;
     cube24_cost cost;
     LAW(cube24_prune(m->weight, m->n, m->k, policy, m->path, pruned, &cost) == CUBE24_OK);
-    law_prune(m, policy, m->path, pruned, &cost);
+    law_prune(m, policy, pruned, &cost);
     LAW(cube24_encode(m->weight, m->n, m->k, policy, m->path, dense, index, &changes) ==
         CUBE24_OK);
     LAW(changes.groups == cost.groups && changes.weights == cost.weights);
@@ -497,6 +497,81 @@ static size_t sum_of(const uint8_t *bytes, size_t size)
     return sum;
 }
 
+/* Straight to Zn, in two shares of rows, is encoding a padded weight and cutting that up; straight
+ * from Zn is decoding that, whatever the bytes are. */
+static void fuzz_direct(struct input *in)
+{
+    struct matrix m;
+    m.path = take_path(in);
+    m.n = take(in, 40);
+    m.k = take(in, 200);
+    const size_t n1 = (m.n + 15) / 16, split = n1 ? take(in, n1 + 1) : 0, spoils = take(in, 3);
+    const int policy = (int)take(in, CUBE24_POLICY_MAGNITUDE) + 1;
+    const size_t rows = n1 * 16, columns = (m.k + 63) / 64 * 64;
+    const size_t size = rows != 0 && columns != 0 ? rows * columns : 0;
+    struct input choices = {in->data, in->size < 9 ? in->size : 9};
+    m.weight = take_bytes(in, m.n * m.k);
+
+    struct stored s = {NULL, NULL, rows, columns, m.n, m.k, size / 2, size / 8, m.path};
+    s.dense = buffer(s.dense_size);
+    s.index = buffer(s.index_size);
+    int8_t *pruned = buffer(m.n * m.k), *zn_dense = buffer(s.dense_size);
+    uint8_t *zn_index = buffer(s.index_size), *cut = buffer(s.dense_size);
+    cube24_changes changes[2];
+    for (int share = 0; share < 2; share++)
+        LAW(cube24_encode_zn(m.weight, m.n, m.k, share ? split : 0, share ? n1 - split : split,
+                             policy, m.path, zn_dense, zn_index, &changes[share]) == CUBE24_OK);
+    LAW(changes[0].groups + changes[1].groups == count_excess(&m));
+    LAW(cube24_prune(m.weight, m.n, m.k, policy, m.path, pruned, NULL) == CUBE24_OK);
+    if (size != 0) {
+        encode_padded(&s, pruned, s.dense, s.index);
+        LAW(cube24_nd_to_zn((const uint8_t *)s.dense, rows, columns / 2, 32, cut) == CUBE24_OK);
+        LAW(same(cut, zn_dense, s.dense_size));
+        LAW(cube24_nd_to_zn(s.index, rows, columns / 8, 8, cut) == CUBE24_OK);
+        LAW(same(cut, zn_index, s.index_size));
+    }
+
+    for (size_t i = 0; i < spoils && size != 0; i++) {
+        const size_t low = take(&choices, 256), high = take(&choices, 256);
+        const size_t at = (low + 256 * high) % (s.dense_size + s.index_size);
+        const uint8_t value = (uint8_t)take(&choices, 256);
+        if (at < s.dense_size)
+            zn_dense[at] = (int8_t)value;
+        else
+            zn_index[at - s.dense_size] = value;
+    }
+    if (size != 0) {
+        LAW(cube24_zn_to_nd((const uint8_t *)zn_dense, rows, columns / 2, 32,
+                            (uint8_t *)s.dense) == CUBE24_OK);
+        LAW(cube24_zn_to_nd(zn_index, rows, columns / 8, 8, s.index) == CUBE24_OK);
+    }
+    int8_t *back = buffer(m.n * m.k);
+    for (uint32_t strict = 0; strict <= CUBE24_STRICT; strict += CUBE24_STRICT) {
+        uint64_t wanted[CUBE24_FAULT_KINDS], sum[CUBE24_FAULT_KINDS] = {0};
+        int status = CUBE24_OK;
+        for (int share = 0; share < 2; share++) {
+            uint64_t faults[CUBE24_FAULT_KINDS];
+            const int one = cube24_decode_zn(zn_dense, zn_index, m.n, m.k, share ? split : 0,
+                                             share ? n1 - split : split, m.path | strict, back,
+                                             faults);
+            status = one != CUBE24_OK ? one : status;
+            for (int kind = 0; kind < CUBE24_FAULT_KINDS; kind++)
+                sum[kind] += faults[kind];
+        }
+        LAW(status == cube24_decode(s.dense, s.index, rows, columns, m.n, m.k, m.path | strict,
+                                    pruned, wanted));
+        LAW(same(sum, wanted, sizeof sum));
+        LAW(status != CUBE24_OK || same(back, pruned, m.n * m.k));
+    }
+    free(back);
+    free(cut);
+    free(zn_index);
+    free(zn_dense);
+    free(pruned);
+    free(m.weight);
+    stored_free(&s);
+}
+
 /* There and back is the same; the padding adds nothing. */
 static void fuzz_zn(struct input *in)
 {
@@ -514,21 +589,51 @@ static void fuzz_zn(struct input *in)
     free(back);
 }
 
+/* Encoding straight from a convolution weight is encoding its matrix. */
+static void law_conv(const int8_t *weight, const int8_t *matrix, size_t cout, size_t cin, size_t kh,
+                     size_t kw, int zn, uint32_t path)
+{
+    const size_t columns = (cin + 31) / 32 * 32 * kh * kw;
+    const size_t rows = zn ? (cout + 15) / 16 * 16 : cout;
+    const size_t size = rows * (zn ? (columns + 63) / 64 * 64 : columns);
+    int8_t *dense = buffer(size / 2), *wanted = buffer(size / 2);
+    uint8_t *index = buffer(size / 8), *wanted_index = buffer(size / 8);
+    const int policy = CUBE24_POLICY_MAGNITUDE;
+    cube24_changes changes, same_changes;
+    LAW(cube24_encode_conv(weight, cout, cin, kh, kw, 0, cout, zn, policy, path, dense, index,
+                           &changes) == CUBE24_OK);
+    LAW((zn ? cube24_encode_zn(matrix, cout, columns, 0, rows / 16, policy, path, wanted,
+                               wanted_index, &same_changes)
+            : cube24_encode(matrix, cout, columns, policy, path, wanted, wanted_index,
+                            &same_changes)) == CUBE24_OK);
+    LAW(same(dense, wanted, size / 2) && same(index, wanted_index, size / 8));
+    LAW(same(&changes, &same_changes, sizeof changes));
+    free(dense);
+    free(wanted);
+    free(index);
+    free(wanted_index);
+}
+
 static void fuzz_conv(struct input *in)
 {
     const size_t cout = take(in, 4), cin = take(in, 70), kh = take(in, 4), kw = take(in, 6);
     const size_t size = cout * cin * kh * kw, stored = cout * ((cin + 31) / 32 * 32) * kh * kw;
+    const uint32_t path = take_path(in);
+    const int zn = (int)take(in, 2);
     int8_t *weight = take_bytes(in, size), *matrix = buffer(stored), *back = buffer(size);
     uint64_t padding, first = stored, nonzeros = 0, kept_nonzeros = 0;
-    LAW(cube24_conv_to_matrix(weight, cout, cin, kh, kw, matrix) == CUBE24_OK);
-    LAW(cube24_matrix_to_conv(matrix, cout, cin, kh, kw, back, &padding, &first) == CUBE24_OK);
+    LAW(cube24_conv_to_matrix(weight, cout, cin, kh, kw, path, matrix) == CUBE24_OK);
+    LAW(cube24_matrix_to_conv(matrix, cout, cin, kh, kw, path, back, &padding, &first) ==
+        CUBE24_OK);
     LAW(padding == 0 && first == stored);
     LAW(same(back, weight, size));
+    law_conv(weight, matrix, cout, cin, kh, kw, zn, path);
     free(matrix);
 
     /* from a matrix: every non-zero is in the weight or in the count */
     matrix = take_bytes(in, stored);
-    LAW(cube24_matrix_to_conv(matrix, cout, cin, kh, kw, back, &padding, &first) == CUBE24_OK);
+    LAW(cube24_matrix_to_conv(matrix, cout, cin, kh, kw, path, back, &padding, &first) ==
+        CUBE24_OK);
     for (size_t i = 0; i < stored; i++)
         nonzeros += matrix[i] != 0;
     for (size_t i = 0; i < size; i++)
@@ -567,7 +672,7 @@ static void fuzz_bits(struct input *in)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static void (*const TARGETS[])(struct input *) = {
-        fuzz_decode, fuzz_spoiled, fuzz_encode, fuzz_zn, fuzz_conv, fuzz_bits,
+        fuzz_decode, fuzz_spoiled, fuzz_encode, fuzz_direct, fuzz_zn, fuzz_conv, fuzz_bits,
     };
     struct input in = {data, size};
     TARGETS[take(&in, sizeof TARGETS / sizeof TARGETS[0])](&in);
