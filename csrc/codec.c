@@ -172,8 +172,12 @@ int cube24_encode(const int8_t *weight, size_t n, size_t k, int policy, uint32_t
     if (!fits(n, k) || !fits(n, rows.stored) || (k != 0 && rows.stored == 0))
         return CUBE24_E_SIZE;
     const int empty = n == 0 || k == 0;
-    if (!cube24_encoder_start(&encoder, policy, flags, n * k) ||
-        (!empty && (!weight || !dense || !index)))
+    const size_t dense_size = n * rows.stored / 2, index_size = n * rows.stored / PAIR;
+    if (!cube24_encoder_start(&encoder, policy, flags, n * k))
+        return CUBE24_E_ARGUMENT;
+    if (!empty && (!weight || !dense || !index || overlap(weight, n * k, dense, dense_size) ||
+                   overlap(weight, n * k, index, index_size) ||
+                   overlap(dense, dense_size, index, index_size)))
         return CUBE24_E_ARGUMENT;
     if (!empty)
         cube24_encode_rows(&encoder, weight, &rows, dense, index);

@@ -173,8 +173,12 @@ int cube24_decode(const int8_t *dense, const uint8_t *index, size_t n_stored, si
     struct decoder decoder;
     if (sizes_are_wrong(&s))
         return CUBE24_E_SIZE;
+    const size_t stored = n_stored * k_stored;
     if (!decoder_start(&decoder, flags, n * k) || (n != 0 && k != 0 && !weight) ||
-        (n_stored != 0 && k_stored != 0 && (!dense || !index)))
+        (stored != 0 && (!dense || !index)))
+        return CUBE24_E_ARGUMENT;
+    if (n != 0 && k != 0 && (overlap(weight, n * k, dense, stored / 2) ||
+                             overlap(weight, n * k, index, stored / PAIR)))
         return CUBE24_E_ARGUMENT;
     if (k_stored != 0)
         decode_nd(&decoder, &s, weight);

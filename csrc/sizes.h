@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Arithmetic of sizes; sizes of buffers are refused before they overflow. */
+ * Arithmetic of sizes; sizes of buffers are refused before they overflow. And what buffers share. */
 #ifndef CUBE24_SIZES_H
 #define CUBE24_SIZES_H
 
@@ -19,6 +19,13 @@ static inline int grow(size_t *product, size_t factor)
         return 0;
     *product *= factor;
     return 1;
+}
+
+/* 1 if two buffers share a byte. */
+static inline int overlap(const void *a, size_t a_size, const void *b, size_t b_size)
+{
+    const uintptr_t at = (uintptr_t)a, other = (uintptr_t)b;
+    return at < other ? other - at < a_size : at - other < b_size;
 }
 
 static inline size_t least(size_t a, size_t b)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
@@ -18,11 +16,11 @@ from cube24.encoder.weight import (
     SparseWeight,
     Target,
     target_arrays,
-    to_fractals,
     weight_of,
 )
 from cube24.errors import ArgumentError
 
+_Array = np.ndarray
 _INT8, _UINT8 = np.dtype(np.int8), np.dtype(np.uint8)
 
 #: How many groups an error lists in its attributes, unless another limit was asked for.
@@ -57,8 +55,12 @@ def encode(
         DtypeError, ShapeError, ArgumentError, OutBufferError: the arguments do not fit.
     """
     if out is not None and policy == "error" and layout == "nd" and threads is None:
-        done = _encode_again(weight, out)
-        if done is not None:
+        # The short way: asks only what the work needs. What it does not do, the long way does or
+        # explains. Of a small weight, the checks of the long way cost more than the work.
+        if type(out) is SparseWeight:
+            if _like(weight, out) and (again := out._encode_again) and _done(again, weight):
+                return out
+        elif (done := _encode_pair(weight, out)) is not None:
             return done
     weight = int8_array(weight, "weight")
     return _encode(weight, geometry_of(weight.shape, "matrix", layout), policy, out, threads)
@@ -115,8 +117,8 @@ def decode(
         ArgumentError: limit is negative, or threads is no number of threads.
     """
     if out is not None and threads is None and type(strict) is bool:
-        check_limit(limit)
-        if _decode_again(sparse, strict, out):
+        check_limit(limit)  # and the short way, as in encode
+        if _like(out, sparse) and (again := sparse._decode_again) and _done(again[strict], out):
             return out
     check_limit(limit)
     geometry = sparse.geometry
@@ -125,27 +127,19 @@ def decode(
     else:
         check_out(out, "out", np.dtype(np.int8), geometry.shape, (sparse.dense, sparse.index))
     count = thread_count(threads, out.size)
-    stored = _stored_rows(sparse)
     if geometry.kind == "conv":
         matrices = np.empty((1, geometry.n, geometry.k), np.int8)
     else:
         matrices = out.reshape(geometry.matrices, geometry.n, geometry.k)
     refused = sum(
-        _core.decode(dense, index, matrix, strict, count)
-        for (dense, index), matrix in zip(stored, matrices, strict=True)
+        (_core.decode if geometry.layout == "nd" else _core.decode_zn)(
+            dense, index, matrix, strict, count
+        )
+        for dense, index, matrix in zip(*_by_matrix(sparse), matrices, strict=True)
     )
-    if geometry.kind == "conv":
-        lost = _core.matrix_to_conv(matrices[0], out)
-        if strict and (lost or refused):
-            places = _strict_conv(stored[0], matrices[0], geometry, refused)
-            raise _refusal(stored, geometry, len(places), [(0, place) for place in places[:limit]])
-    if refused:
-        listed = [
-            (number, place)
-            for number, rows in enumerate(stored)
-            for place in _core.list_refused(*rows, geometry.n, geometry.k, strict, limit)
-        ]
-        raise _refusal(stored, geometry, refused, listed[:limit])
+    lost = _core.matrix_to_conv(matrices[0], out) if geometry.kind == "conv" else 0
+    if refused or (strict and lost):
+        raise _told(sparse, matrices, strict, limit, refused)
     return out
 
 
@@ -168,56 +162,44 @@ def decode_conv(
     return decode(sparse, strict=strict, limit=limit, out=out, threads=threads)
 
 
-# --- the short way, for what is encoded or decoded again and again --------------------------------
-#
-# For small weights the checks cost more than the work. Here is asked only what the work needs, for
-# whole rows in layout ``nd``; whatever else it may be, the long way does it or explains it.
+# --- the short way: whole rows in layout ``nd`` ---------------------------------------------------
 
 
-def _encode_again(weight: npt.NDArray[np.int8], out: Target) -> SparseWeight | None:
-    if type(weight) is not np.ndarray or weight.dtype is not _INT8 or weight.size >= PARALLEL_FROM:
+def _like(weight: object, sparse: SparseWeight) -> bool:
+    return type(weight) is _Array and weight.dtype is _INT8 and weight.shape == sparse.shape
+
+
+def _done(again: _core.Again, weight: npt.NDArray[np.int8]) -> bool:
+    try:
+        return again(weight)
+    except (ValueError, BufferError):  # not contiguous, or read-only
+        return False
+
+
+def _encode_pair(weight: object, out: Target) -> SparseWeight | None:
+    if (
+        type(weight) is not _Array
+        or weight.dtype is not _INT8
+        or weight.size >= PARALLEL_FROM
+        or type(out) is not tuple
+    ):
         return None
     try:
-        if type(out) is SparseWeight:
-            like = weight.shape == out.shape and out.layout == "nd" and out.kind == "matrix"
-            if not like or out.changes is not NO_CHANGES or _overlap(weight, out.dense, out.index):
-                return None
-            if out._stored.encode(weight):
-                return out
-        elif type(out) is tuple:
-            dense, index = out
-            geometry = geometry_of(weight.shape, "matrix", "nd")
-            if (
-                type(dense) is np.ndarray
-                and type(index) is np.ndarray
-                and dense.dtype is _INT8
-                and index.dtype is _UINT8
-                and dense.shape == geometry.dense_shape
-                and index.shape == geometry.index_shape
-                and not _overlap(weight, dense, index)
-                and _core.encode_small(weight, dense, index, geometry.rows, geometry.k)
-            ):
-                return weight_of(dense, index, geometry)
-    except (ValueError, BufferError):  # not contiguous, or read-only
+        dense, index = out
+        geometry = geometry_of(weight.shape, "matrix", "nd")
+        if (
+            type(dense) is _Array
+            and type(index) is _Array
+            and dense.dtype is _INT8
+            and index.dtype is _UINT8
+            and dense.shape == geometry.dense_shape
+            and index.shape == geometry.index_shape
+            and _core.encode_small(weight, dense, index, geometry.rows, geometry.k)
+        ):
+            return weight_of(dense, index, geometry)
+    except (ValueError, BufferError):
         pass
     return None
-
-
-def _decode_again(sparse: SparseWeight, strict: bool, out: npt.NDArray[np.int8]) -> bool:
-    if type(out) is not np.ndarray or out.dtype is not _INT8 or out.size >= PARALLEL_FROM:
-        return False
-    try:
-        like = out.shape == sparse.shape and sparse.layout == "nd" and sparse.kind == "matrix"
-        if not like or _overlap(out, sparse.dense, sparse.index):
-            return False
-        return sparse._stored.decode(out, strict)
-    except (ValueError, BufferError):
-        return False
-
-
-def _overlap(weight: npt.NDArray[Any], dense: npt.NDArray[Any], index: npt.NDArray[Any]) -> bool:
-    share = np.may_share_memory
-    return share(weight, dense) or share(weight, index) or share(dense, index)
 
 
 # --- encode ---------------------------------------------------------------------------------------
@@ -244,27 +226,48 @@ def _encode(
     check_policy(policy)
     dense, index = target_arrays(out, geometry, (weight,))
     count = thread_count(threads, weight.size)
-    matrix = as_matrix(weight, geometry)
-    rows = geometry_of(geometry.shape, geometry.kind, "nd")
-    direct = geometry is rows
-    row_dense = dense if direct else np.empty(rows.dense_shape, np.int8)
-    row_index = index if direct else np.empty(rows.index_shape, np.uint8)
-    accepted, groups, weights = _core.encode(
-        matrix,
-        policy,
-        row_dense.reshape(len(matrix), rows.k_stored // 2),
-        row_index.reshape(len(matrix), rows.k_stored // 8),
-        count,
+    accepted, groups, weights = _encode_into(
+        np.ascontiguousarray(weight), geometry, policy, dense, index, count
     )
     if not accepted:
-        _raise_violation(matrix, geometry)
-    if not direct:
-        to_fractals(row_dense, geometry, dense)
-        to_fractals(row_index, geometry, index)
+        _raise_violation(as_matrix(weight, geometry), geometry)
     changes = Changes(groups, weights) if groups else NO_CHANGES
     if isinstance(out, SparseWeight) and out.changes == changes:
         return out
     return weight_of(dense, index, geometry, changes)
+
+
+def _encode_into(
+    weight: npt.NDArray[np.int8],
+    geometry: Geometry,
+    policy: str,
+    dense: npt.NDArray[np.int8],
+    index: npt.NDArray[np.uint8],
+    threads: int,
+) -> tuple[bool, int, int]:
+    """Encode a contiguous weight; gives (accepted, groups changed, weights dropped)."""
+    zn = geometry.layout == "zn"
+    if geometry.kind == "conv":
+        return _core.encode_conv(weight, zn, policy, dense, index, threads)
+    rows, k_stored = geometry.rows, geometry.k_stored
+    if not zn:
+        dense, index = dense.reshape(rows, k_stored // 2), index.reshape(rows, k_stored // 8)
+        return _core.encode(weight.reshape(rows, geometry.k), policy, dense, index, threads)
+    count = geometry.matrices
+    found = [
+        _core.encode_zn(matrix, policy, of_dense, of_index, threads)
+        for matrix, of_dense, of_index in zip(
+            weight.reshape(count, geometry.n, geometry.k),
+            dense.reshape(count, *dense.shape[-4:]),
+            index.reshape(count, *index.shape[-4:]),
+            strict=True,
+        )
+    ]
+    return (
+        all(accepted for accepted, _, _ in found),
+        sum(groups for _, groups, _ in found),
+        sum(weights for _, _, weights in found),
+    )
 
 
 def offenders_of(
@@ -297,6 +300,34 @@ def _raise_violation(matrix: npt.NDArray[np.int8], geometry: Geometry) -> None:
 
 
 # --- decode ---------------------------------------------------------------------------------------
+
+
+def _by_matrix(sparse: SparseWeight) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.uint8]]:
+    """Dense and index bytes with one leading dimension, the matrices of the batch."""
+    batch = len(sparse.geometry.batch)
+    count = sparse.geometry.matrices
+    dense, index = sparse.dense, sparse.index
+    return dense.reshape(count, *dense.shape[batch:]), index.reshape(count, *index.shape[batch:])
+
+
+def _told(
+    sparse: SparseWeight,
+    matrices: npt.NDArray[np.int8],
+    strict: bool,
+    limit: int,
+    refused: int,
+) -> RefusedError:
+    """The error for bytes that were refused: what is wrong, and where."""
+    stored, geometry = _stored_rows(sparse), sparse.geometry
+    if geometry.kind == "conv" and strict:
+        found = _strict_conv(stored[0], matrices[0], geometry, refused)
+        return _refusal(stored, geometry, len(found), [(0, place) for place in found[:limit]])
+    listed = [
+        (number, place)
+        for number, rows in enumerate(stored)
+        for place in _core.list_refused(*rows, geometry.n, geometry.k, strict, limit)
+    ]
+    return _refusal(stored, geometry, refused, listed[:limit])
 
 
 def _stored_rows(sparse: SparseWeight) -> list[tuple[npt.NDArray[np.int8], npt.NDArray[np.uint8]]]:

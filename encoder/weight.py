@@ -87,13 +87,41 @@ class SparseWeight:
         """The shapes and offsets that follow from shape, kind and layout."""
         return geometry_of(self.shape, self.kind, self.layout)
 
-    @cached_property
-    def _stored(self) -> _core.RowBytes:
-        """The bytes as the C core takes them, of the rows of all matrices; of layout ``nd`` only.
+    # For what is encoded or decoded again and again: pointers that are made once are half the cost
+    # of a small weight. None: not for this one.
 
-        For the encoder: pointers that are made once are half the cost of encoding a small weight.
-        """
-        return _core.RowBytes(self.dense, self.index, self.geometry.rows, self.geometry.k)
+    @cached_property
+    def _encode_again(self) -> _core.Again | None:
+        of = self.geometry
+        if not self._small_rows or self.changes != NO_CHANGES:
+            return None
+        return _core.encode_again(self.dense, self.index, of.rows, of.k)
+
+    @cached_property
+    def _decode_again(self) -> tuple[_core.Again, _core.Again] | None:
+        """The default way, and the strict one."""
+        of = self.geometry
+        if not self._small_rows:
+            return None
+        default, strict = (
+            _core.decode_again(self.dense, self.index, of.rows, of.k, strict)
+            for strict in (False, True)
+        )
+        return default, strict
+
+    @property
+    def _small_rows(self) -> bool:
+        of = self.geometry
+        small = of.rows * of.k < _core.PARALLEL_FROM
+        return small and of.kind == "matrix" and of.layout == "nd"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is copied and pickled: not what was derived."""
+        return {name: value for name, value in vars(self).items() if name in self.__match_args__}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """The inverse."""
+        vars(self).update(state)
 
     @property
     def nbytes(self) -> int:
@@ -199,10 +227,10 @@ def weight_of(
 ) -> SparseWeight:
     """A weight of arrays that are known to be right, so that nothing is checked."""
     made = object.__new__(SparseWeight)
-    vars(made).update(
-        dense=dense, index=index, shape=geometry.shape, layout=geometry.layout,
-        kind=geometry.kind, changes=changes, geometry=geometry,
-    )  # fmt: skip
+    of = made.__dict__
+    of["dense"], of["index"], of["changes"] = dense, index, changes
+    of["shape"], of["layout"], of["kind"] = geometry.shape, geometry.layout, geometry.kind
+    of["geometry"] = geometry
     return made
 
 

@@ -464,6 +464,37 @@ static void rows_without_columns_take_no_time(void)
     CHECK_EQUAL(cube24_check(NULL, SIZE_MAX, 0, 0, out.masks, NULL), CUBE24_OK);
 }
 
+/* A weight of 2 x 16, 16 dense and 4 index bytes, each at any place of a memory: refused if two of
+ * what must be apart share a byte, and nothing is written then. */
+static void buffers_that_overlap_are_refused(void)
+{
+    enum { WEIGHT = 32, DENSE = 16, INDEX = 4, SIZE = 80 };
+    int8_t memory[SIZE];
+    for (size_t weight = 0; weight + WEIGHT <= SIZE; weight += 3)
+        for (size_t dense = 0; dense + DENSE <= SIZE; dense++)
+            for (size_t index = 0; index + INDEX <= SIZE; index++) {
+                char of[SIZE] = {0};
+                int shared = 0, weight_shared = 0;
+                for (size_t i = 0; i < WEIGHT; i++)
+                    of[weight + i] = 'w';
+                for (size_t i = 0; i < DENSE; i++) {
+                    weight_shared |= of[dense + i] == 'w';
+                    of[dense + i] = 'd';
+                }
+                for (size_t i = 0; i < INDEX; i++) {
+                    shared |= of[index + i] == 'd';
+                    weight_shared |= index + i - weight < WEIGHT;
+                }
+                memset(memory, 0, sizeof memory);
+                int8_t *const w = memory + weight, *const d = memory + dense;
+                uint8_t *const x = (uint8_t *)memory + index;
+                CHECK_EQUAL(cube24_encode(w, 2, 16, CUBE24_POLICY_ERROR, 0, d, x, NULL),
+                            shared || weight_shared ? CUBE24_E_ARGUMENT : CUBE24_OK);
+                CHECK_EQUAL(cube24_decode(d, x, 2, 16, 2, 16, 0, w, NULL),
+                            weight_shared ? CUBE24_E_ARGUMENT : CUBE24_OK);
+            }
+}
+
 int main(void)
 {
     k_stored_rounds_up_or_gives_0();
@@ -481,5 +512,6 @@ int main(void)
     unknown_flags_and_paths_are_refused();
     path_0_is_scalar_and_every_path_has_a_name();
     rows_without_columns_take_no_time();
+    buffers_that_overlap_are_refused();
     return check_report("test_limits");
 }

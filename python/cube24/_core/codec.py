@@ -63,74 +63,58 @@ class Place(NamedTuple):
     fault: int
 
 
-class RowBytes:
-    """The ND bytes of a weight of n rows of k, for many calls: C's pointers are made once.
+#: Encodes or decodes one small weight; whether it is done. If not, why is for others to find out.
+Again = Callable[[Int8], bool]
 
-    dense: n * k_stored / 2 elements; index: n * k_stored / 8. It holds the arrays, and they cannot
-    be resized while it is there.
+
+def encode_again(dense: Int8, index: UInt8, n: int, k: int) -> Again:
+    """A call that encodes n rows of k into these arrays: C's pointers to them are made once.
+
+    It raises ValueError or BufferError if the weight is not contiguous.
     """
+    call, buffer = lib.cube24_encode, ffi.from_buffer
+    to_dense, to_index = view(dense, INT8), view(index, UINT8)
 
-    __slots__ = ("_dense", "_index", "_k_stored", "_made_of", "k", "n")
+    def again(weight: Int8) -> bool:
+        if not (dense.flags.writeable and index.flags.writeable):
+            return False
+        status = call(buffer(INT8, weight), n, k, 0, path_flags(), to_dense, to_index, NULL)
+        return bool(status == OK)
 
-    def __init__(self, dense: Int8, index: UInt8, n: int, k: int) -> None:
-        """Take C-contiguous arrays."""
-        self._made_of = dense, index, n, k
-        self.n, self.k, self._k_stored = n, k, round_up(k, 8)
-        self._dense, self._index = view(dense, INT8), view(index, UINT8)
+    return again
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """A copy makes pointers of its own."""
-        return RowBytes, self._made_of
 
-    def encode(self, weight: Int8) -> bool:
-        """Encode n * k weights into the arrays; whether it is done: if not, anything is there.
+def decode_again(dense: Int8, index: UInt8, n: int, k: int, strict: bool) -> Again:
+    """A call that decodes n rows of k from these arrays: C's pointers to them are made once.
 
-        Raises:
-            ValueError, BufferError: an array is not contiguous, or read-only.
-        """
-        dense, index, *_ = self._made_of
-        if not dense.flags.writeable or not index.flags.writeable:
-            raise ValueError("read-only")
-        return _done(
-            lib.cube24_encode(
-                ffi.from_buffer(INT8, weight), self.n, self.k, 0, path_flags(), self._dense,
-                self._index, NULL,
-            )
+    It raises ValueError or BufferError if the weight is not contiguous, or read-only.
+    """
+    call, buffer = lib.cube24_decode, ffi.from_buffer
+    from_dense, from_index, stored = view(dense, INT8), view(index, UINT8), round_up(k, 8)
+    option = _STRICT if strict else 0
+
+    def again(weight: Int8) -> bool:
+        status = call(
+            from_dense, from_index, n, stored, n, k, path_flags() | option,
+            buffer(INT8, weight, True), NULL,
         )  # fmt: skip
+        return bool(status == OK)
 
-    def decode(self, weight: Int8, strict: bool) -> bool:
-        """Decode into n * k weights; whether it is done: if not, anything is there.
-
-        Raises:
-            ValueError, BufferError: the array is not contiguous, or read-only.
-        """
-        return _done(
-            lib.cube24_decode(
-                self._dense, self._index, self.n, self._k_stored, self.n, self.k,
-                path_flags() | (_STRICT if strict else 0),
-                ffi.from_buffer(INT8, weight, True), NULL,
-            )
-        )  # fmt: skip
+    return again
 
 
 def encode_small(weight: Int8, dense: Int8, index: UInt8, n: int, k: int) -> bool:
-    """Encode n rows of k; whether it is done: if not, anything is in the arrays.
+    """Encode n rows of k in one call; whether it is done, as for :data:`Again`.
 
     Raises:
         ValueError, BufferError: an array is not contiguous, or read-only.
     """
     buffer = ffi.from_buffer
-    return _done(
-        lib.cube24_encode(
-            buffer(INT8, weight), n, k, 0, path_flags(), buffer(INT8, dense, True),
-            buffer(UINT8, index, True), NULL,
-        )
+    status = lib.cube24_encode(
+        buffer(INT8, weight), n, k, 0, path_flags(), buffer(INT8, dense, True),
+        buffer(UINT8, index, True), NULL,
     )  # fmt: skip
-
-
-def _done(status: int) -> bool:
-    """Whether a call did what it should; why not, the long way finds out."""
-    return status == OK or demand(status, VIOLATION, REFUSED) == OK
+    return bool(status == OK)
 
 
 def encode(
