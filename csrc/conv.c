@@ -11,9 +11,9 @@
 #include "sizes.h"
 
 enum {
-    MOST_TAPS = 64,                   /* of a unit with a table: a kernel of 8 x 8 */
-    MOST_UNIT = MOST_TAPS * C0,       /* elements */
-    HALF = CUBE24_PIECES,             /* rows of a fractal that are a block */
+    MOST_UNIT = CUBE24_PERMUTED,  /* elements of a unit with a table */
+    MOST_TAPS = MOST_UNIT / C0,   /* 64: a kernel of 8 x 8 */
+    HALF = CUBE24_PIECES          /* rows of a fractal that are a block */
 };
 
 /* A weight (cout, cin, kh, kw) and its matrix (cout, columns). */

@@ -31,7 +31,8 @@ enum {
     CUBE24_BLOCK_DENSE = CUBE24_BLOCK / 2,
     CUBE24_BLOCK_INDEX = CUBE24_BLOCK / 8,
     CUBE24_RUN = 128, /* most blocks of a call, so that kernels may count in small numbers */
-    CUBE24_LINE = 64  /* alignment that stores past the caches may want */
+    CUBE24_LINE = 64, /* alignment that stores past the caches may want */
+    CUBE24_PERMUTED = 2048 /* most bytes that permute takes from */
 };
 
 /* Bytes of weight from a piece to the next; of weight, dense and index from a block to the next. */
@@ -63,8 +64,8 @@ struct cube24_codec_kernels {
     /* Prune by a policy that is not CUBE24_POLICY_ERROR, and add to the cost. out may be weight. */
     void (*prune)(const int8_t *weight, size_t blocks, int policy, int8_t *out, cube24_cost *cost);
 
-    /* out[i] = in[from[i]], or 0 where from[i] is in_size or more. in_size is at most 2048, and
-     * every from[i] is below 2^15. */
+    /* out[i] = in[from[i]], or 0 where from[i] is in_size or more. in_size is at most
+     * CUBE24_PERMUTED, and every from[i] is below 2^15. */
     void (*permute)(const int8_t *in, size_t in_size, const uint16_t *from, int8_t *out,
                     size_t out_size);
 };
