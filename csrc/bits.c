@@ -9,12 +9,23 @@ int cube24_pack_index(const uint8_t *values, size_t count, uint8_t *packed, uint
         return CUBE24_E_SIZE;
     if (count != 0 && (!values || !packed))
         return CUBE24_E_ARGUMENT;
-    for (size_t i = 0; i < count; i++) {
-        if (values[i] > 3) {
-            if (position)
-                *position = i;
-            return CUBE24_E_RANGE;
-        }
+    /* loops over whole bytes without a way out: compilers make vectors of them */
+    unsigned all = 0;
+    for (size_t i = 0; i < count; i++)
+        all |= values[i];
+    if (all > 3) {
+        size_t first = 0;
+        while (values[first] <= 3)
+            first++;
+        if (position)
+            *position = first;
+        return CUBE24_E_RANGE;
+    }
+    for (size_t i = 0; i < count / 4; i++) {
+        const uint8_t *v = values + 4 * i;
+        packed[i] = (uint8_t)(v[0] | v[1] << 2 | v[2] << 4 | v[3] << 6);
+    }
+    for (size_t i = count / 4 * 4; i < count; i++) {
         const unsigned shift = 2 * (i % 4);
         packed[i / 4] = (uint8_t)(shift ? packed[i / 4] | values[i] << shift : values[i]);
     }
