@@ -5,42 +5,88 @@
 for files that need not fit in memory. The format is docs/format.md.
 """
 
-from cube24._core import chosen_path, paths, use_path
-from cube24.encoder.arguments import int8_array
-from cube24.encoder.bits import pack_index, unpack_index
-from cube24.encoder.checking import Report, RowSummary, check
-from cube24.encoder.codec import decode, decode_conv, encode, encode_conv
-from cube24.encoder.container import (
-    Style,
-    is_stored,
-    open_payload,
-    open_stored,
-    stored_geometry,
-    style_for,
-)
-from cube24.encoder.layout import C0, DENSE_K0, GROUP, INDEX_K0, N0, ZN_K, Geometry, Kind, Layout
-from cube24.encoder.pruning import PruneCost, Pruned, prune
-from cube24.encoder.refusals import Offender, RefusedError, RefusedGroup, ViolationError
-from cube24.encoder.stream import (
-    Progress,
-    check_file,
-    check_weight_target,
-    decode_arrays,
-    decode_file,
-    encode_file,
-    prune_file,
-)
-from cube24.encoder.weight import Changes, SparseWeight
-from cube24.errors import (
-    ArgumentError,
-    Cube24Error,
-    DtypeError,
-    FileAccessError,
-    FileFormatError,
-    OutBufferError,
-    ShapeError,
-)
-from cube24.files import ArrayFile, open_array
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cube24.lazy import front
+
+if TYPE_CHECKING:
+    from cube24._core import chosen_path, paths, use_path
+    from cube24.encoder.arguments import int8_array
+    from cube24.encoder.bits import pack_index, unpack_index
+    from cube24.encoder.checking import Report, RowSummary, check
+    from cube24.encoder.codec import decode, decode_conv, encode, encode_conv
+    from cube24.encoder.container import (
+        Style,
+        is_stored,
+        open_payload,
+        open_stored,
+        stored_geometry,
+        style_for,
+    )
+    from cube24.encoder.layout import (
+        C0,
+        DENSE_K0,
+        GROUP,
+        INDEX_K0,
+        N0,
+        ZN_K,
+        Geometry,
+        Kind,
+        Layout,
+    )
+    from cube24.encoder.pruning import PruneCost, Pruned, prune
+    from cube24.encoder.refusals import Offender, RefusedError, RefusedGroup, ViolationError
+    from cube24.encoder.stream import (
+        Progress,
+        check_file,
+        check_weight_target,
+        decode_arrays,
+        decode_file,
+        encode_file,
+        prune_file,
+    )
+    from cube24.encoder.weight import Changes, SparseWeight
+    from cube24.errors import (
+        ArgumentError,
+        Cube24Error,
+        DtypeError,
+        FileAccessError,
+        FileFormatError,
+        OutBufferError,
+        ShapeError,
+    )
+    from cube24.files import ArrayFile, open_array
+else:
+    __getattr__, __dir__ = front(
+        __name__,
+        {
+            "cube24._core": ("chosen_path", "paths", "use_path"),
+            ".arguments": ("int8_array",),
+            ".bits": ("pack_index", "unpack_index"),
+            ".checking": ("Report", "RowSummary", "check"),
+            ".codec": ("decode", "decode_conv", "encode", "encode_conv"),
+            ".container": (
+                "Style", "is_stored", "open_payload", "open_stored", "stored_geometry", "style_for",
+            ),
+            ".layout": (
+                "C0", "DENSE_K0", "GROUP", "INDEX_K0", "N0", "ZN_K", "Geometry", "Kind", "Layout",
+            ),
+            ".pruning": ("PruneCost", "Pruned", "prune"),
+            ".refusals": ("Offender", "RefusedError", "RefusedGroup", "ViolationError"),
+            ".stream": (
+                "Progress", "check_file", "check_weight_target", "decode_arrays", "decode_file",
+                "encode_file", "prune_file",
+            ),
+            ".weight": ("Changes", "SparseWeight"),
+            "cube24.errors": (
+                "ArgumentError", "Cube24Error", "DtypeError", "FileAccessError", "FileFormatError",
+                "OutBufferError", "ShapeError",
+            ),
+            "cube24.files": ("ArrayFile", "open_array"),
+        },
+    )  # fmt: skip
 
 __all__ = [
     "C0",

@@ -7,11 +7,7 @@ clock, host, user or path.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-import tempfile
-import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
@@ -22,6 +18,7 @@ from typing import Any, BinaryIO, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from cube24 import stdlib
 from cube24.encoder.layout import Geometry
 from cube24.errors import ArgumentError, Cube24Error, FileAccessError, FileFormatError, StrPath
 from cube24.files import (
@@ -123,7 +120,7 @@ class Payload:
 
     def sha256(self) -> str:
         """Checksum of all bytes."""
-        digest = hashlib.sha256()
+        digest = stdlib.hashlib.sha256()
         for piece in self.pieces():
             digest.update(piece)
         return digest.hexdigest()
@@ -208,7 +205,10 @@ def keep_inputs(inputs: Iterable[str | None], *replaced: StrPath) -> None:
 @contextmanager
 def _scratch(folder: Path) -> Iterator[dict[str, Payload]]:
     """Two nameless files, on the file system of the result, for what is rewritten at the end."""
-    with tempfile.TemporaryFile(dir=folder) as dense, tempfile.TemporaryFile(dir=folder) as index:
+    with (
+        stdlib.tempfile.TemporaryFile(dir=folder) as dense,
+        stdlib.tempfile.TemporaryFile(dir=folder) as index,
+    ):
         yield {"dense": Payload(dense), "index": Payload(index)}
 
 
@@ -270,12 +270,12 @@ def _manifest(geometry: Geometry, files: Mapping[str, Mapping[str, object]]) -> 
         "layout": geometry.layout,
         "files": files,
     }
-    return json.dumps(about, indent=2) + "\n"
+    return stdlib.json.dumps(about, indent=2) + "\n"
 
 
 def _write_npz(target: BinaryIO, raw: Mapping[str, Payload], geometry: Geometry) -> None:
     files = {}
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
+    with stdlib.zipfile.ZipFile(target, "w", stdlib.zipfile.ZIP_STORED) as archive:
         for role, payload in raw.items():
             files[role] = _entry(f"{role}.npy", role, payload, geometry)
             with archive.open(_member(f"{role}.npy"), "w", force_zip64=True) as member:
@@ -286,8 +286,8 @@ def _write_npz(target: BinaryIO, raw: Mapping[str, Payload], geometry: Geometry)
             member.write(_manifest(geometry, files).encode())
 
 
-def _member(name: str) -> zipfile.ZipInfo:
-    info = zipfile.ZipInfo(name)  # dated 1980-01-01, whatever the clock says
+def _member(name: str) -> stdlib.zipfile.ZipInfo:
+    info = stdlib.zipfile.ZipInfo(name)  # dated 1980-01-01, whatever the clock says
     info.create_system = 3
     info.external_attr = 0o644 << 16
     return info
@@ -366,7 +366,7 @@ def stored_geometry(path: StrPath) -> Geometry:
     return manifest.geometry
 
 
-def _archived_manifest(path: StrPath, archive: zipfile.ZipFile) -> _Manifest:
+def _archived_manifest(path: StrPath, archive: stdlib.zipfile.ZipFile) -> _Manifest:
     if MANIFEST not in archive.namelist():
         raise FileFormatError(
             path, f"holds no {MANIFEST}; a weight is a folder or .npz of cube24 encode"
@@ -458,7 +458,7 @@ def _agree(path: StrPath, array: ArrayFile, entry: Mapping[str, Any], role: str)
 
 
 def _check_sum(path: StrPath, array: ArrayFile, entry: Mapping[str, Any]) -> None:
-    digest = hashlib.sha256()
+    digest = stdlib.hashlib.sha256()
     for piece in row_pieces(array):
         digest.update(piece.data.cast("B"))
     if digest.hexdigest() != entry["sha256"]:
@@ -492,7 +492,7 @@ class _Manifest:
 def _parse(path: StrPath, text: bytes) -> _Manifest:
     """Read sparse.json; every key is demanded, no other is allowed."""
     try:
-        about = json.loads(decoded(path, text, "JSON"))
+        about = stdlib.json.loads(decoded(path, text, "JSON"))
     except FileFormatError:
         raise
     except (ValueError, RecursionError) as error:

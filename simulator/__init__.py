@@ -6,39 +6,69 @@ instructions on byte-addressed memories. ``functional`` computes the same withou
 ``demo`` is a real network.
 """
 
-from cube24.simulator import (
-    chip,
-    demo,
-    dense,
-    functional,
-    hazards,
-    isa,
-    layouts,
-    machine,
-    profiles,
-    requant,
-    show,
-    sweep,
-    writer,
-)
-from cube24.simulator.config import PRESETS, ConfigError, UnitConfig
-from cube24.simulator.isa import Program, ProgramError
-from cube24.simulator.layer import Conv2d, Layer, Matmul, flattened
-from cube24.simulator.machine import (
-    AlignmentError,
-    CapacityError,
-    ExecutionError,
-    FlagError,
-    IllegalIndexError,
-    RangeError,
-    UnsupportedError,
-)
-from cube24.simulator.profiles import validate
-from cube24.simulator.requant import Requant, RequantError
-from cube24.simulator.run import Run
-from cube24.simulator.tiler import Tile, TilingError
-from cube24.simulator.timing import DeadlockError, PipeAccount, ScheduleError, Timing
-from cube24.simulator.unit import MismatchError, Unit
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cube24.lazy import front
+
+if TYPE_CHECKING:
+    from cube24.simulator import (
+        chip,
+        demo,
+        dense,
+        functional,
+        hazards,
+        isa,
+        layouts,
+        machine,
+        profiles,
+        requant,
+        show,
+        sweep,
+        writer,
+    )
+    from cube24.simulator.config import PRESETS, ConfigError, UnitConfig
+    from cube24.simulator.isa import Program, ProgramError
+    from cube24.simulator.layer import Conv2d, Layer, Matmul, flattened
+    from cube24.simulator.machine import (
+        AlignmentError,
+        CapacityError,
+        ExecutionError,
+        FlagError,
+        IllegalIndexError,
+        RangeError,
+        UnsupportedError,
+    )
+    from cube24.simulator.profiles import validate
+    from cube24.simulator.requant import Requant, RequantError
+    from cube24.simulator.run import Run
+    from cube24.simulator.tiler import Tile, TilingError
+    from cube24.simulator.timing import DeadlockError, PipeAccount, ScheduleError, Timing
+    from cube24.simulator.unit import MismatchError, Unit
+else:
+    __getattr__, __dir__ = front(
+        __name__,
+        {
+            ".": (
+                "chip", "demo", "dense", "functional", "hazards", "isa", "layouts", "machine",
+                "profiles", "requant", "show", "sweep", "writer",
+            ),
+            ".config": ("PRESETS", "ConfigError", "UnitConfig"),
+            ".isa": ("Program", "ProgramError"),
+            ".layer": ("Conv2d", "Layer", "Matmul", "flattened"),
+            ".machine": (
+                "AlignmentError", "CapacityError", "ExecutionError", "FlagError",
+                "IllegalIndexError", "RangeError", "UnsupportedError",
+            ),
+            ".profiles": ("validate",),
+            ".requant": ("Requant", "RequantError"),
+            ".run": ("Run",),
+            ".tiler": ("Tile", "TilingError"),
+            ".timing": ("DeadlockError", "PipeAccount", "ScheduleError", "Timing"),
+            ".unit": ("MismatchError", "Unit"),
+        },
+    )  # fmt: skip
 
 __all__ = [
     "PRESETS",

@@ -8,14 +8,13 @@ bench can be told otherwise.
 
 from __future__ import annotations
 
-import json
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from cube24 import stdlib
 from cube24.errors import ArgumentError, Cube24Error, FileFormatError, StrPath
 from cube24.files import read_text, write_bytes
 from cube24.sizes import plain, shown
@@ -222,7 +221,7 @@ class UnitConfig:
             text = str(value).lower() if isinstance(value, bool) else repr(value)
             if isinstance(value, str):
                 # A string of JSON is one of TOML, but for the one control character it lets be.
-                text = json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+                text = stdlib.json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
             lines.append(f"# {spec.metadata['about']}")
             lines.append(f"{spec.name} = {text}")
         return "\n".join(lines) + "\n"
@@ -235,7 +234,7 @@ class UnitConfig:
             ConfigError: no TOML, or a field that does not exist or cannot be.
         """
         try:
-            values = tomllib.loads(text)
+            values = stdlib.tomllib.loads(text)
         except (ValueError, RecursionError) as error:  # such as a number of thousands of digits
             raise ConfigError(f"no readable TOML: {error}") from error
         known = {spec.name for spec in fields(cls)}

@@ -15,6 +15,7 @@ import fcntl
 import io
 import json
 import os
+import pkgutil
 import resource
 import select
 import signal
@@ -23,9 +24,17 @@ import time
 import traceback
 from typing import Any
 
-import cube24.cli.app  # noqa: F401 - for the processes that are forked
+import cube24
+from cube24 import stdlib
 from cube24.cli import main
 from cube24.vectors import suites
+
+# What is imported when it is asked for: a job may be of nobody, who cannot read the interpreter.
+for module in pkgutil.walk_packages(cube24.__path__, "cube24."):
+    if not module.name.endswith("__main__"):
+        __import__(module.name)
+for each in stdlib.__all__:
+    getattr(stdlib, each)
 
 #: What commands import when they need it.
 for extra in (

@@ -2,7 +2,7 @@
 
     csrc <- _core <- encoder <- simulator <- graph <- vectors <- cli
 
-with errors, sizes, extras, version and files on the ground floor, known by all above them.
+with errors, sizes, extras, lazy, stdlib, version and files on the ground floor, known by all above.
 """
 
 import ast
@@ -15,8 +15,8 @@ import pytest
 
 #: The floor of each part; a part knows only what is on floors below its own.
 FLOORS = {
-    "errors": 0,
-    "extras": 1, "sizes": 1, "version": 1,
+    "errors": 0, "lazy": 0,
+    "extras": 1, "sizes": 1, "stdlib": 1, "version": 1,
     "files": 2, "_core": 2,
     "encoder": 3,
     "simulator": 4,
@@ -159,6 +159,72 @@ def test_each_name_of_a_front_is_there_once():
             assert max(names.values()) == 1, module
             missing = [name for name in names if not hasattr(front, name)]
             assert not missing, (module, missing)
+
+
+def told_to_type_checkers(block: ast.If, module: str) -> dict[str, tuple[str, str]]:
+    """Where each name that a lazy front imports for types is from: (module, name in it or "")."""
+    said = {}
+    for node in block.body:
+        assert isinstance(node, ast.Import | ast.ImportFrom)
+        for name in node.names:
+            if isinstance(node, ast.Import):
+                said[name.name.split(".")[0]] = (name.name, "")
+            else:
+                room = node.module == module
+                source = f"{module}.{name.name}" if room else str(node.module)
+                said[name.name] = (source, "" if room else name.name)
+    return said
+
+
+def given_at_run_time(block: ast.If, module: str) -> dict[str, tuple[str, str]]:
+    """The same from the table of the front."""
+    said = {}
+    (call,) = [node for other in block.orelse for node in ast.walk(other) if is_front(node)]
+    assert ast.unparse(call.args[0]) == "__name__"
+    for room, names in ast.literal_eval(call.args[1]).items():
+        source = module + room if room.startswith(".") else room
+        for name in names:
+            own = room in ("", ".")
+            said[name.split(".")[0]] = (f"{source}{name}", "") if own else (source, name)
+    return said
+
+
+def is_front(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and ast.unparse(node.func) == "front"
+
+
+FRONTS = {
+    module: node
+    for module, tree in TREES.items()
+    for node in tree.body
+    if isinstance(node, ast.If) and any(map(is_front, ast.walk(node)))
+}
+
+
+def test_the_packages_have_lazy_fronts():
+    packages = {"cube24", "cube24.files"} | {f"cube24.{part}" for part in FOLDERS.values() if part}
+    assert packages <= FRONTS.keys()
+
+
+@pytest.mark.parametrize("module", FRONTS)
+def test_a_lazy_front_gives_what_type_checkers_are_told(module):
+    types = told_to_type_checkers(FRONTS[module], module)
+    assert given_at_run_time(FRONTS[module], module) == types
+    front = import_module(module)
+    assert sorted(front.__all__) == sorted(types)
+    for name, (source, attribute) in types.items():
+        found = import_module(source)
+        if source.split(".")[0] == name:  # import concurrent.futures: the name is concurrent
+            found = import_module(name)
+        assert getattr(front, name) is (getattr(found, attribute) if attribute else found), name
+
+
+@pytest.mark.parametrize("module", FRONTS)
+def test_no_room_hides_a_name_of_its_front(module):
+    # Once a room is imported, its module stands in the package under its name.
+    for name, place in told_to_type_checkers(FRONTS[module], module).items():
+        if f"{module}.{name}" in FILES:
+            assert place == (f"{module}.{name}", ""), f"{module}: {name} is a room too"
 
 
 def test_no_module_is_larger_than_a_newcomer_can_hold():

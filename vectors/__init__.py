@@ -7,8 +7,9 @@ counts what they hit, ``shrink`` makes a failing one smaller. docs/vectors.md is
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from cube24.lazy import front
 
 if TYPE_CHECKING:
     from cube24.vectors import coverage, shrink, suites
@@ -24,6 +25,25 @@ if TYPE_CHECKING:
     from cube24.vectors.rng import shown
     from cube24.vectors.verification import mutate, verify
     from cube24.vectors.written import demand_same, write_case
+else:
+    __getattr__, __dir__ = front(
+        __name__,
+        {
+            ".": ("coverage", "shrink", "suites"),
+            ".campaign": ("check_shard", "generate"),
+            ".comparison": ("compare",),
+            ".description": ("Campaign", "campaigns", "missing"),
+            ".files": ("READABLE", "SUFFIXES", "CaseStyle"),
+            ".manifest": ("MANIFEST", "Stored", "folders", "load", "write"),
+            ".network_run": ("from_run",),
+            ".onnx_layers": ("from_onnx",),
+            ".place": ("demand_new",),
+            ".plain": ("is_no_verdict",),
+            ".rng": ("shown",),
+            ".verification": ("mutate", "verify"),
+            ".written": ("demand_same", "write_case"),
+        },
+    )
 
 __all__ = [
     "MANIFEST",
@@ -53,40 +73,3 @@ __all__ = [
     "write",
     "write_case",
 ]
-
-#: The rooms that the names come from; a room that is named itself has no name beside it.
-_WHERE = {
-    "Campaign": "description",
-    "CaseStyle": "files",
-    "MANIFEST": "manifest",
-    "READABLE": "files",
-    "SUFFIXES": "files",
-    "Stored": "manifest",
-    "campaigns": "description",
-    "check_shard": "campaign",
-    "compare": "comparison",
-    "demand_new": "place",
-    "demand_same": "written",
-    "folders": "manifest",
-    "from_onnx": "onnx_layers",
-    "from_run": "network_run",
-    "generate": "campaign",
-    "is_no_verdict": "plain",
-    "load": "manifest",
-    "missing": "description",
-    "mutate": "verification",
-    "shown": "rng",
-    "verify": "verification",
-    "write": "manifest",
-    "write_case": "written",
-}
-_ROOMS = ("coverage", "shrink", "suites")
-
-
-def __getattr__(name: str) -> Any:
-    """Import a name when it is asked for: every pytest loads the plugin of this package."""
-    if name in _WHERE:
-        return getattr(import_module(f"cube24.vectors.{_WHERE[name]}"), name)
-    if name in _ROOMS:
-        return import_module(f"cube24.vectors.{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,17 +9,14 @@ puts a case in its place.
 
 from __future__ import annotations
 
-import asyncio
-import multiprocessing
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
-from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
+from cube24 import stdlib
 from cube24.errors import ArgumentError, Cube24Error, StrPath, counted
 from cube24.extras import need
 from cube24.sizes import shown, whole
@@ -149,7 +146,7 @@ def _pieces(shard: tuple[int, int], parts: int) -> list[tuple[int, int]]:
 def _on_processes(
     folder: Path, campaign: Campaign, shard: tuple[int, int], workers: int, progress: CaseProgress
 ) -> Summary:
-    context = multiprocessing.get_context("spawn")
+    context = stdlib.multiprocessing.get_context("spawn")
     processes, told = [], []
     for piece in _pieces(shard, workers):
         mine, its = context.Pipe(duplex=False)
@@ -162,8 +159,8 @@ def _on_processes(
             process.start()
             its.close()  # so that the end of the process is the end of the pipe
         while told:
-            for pipe in wait(told):
-                assert isinstance(pipe, Connection)
+            for pipe in stdlib.multiprocessing.connection.wait(told):
+                assert isinstance(pipe, stdlib.multiprocessing.connection.Connection)
                 try:
                     message = pipe.recv()
                 except EOFError:
@@ -190,7 +187,12 @@ def _on_processes(
     return total
 
 
-def _worker(folder: Path, campaign: Campaign, shard: tuple[int, int], told: Connection) -> None:
+def _worker(
+    folder: Path,
+    campaign: Campaign,
+    shard: tuple[int, int],
+    told: stdlib.multiprocessing.connection.Connection,
+) -> None:
     try:
         run_shard(folder, campaign, shard, told.send)
         told.send(None)
@@ -213,14 +215,15 @@ def _on_cluster(
     dask = need("distributed", "cluster", "a cluster")
 
     def run() -> Summary:
-        return asyncio.run(_with_client(dask, folder, campaign, shard, address, progress))
+        return stdlib.asyncio.run(_with_client(dask, folder, campaign, shard, address, progress))
 
     try:
         try:
-            asyncio.get_running_loop()
+            stdlib.asyncio.get_running_loop()
         except RuntimeError:
             return run()
-        with ThreadPoolExecutor(1) as other:  # a notebook has a loop in this thread
+        # A notebook has a loop in this thread.
+        with stdlib.concurrent.futures.ThreadPoolExecutor(1) as other:
             return other.submit(run).result()
     except Cube24Error:
         raise
@@ -250,7 +253,7 @@ async def _with_client(
             for piece in _pieces(shard, pieces)
         ]
         total = Summary(0, 0)
-        for result in asyncio.as_completed([future.result() for future in futures]):
+        for result in stdlib.asyncio.as_completed([future.result() for future in futures]):
             done = Summary(*await result)
             total += done
             for written in (1,) * done.written + (0,) * done.kept:
@@ -258,7 +261,7 @@ async def _with_client(
         return total
     finally:
         with suppress(Exception):  # what went wrong before is what is told
-            await asyncio.wait_for(client.close(), _CLOSING)
+            await stdlib.asyncio.wait_for(client.close(), _CLOSING)
 
 
 def _cluster_piece(folder: str, campaign: Campaign, shard: tuple[int, int]) -> Sequence[int]:

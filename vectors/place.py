@@ -11,13 +11,12 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import secrets
-import shutil
 import time
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
+from cube24 import stdlib
 from cube24.errors import ArgumentError, FileAccessError, check_path
 from cube24.files import exists, listing
 
@@ -59,7 +58,7 @@ def part_of(path: Path, process: int | None = None) -> Path:
     """
     process = os.getpid() if process is None else process
     # The name may be as long as names can be.
-    own = f"{_machine()}-{process}-{secrets.token_hex(4)}"
+    own = f"{_machine()}-{process}-{os.urandom(4).hex()}"
     return path.parent / f".{path.name[:100]}.{own}.part"
 
 
@@ -113,7 +112,7 @@ def remove(path: Path) -> None:
     if path.is_symlink() or not path.is_dir():
         path.unlink(missing_ok=True)
     else:
-        shutil.rmtree(path, ignore_errors=True)
+        stdlib.shutil.rmtree(path, ignore_errors=True)
 
 
 def write_folder(path: Path, files: Mapping[str, bytes]) -> None:

@@ -10,11 +10,11 @@ from __future__ import annotations
 import errno
 import os
 import stat
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
+from cube24 import stdlib
 from cube24.errors import Cube24Error, FileAccessError
 from cube24.files import exists, read_bytes
 
@@ -55,8 +55,8 @@ def scratch() -> Iterator[Path]:
     """
     at = "TMPDIR"
     try:
-        at = tempfile.gettempdir()
-        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        at = stdlib.tempfile.gettempdir()
+        with stdlib.tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
             yield Path(folder)
     except OSError as error:
         if isinstance(error, Cube24Error):

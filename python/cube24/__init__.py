@@ -6,20 +6,22 @@ for the rest.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from cube24.errors import Cube24Error
-from cube24.version import __version__
+from cube24.lazy import front
 
 if TYPE_CHECKING:
     from cube24 import encoder, graph, simulator, vectors
+    from cube24.errors import Cube24Error
+    from cube24.version import __version__
+else:
+    __getattr__, __dir__ = front(
+        __name__,
+        {
+            ".": ("encoder", "graph", "simulator", "vectors"),
+            ".errors": ("Cube24Error",),
+            ".version": ("__version__",),
+        },
+    )
 
 __all__ = ["Cube24Error", "__version__", "encoder", "graph", "simulator", "vectors"]
-
-
-def __getattr__(name: str) -> Any:
-    """Import a package when it is asked for."""
-    if name in __all__:
-        return import_module(f"cube24.{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

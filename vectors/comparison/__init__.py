@@ -1,6 +1,21 @@
 """Compare what a device gave with what a case expects, and say what explains the difference."""
 
-from cube24.vectors.comparison.report import Comparison, compare
-from cube24.vectors.comparison.table import HYPOTHESES
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cube24.lazy import front
+
+if TYPE_CHECKING:
+    from cube24.vectors.comparison.report import Comparison, compare
+    from cube24.vectors.comparison.table import HYPOTHESES
+else:
+    __getattr__, __dir__ = front(
+        __name__,
+        {
+            ".report": ("Comparison", "compare"),
+            ".table": ("HYPOTHESES",),
+        },
+    )  # fmt: skip
 
 __all__ = ["HYPOTHESES", "Comparison", "compare"]

@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
+from cube24 import simulator
 from cube24.cli.codes import FAILED, GOOD
 from cube24.cli.options import dims, layout_option
-from cube24.simulator import demo as digits
 
 
 @click.command("demo", short_help="Run the whole chain on a small network.")
@@ -20,7 +20,7 @@ def demo(layout: Any) -> int:
     computation from the original weights. Exit code 1 if an output differs. For files of its layers
     see cube24 vectors generate --suite network.
     """
-    result = digits.run(layout)
+    result = simulator.demo.run(layout)
     for layer in result.layers:
         patterns = sum(1 for count in layer.report.patterns.values() if count)
         click.echo(
@@ -35,7 +35,7 @@ def demo(layout: Any) -> int:
     return FAILED if result.differences else GOOD
 
 
-def _padding(layer: digits.LayerResult) -> str:
+def _padding(layer: simulator.demo.LayerResult) -> str:
     """Why the bytes of a layer are not 5/8 of its weight."""
     geometry = layer.sparse.geometry
     stored = geometry.n_stored * geometry.k_stored

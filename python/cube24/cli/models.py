@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from cube24 import graph
+from cube24 import graph, simulator, stdlib
 from cube24.cli.codes import FAILED, GOOD
 from cube24.cli.options import (
     PATH,
@@ -26,9 +26,10 @@ from cube24.cli.options import (
     unit_option,
 )
 from cube24.cli.progress import bar
-from cube24.encoder import Layout
 from cube24.files import write_bytes
-from cube24.simulator import Unit
+
+if TYPE_CHECKING:
+    from cube24.encoder import Layout
 
 #: What the file of a model ends in.
 SUFFIX = ".onnx"
@@ -75,7 +76,7 @@ def check_model(
     if report is None:
         refuse(["overwrite"], "nothing is written")
     demand_free(report, overwrite=overwrite, inputs=[source])
-    of = Unit(unit)
+    of = simulator.Unit(unit)
     model = graph.load(source)
     demand_free(report, overwrite=overwrite, inputs=model.files)
     with bar("check", len(model.proto.graph.node)) as progress:
@@ -85,7 +86,7 @@ def check_model(
         )  # fmt: skip
     if report is not None:
         write_bytes(report, found.to_html().encode(), overwrite=overwrite)
-    click.echo(json.dumps(found.to_dict(), indent=2) if as_json else str(found))
+    click.echo(stdlib.json.dumps(found.to_dict(), indent=2) if as_json else str(found))
     if open_ := found.open_inputs:
         click.echo(
             f"note: no cycles are known, since the model leaves sizes of {', '.join(open_)} open; "
@@ -162,7 +163,7 @@ def compile_(
             )
     data = graph.data_file(output) if external_data else None
     demand_free(output, data, overwrite=overwrite, inputs=[model])
-    of = Unit(unit)
+    of = simulator.Unit(unit)
     source = graph.with_shapes(graph.load(model), input_shape)
     with bar("compile", len(source.proto.graph.node)) as progress:
         compiled = graph.compile(

@@ -11,14 +11,16 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from click.core import ParameterSource
 
-from cube24.encoder import Kind
 from cube24.errors import ArgumentError, FileAccessError, StrPath
 from cube24.files import check_target, exists, is_same
+
+if TYPE_CHECKING:
+    from cube24.encoder import Kind
 
 # Whether a path can be read is found out, and explained, by reading it.
 PATH = click.Path(path_type=Path, readable=False)

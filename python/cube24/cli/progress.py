@@ -6,11 +6,12 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from cube24.encoder import Progress
+if TYPE_CHECKING:
+    from cube24.encoder import Progress
 
 
 def _on_terminal() -> bool:

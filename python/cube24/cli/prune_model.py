@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
-from cube24 import graph
+from cube24 import graph, stdlib
 from cube24.cli.codes import GOOD
 from cube24.cli.options import PATH, demand_free, external_data_option, options, skip_options
 from cube24.cli.progress import bar
@@ -72,7 +71,7 @@ def prune_model(
             skip_type=skip_type, config=wanted, progress=progress,
         )  # fmt: skip
     graph.save(pruned.model, output, overwrite=overwrite, external=external_data)
-    click.echo(json.dumps(pruned.to_dict(), indent=2) if as_json else str(pruned))
+    click.echo(stdlib.json.dumps(pruned.to_dict(), indent=2) if as_json else str(pruned))
     if wanted is not None and wanted.unused:
         click.echo(
             f"note: {config}: {', '.join(wanted.unused)}: about quantisation, which is not done "

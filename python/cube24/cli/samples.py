@@ -8,8 +8,7 @@ from typing import Any
 
 import click
 
-from cube24 import graph
-from cube24.files import npy_array, opened_member, opened_zip
+from cube24 import files, graph
 
 
 def inputs_of(model: graph.Model) -> tuple[str, ...]:
@@ -21,12 +20,12 @@ def inputs_of(model: graph.Model) -> tuple[str, ...]:
 def members_of(path: Path, known: Iterable[str]) -> dict[str, Any]:
     """The members of an .npz that are inputs of the model; others are named in a note."""
     found = {}
-    with opened_zip(path) as archive:
+    with files.opened_zip(path) as archive:
         names = [name.removesuffix(".npy") for name in archive.namelist()]
         for name in known:
             if name in names:
-                with opened_member(path, archive, f"{name}.npy") as (label, file, size):
-                    found[name] = npy_array(label, file, size).read_all()
+                with files.opened_member(path, archive, f"{name}.npy") as (label, file, size):
+                    found[name] = files.npy_array(label, file, size).read_all()
     if others := [name for name in names if name not in found]:
         shown = ", ".join(others[:5]) + (", ..." if len(others) > 5 else "")
         click.echo(f"note: {path}: no inputs of the model: {shown}", err=True)

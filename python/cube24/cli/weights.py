@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import prod
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-import numpy as np
 
-from cube24 import encoder
+from cube24 import encoder, stdlib
 from cube24.cli import models, prune_model
 from cube24.cli.codes import FAILED, GOOD
 from cube24.cli.options import (
@@ -34,9 +33,10 @@ from cube24.cli.options import (
     word_options,
 )
 from cube24.cli.progress import bar
-from cube24.encoder import ArrayFile, Geometry, decode_arrays, open_payload, open_stored, style_for
 from cube24.errors import ArgumentError, counted
-from cube24.version import __version__
+
+if TYPE_CHECKING:
+    from cube24.encoder import ArrayFile, Geometry
 
 _Shape = tuple[int, ...] | None
 
@@ -74,13 +74,13 @@ def encode(
     a policy says what to drop. With --overwrite an encoded weight is replaced, but no folder that
     holds anything else, and never SOURCE.
     """
-    form = style_for(output, format_).format
+    form = encoder.style_for(output, format_).format
     if form != "hex":
         refuse(
             ["word_bytes", "order", "header"],
             f"{form} files have neither words nor comments; say --format hex",
         )
-    style = style_for(output, format_, word_bytes=word_bytes, order=order, header=header)
+    style = encoder.style_for(output, format_, word_bytes=word_bytes, order=order, header=header)
     with _open(source, name, shape, dtype) as array:
         _hint_of_convolution(array.shape, conv)
         with _progress("encode", array) as progress:
@@ -139,7 +139,7 @@ def decode(
             f"{source} says it all; leave it out",
         )
         encoder.check_weight_target(output, overwrite=overwrite)  # before all checksums
-        with open_stored(source) as (geometry, arrays):
+        with encoder.open_stored(source) as (geometry, arrays):
             _decode_into(geometry, arrays, output, strict, overwrite)
     else:
         if dense is None or index is None or shape is None:
@@ -148,11 +148,11 @@ def decode(
             refuse(["word_bytes", "order"], "npy and bin have no words")
         encoder.check_weight_target(output, overwrite=overwrite)
         _hint_of_convolution(shape, conv)
-        geometry = Geometry(shape, kind_of(conv), layout)
+        geometry = encoder.Geometry(shape, kind_of(conv), layout)
         words: dict[str, Any] = {"word_bytes": word_bytes, "order": order}
         with (
-            open_payload(dense, "dense", geometry.dense_shape, **words) as one,
-            open_payload(index, "index", geometry.index_shape, **words) as two,
+            encoder.open_payload(dense, "dense", geometry.dense_shape, **words) as one,
+            encoder.open_payload(index, "index", geometry.index_shape, **words) as two,
         ):
             _decode_into(geometry, {"dense": one, "index": two}, output, strict, overwrite)
     click.echo(f"{geometry.kind} {dims(geometry.shape)} from layout {geometry.layout}")
@@ -164,7 +164,7 @@ def _decode_into(
     geometry: Geometry, arrays: dict[str, ArrayFile], output: Path, strict: bool, overwrite: bool
 ) -> None:
     with bar("decode", _size(geometry.shape)) as progress:
-        decode_arrays(
+        encoder.decode_arrays(
             geometry, arrays, output, strict=strict, overwrite=overwrite, progress=progress
         )
 
@@ -206,7 +206,7 @@ def check(
         _hint_of_convolution(array.shape, conv)
         with _progress("check", array) as progress:
             report = encoder.check_file(array, kind=kind_of(conv), limit=limit, progress=progress)
-    click.echo(json.dumps(report.to_dict(), indent=2) if as_json else str(report))
+    click.echo(stdlib.json.dumps(report.to_dict(), indent=2) if as_json else str(report))
     return GOOD if report.legal else FAILED
 
 
@@ -256,7 +256,7 @@ def prune(
             )
     if as_json:
         shares = {"l1_share": cost.l1_share, "l2_share": cost.l2_share}
-        click.echo(json.dumps({**vars(cost), **shares}, indent=2))
+        click.echo(stdlib.json.dumps({**vars(cost), **shares}, indent=2))
     else:
         click.echo(str(cost))
         click.echo(f"written: {output}")
@@ -279,8 +279,8 @@ def info(source: Path | None, name: str | None, verify: bool, as_json: bool) -> 
         refuse(["name", "verify"], "there is no SOURCE to look into")
         path, why = encoder.chosen_path()
         about = {
-            "version": __version__,
-            "numpy": np.__version__,
+            "version": stdlib.importlib.metadata.version("cube24"),
+            "numpy": stdlib.importlib.metadata.version("numpy"),
             "code paths": list(encoder.paths()),
             "code path": f"{path} ({why})",
         }
@@ -296,14 +296,14 @@ def info(source: Path | None, name: str | None, verify: bool, as_json: bool) -> 
             "bytes": _size(geometry.dense_shape) + _size(geometry.index_shape),
         }
         if verify:
-            with open_stored(source):
+            with encoder.open_stored(source):
                 about["checksums"] = "right"
     else:
         refuse(["verify"], f"{source} holds no encoded weight, so there are no checksums")
         with _open(source, name, None, None) as array:
             about = {"array": array.path, "shape": list(array.shape), "dtype": str(array.dtype)}
     if as_json:
-        click.echo(json.dumps(about, indent=2))
+        click.echo(stdlib.json.dumps(about, indent=2))
     else:
         for key, value in about.items():
             shown = ", ".join(map(str, value)) if isinstance(value, list) else value
@@ -354,7 +354,7 @@ def _progress(label: str, array: ArrayFile) -> Any:
 
 
 def _size(shape: tuple[int, ...]) -> int:
-    return int(np.prod(shape, dtype=object))
+    return prod(shape)
 
 
 def _about(array: ArrayFile, geometry: Geometry) -> str:

@@ -11,8 +11,6 @@ from __future__ import annotations
 import io
 import os
 import warnings
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -24,6 +22,7 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
+from cube24 import stdlib
 from cube24.errors import (
     ArgumentError,
     Cube24Error,
@@ -210,7 +209,7 @@ def npy_array(path: StrPath, file: IO[bytes], size: int) -> ArrayFile:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # on headers that Python 2 wrote; they read well
                 shape, fortran, dtype = formats[version](file)
-        except (OSError, zipfile.BadZipFile, zlib.error):
+        except (OSError, stdlib.zipfile.BadZipFile, stdlib.zlib.error):
             raise
         except Exception as error:  # the header is parsed as Python text: anything may come of it
             raise FileFormatError(path, f"no readable .npy header: {error}") from error
@@ -268,13 +267,14 @@ def npy_header(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:
 
 
 @contextmanager
-def opened_zip(path: StrPath) -> Iterator[zipfile.ZipFile]:
+def opened_zip(path: StrPath) -> Iterator[stdlib.zipfile.ZipFile]:
     """Open an .npz.
 
     Raises:
         FileFormatError: it is no readable archive.
         FileAccessError: the system refuses.
     """
+    zipfile = stdlib.zipfile
     with opened(path) as file:
         with explained(path):
             # zipfile also takes an archive behind other bytes; what else reads .npz does not.
@@ -291,7 +291,7 @@ def opened_zip(path: StrPath) -> Iterator[zipfile.ZipFile]:
 
 @contextmanager
 def opened_member(
-    path: StrPath, archive: zipfile.ZipFile, name: str
+    path: StrPath, archive: stdlib.zipfile.ZipFile, name: str
 ) -> Iterator[tuple[str, IO[bytes], int]]:
     """Open a member of an .npz: gives its label for messages, the file and its size.
 

@@ -9,13 +9,12 @@ import codecs
 import errno
 import os
 import stat
-import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from cube24 import stdlib
 from cube24.errors import FileAccessError, FileFormatError, StrPath, check_path
 
 
@@ -101,7 +100,7 @@ def explained(path: StrPath) -> Iterator[None]:
     except OSError as error:
         raise FileAccessError.from_os(path, "read", error) from error
     except (
-        zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError,
+        stdlib.zipfile.BadZipFile, stdlib.zlib.error, EOFError, NotImplementedError, RuntimeError,
         UnicodeDecodeError,
     ) as error:  # fmt: skip
         raise FileFormatError(path, f"no readable .npz archive: {error}") from error

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import signal
 import stat
 from collections.abc import Iterable, Iterator
@@ -181,7 +180,7 @@ def _refuse_locked(folder: Path) -> None:
 
 def _temporary(target: Path) -> Path:
     # Not derived from the name of the target, which may be as long as names can be.
-    return target.parent / f".cube24-{secrets.token_hex(4)}.part"
+    return target.parent / f".cube24-{os.urandom(4).hex()}.part"
 
 
 def _take_over(path: Path, before: os.stat_result | None) -> None:
