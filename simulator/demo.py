@@ -35,24 +35,42 @@ _LAYERS = (
 
 
 @dataclass(frozen=True, eq=False)
-class LayerResult:
-    """One layer of the demo.
+class LayerData:
+    """The numbers of one layer.
 
-    Attributes: name; shape of the weight; report on its patterns; bytes_before (the int8 weight);
-    bytes_after (dense and index); compared (outputs); differences (outputs that the bytes and the
-    original weights disagree on); and the arrays: activations, weight, sparse, bias, expected.
+    Attributes: name, and the arrays: activations, weight, bias, and expected, the accumulators by
+    the dense computation from the original weight.
     """
 
     name: str
-    shape: tuple[int, ...]
-    report: Report
-    compared: int
-    differences: int
     activations: npt.NDArray[np.int8]
     weight: npt.NDArray[np.int8]
-    sparse: SparseWeight
     bias: npt.NDArray[np.int32]
     expected: npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True, eq=False)
+class LayerResult(LayerData):
+    """One layer of the demo.
+
+    Attributes: those of its data; sparse, the encoded weight; report on its patterns; shape of the
+    weight; bytes_before (the int8 weight); bytes_after (dense and index); compared (outputs);
+    differences (outputs that the bytes and the original weights disagree on).
+    """
+
+    sparse: SparseWeight
+    report: Report
+    differences: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the weight."""
+        return self.weight.shape
+
+    @property
+    def compared(self) -> int:
+        """How many outputs were compared: all of them."""
+        return self.expected.size
 
     @property
     def bytes_before(self) -> int:
@@ -81,43 +99,46 @@ class DemoResult:
 
 def run(layout: Layout = "nd") -> DemoResult:
     """Run the network on all images; see the module's text."""
+    layers = tuple(
+        _run_layer(layer, data, layout) for layer, data in zip(_LAYERS, reference(), strict=True)
+    )
+    labels = _data()["labels"]
+    correct = int((layers[-1].expected.argmax(axis=1) == labels).sum())
+    return DemoResult(layers, len(labels), correct)
+
+
+def reference() -> tuple[LayerData, ...]:
+    """The numbers of all layers on all images, computed from the original weights alone."""
     data = _data()
     x = data["images"][:, None]
     layers = []
     for layer in _LAYERS:
-        result = _run_layer(layer, x, data, layout)
-        layers.append(result)
+        weight, bias = data[f"{layer.name}.weight"], data[f"{layer.name}.bias"]
+        if layer.strides is None:
+            x = x.reshape(len(x), -1)
+            expected = dense.matmul(x, weight) + bias
+        else:
+            expected = dense.conv2d(x, weight, strides=layer.strides, pads=layer.pads)
+            expected = expected + bias[:, None, None]
+        layers.append(LayerData(layer.name, x, weight, bias, expected.astype(np.int32)))
         if layer.strides is not None:
-            x = _requantise(result.expected, data[f"{layer.name}.scale"])
-    correct = int((layers[-1].expected.argmax(axis=1) == data["labels"]).sum())
-    return DemoResult(tuple(layers), len(data["labels"]), correct)
+            x = _requantise(layers[-1].expected, data[f"{layer.name}.scale"])
+    return tuple(layers)
 
 
-def _run_layer(
-    layer: _Layer, x: npt.NDArray[np.int8], data: dict[str, Any], layout: Layout
-) -> LayerResult:
-    weight, bias = data[f"{layer.name}.weight"], data[f"{layer.name}.bias"]
+def _run_layer(layer: _Layer, data: LayerData, layout: Layout) -> LayerResult:
+    x, weight, bias = data.activations, data.weight, data.bias
     if layer.strides is None:
-        x = x.reshape(len(x), -1)
         sparse = encode(weight, layout=layout)
         got = functional.matmul(x, sparse, bias)
-        expected = dense.matmul(x, weight) + bias
     else:
         sparse = encode_conv(weight, layout=layout)
         got = functional.conv2d(x, sparse, bias, strides=layer.strides, pads=layer.pads)
-        expected = dense.conv2d(x, weight, strides=layer.strides, pads=layer.pads)
-        expected = expected + bias[:, None, None]
     return LayerResult(
-        layer.name,
-        weight.shape,
-        check(weight, kind=sparse.kind),
-        expected.size,
-        int((got != expected).sum()),
-        x,
-        weight,
-        sparse,
-        bias,
-        expected.astype(np.int32),
+        **vars(data),
+        sparse=sparse,
+        report=check(weight, kind=sparse.kind),
+        differences=int((got != data.expected).sum()),
     )
 
 

@@ -22,8 +22,8 @@ _BATCH = 8
 
 
 @lru_cache
-def _digits() -> tuple[demo.LayerResult, ...]:
-    return demo.run().layers
+def _digits() -> tuple[demo.LayerData, ...]:
+    return demo.reference()
 
 
 def cases(level: int, seed: int) -> Iterator[Item]:
@@ -42,13 +42,13 @@ def cases(level: int, seed: int) -> Iterator[Item]:
                 yield Item(f"{name}-int8", spec, ("network", layer.name, "requant"))
 
 
-def _scale(layer: demo.LayerResult) -> float:
+def _scale(layer: demo.LayerData) -> float:
     """A power of two that brings the largest accumulator of all images to 64 to 127."""
     return 2.0 ** -max(0, int(layer.expected.max()).bit_length() - 7)
 
 
 def _digits_spec(
-    layer: demo.LayerResult, first: int, end: int, rule: Mapping[str, Any] | None
+    layer: demo.LayerData, first: int, end: int, rule: Mapping[str, Any] | None
 ) -> Spec:
     x, weight = layer.activations[first:end], layer.weight
     fill: dict[str, Any] = {
