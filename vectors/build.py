@@ -14,9 +14,9 @@ import numpy as np
 
 from cube24.encoder import encode, encode_conv
 from cube24.simulator import UnitConfig, layouts
-from cube24.vectors import change, coverage, fill, plain
+from cube24.vectors import change, coverage, fill
 from cube24.vectors.case import Array, Case, CaseArray, compute
-from cube24.vectors.files import READABLE, SUFFIXES, CaseStyle, read, render
+from cube24.vectors.files import READABLE, CaseStyle, render, reread
 from cube24.vectors.rng import case_seed, stream_seed
 from cube24.vectors.spec import Item, Spec, is_conv, requant_of, unit_of
 
@@ -33,7 +33,6 @@ def build(
     Raises:
         MismatchError: the unit and the dense computation disagree; there is no such case then.
         Cube24Error: the spec is impossible.
-        ScratchError: no space for the files while they are read back.
     """
     style, spec = style or CaseStyle(), item.spec
     seed = case_seed(campaign_seed, suite, item.name)
@@ -103,10 +102,9 @@ def _inputs(spec: Spec, seed: int, config: UnitConfig) -> dict[str, CaseArray]:
 def _reread(pieces: Mapping[str, CaseArray], style: CaseStyle) -> dict[str, Array]:
     """The arrays as a reader of the files finds them, where the format is one that is read."""
     name = next((name for name in style.formats if name in READABLE), "bin")
-    found = {}
-    with plain.scratch() as folder:
-        for role, piece in pieces.items():
-            path = folder / f"{role}{SUFFIXES[name]}"
-            path.write_bytes(render(piece.array, name, style, {}))
-            found[role] = read(path, name, piece.array.dtype, piece.array.shape, style)
-    return found
+    return {
+        role: reread(
+            render(piece.array, name, style, {}), name, piece.array.dtype, piece.array.shape, style
+        )
+        for role, piece in pieces.items()
+    }  # fmt: skip

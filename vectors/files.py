@@ -12,14 +12,24 @@ import io
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from math import prod
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from cube24.errors import ArgumentError, FileFormatError
-from cube24.files import check_words, npy_array, npy_header, opened, read_bytes, read_hex, write_hex
+from cube24.files import (
+    check_words,
+    hex_words,
+    npy_array,
+    npy_header,
+    opened,
+    read_exactly,
+    write_hex,
+)
 from cube24.sizes import ceil_div, names, truth
 
 #: The formats, with the suffix of each.
@@ -122,23 +132,62 @@ def read(
     """
     if name not in READABLE:
         raise ArgumentError(f"{path}: format {name} is not read back; {', '.join(READABLE)} are")
-    count = int(np.prod(shape, dtype=object))
+    with opened(path) as file:
+        return _array_of(path, file, os.fstat(file.fileno()).st_size, name, dtype, shape, style)
+
+
+def reread(
+    data: bytes, name: str, dtype: np.dtype[Any], shape: tuple[int, ...], style: CaseStyle
+) -> npt.NDArray[Any]:
+    """Read what :func:`render` gave, as :func:`read` reads it from a file.
+
+    Raises:
+        FileFormatError, ArgumentError: as for :func:`read`.
+    """
+    if name == "npy" and data.startswith(header := _own_header(shape, dtype)):
+        size = prod(shape) * dtype.itemsize
+        if len(data) == len(header) + size:
+            return np.frombuffer(data, dtype, offset=len(header)).reshape(shape)
+    return _array_of(Path(name), io.BytesIO(data), len(data), name, dtype, shape, style)
+
+
+@lru_cache(maxsize=1024)
+def _own_header(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:
+    """The header of our .npy files of a shape and type, which NumPy reads as that shape and type.
+
+    Raises:
+        FileFormatError: NumPy reads another one.
+    """
+    header = npy_header(shape, dtype)
+    size = prod(shape) * dtype.itemsize
+    array = npy_array("npy", io.BytesIO(header), len(header) + size)
+    if array.dtype != dtype or array.shape != shape:
+        raise FileFormatError("npy", f"holds {array.dtype} {array.shape}, not {dtype} {shape}")
+    return header
+
+
+def _array_of(
+    path: Path,
+    file: IO[bytes],
+    size: int,
+    name: str,
+    dtype: np.dtype[Any],
+    shape: tuple[int, ...],
+    style: CaseStyle,
+) -> npt.NDArray[Any]:
+    """The array in an open file of so many bytes."""
+    expected = prod(shape) * dtype.itemsize
     if name == "npy":
-        with opened(path) as file:
-            array = npy_array(path, file, os.fstat(file.fileno()).st_size)
-            if array.dtype != dtype or array.shape != shape:
-                raise FileFormatError(
-                    path, f"holds {array.dtype} {array.shape}, expected {dtype} {shape}"
-                )
-            data = array.read_all()
-        return np.asarray(data)
-    if name == "hex":
-        raw = read_hex(path, count * dtype.itemsize, word_bytes=style.word_bytes, order=style.order)
-    else:
-        raw = read_bytes(path, count * dtype.itemsize + 1)
-        if len(raw) != count * dtype.itemsize:
-            more = "at least " if len(raw) > count * dtype.itemsize else ""
+        array = npy_array(path, file, size)
+        if array.dtype != dtype or array.shape != shape:
             raise FileFormatError(
-                path, f"holds {more}{len(raw)} bytes, expected {count * dtype.itemsize}"
+                path, f"holds {array.dtype} {array.shape}, expected {dtype} {shape}"
             )
+        return np.asarray(array.read_all())
+    if name == "hex":
+        raw = hex_words(path, file, expected, word_bytes=style.word_bytes, order=style.order)
+    elif size != expected:
+        raise FileFormatError(path, f"holds {size} bytes, expected {expected}")
+    else:
+        raw = read_exactly(path, file, 0, size)
     return np.frombuffer(raw, dtype.newbyteorder("<")).astype(dtype).reshape(shape)

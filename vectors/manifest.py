@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from cube24.vectors import place, plain, schema, spec_check, strict_json
 from cube24.vectors.case import Array, Case, CaseArray
 from cube24.vectors.files import SUFFIXES, CaseStyle, digest, payload_of, read, render, words_of
 from cube24.vectors.rng import PRNG, shown
-from cube24.vectors.spec import Spec
+from cube24.vectors.spec import Spec, unit_digest
 from cube24.vectors.steps import steps_of
 from cube24.version import __version__
 
@@ -44,40 +44,44 @@ def files_of(
     files: dict[str, bytes] = {}
     entries = []
 
+    seed, style = shown(case.seed), case.style
+
     def add(name: str, role: str, piece: CaseArray) -> None:
-        for format_ in case.style.formats:
+        array, dtype = piece.array, piece.array.dtype.name
+        payload = payload_of(array)
+        words, summed = words_of(len(payload), style), digest(payload)
+        for format_ in style.formats:
             full = name + SUFFIXES[format_]
-            payload = payload_of(piece.array)
             header = {
                 "name": f"{case.suite}/{case.name}/{full}",
                 "role": role,
-                "dtype": piece.array.dtype.name,
-                "shape": "x".join(map(str, piece.array.shape)),
+                "dtype": dtype,
+                "shape": "x".join(map(str, array.shape)),
                 "layout": piece.layout,
-                "words": words_of(len(payload), case.style),
-                "seed": shown(case.seed),
-                "sha256": digest(payload),
+                "words": words,
+                "seed": seed,
+                "sha256": summed,
                 "cube24": package,
             }
-            files[full] = render(piece.array, format_, case.style, header)
+            files[full] = render(array, format_, style, header)
             entries.append(
                 {
                     "name": full,
                     "role": role,
                     "format": format_,
-                    "dtype": piece.array.dtype.name,
-                    "shape": list(piece.array.shape),
+                    "dtype": dtype,
+                    "shape": list(array.shape),
                     "layout": piece.layout,
-                    "bits_per_word": 8 * case.style.word_bytes,
-                    "words": words_of(len(payload), case.style),
-                    "order": case.style.order,
+                    "bits_per_word": 8 * style.word_bytes,
+                    "words": words,
+                    "order": style.order,
                     "sha256": digest(files[full]),
                 }
             )
 
     for role, piece in case.pieces.items():
         add(role, role, piece)
-    for name, step in (steps_of(case) if case.style.steps else {}).items():
+    for name, step in (steps_of(case) if style.steps else {}).items():
         if isinstance(step, CaseArray):
             add(name, "step", step)
         else:
@@ -97,14 +101,14 @@ def files_of(
             "suite_version": case.suite_version,
             "case": case.name,
             "tags": list(case.tags),
-            "unit": {"name": case.unit.name, "sha256": digest(case.unit.to_toml().encode())},
+            "unit": {"name": case.unit.name, "sha256": unit_digest(case.spec)},
             "spec": case.spec,
             "random": {
                 "prng": PRNG,
                 "campaign_seed": case.campaign_seed,
-                "case_seed": shown(case.seed),
+                "case_seed": seed,
             },
-            "style": {**asdict(case.style), "formats": list(case.style.formats)},
+            "style": {**vars(style), "formats": list(style.formats)},
             "files": entries,
             "coverage": list(case.bins),
             "outcome": case.outcome,
@@ -115,7 +119,12 @@ def files_of(
 
 def sealed(of: Mapping[str, Any]) -> bytes:
     """A manifest with the SHA-256 of itself without this line, so that no field can change."""
-    return json_text({**of, "sha256": digest(json_text(of))})
+    text = json_text(of)
+    return text.removesuffix(_END) + f',\n "sha256": "{digest(text)}"'.encode() + _END
+
+
+#: The end of a manifest, before which its own checksum comes.
+_END = b"\n}\n"
 
 
 _sealed = sealed  # its name in scripts of before it was public

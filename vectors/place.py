@@ -122,9 +122,21 @@ def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
         OSError: the system refuses.
     """
     path.mkdir()
+    for folder in {name.rpartition("/")[0] for name in files} - {""}:
+        (path / folder).mkdir()
     for name, data in files.items():
-        (path / name).parent.mkdir(exist_ok=True)
-        (path / name).write_bytes(data)
+        _write(f"{path}/{name}", data)
+
+
+def _write(path: str, data: bytes) -> None:
+    """Write a new file; a case has a dozen, so without the layers of open()."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        left = memoryview(data)
+        while left:
+            left = left[os.write(descriptor, left) :]
+    finally:
+        os.close(descriptor)
 
 
 def put(files: Mapping[str, bytes], path: Path) -> bool:
@@ -139,18 +151,18 @@ def put(files: Mapping[str, bytes], path: Path) -> bool:
     """
     check_path(path)
     part = part_of(path)
+    placed = False
     try:
-        try:
-            write_folder(part, files)
-            if exists(path):  # an empty folder would be replaced without a word
-                return False
+        write_folder(part, files)
+        if not exists(path):  # an empty folder would be replaced without a word
             part.rename(path)
-        except OSError as error:
-            if isinstance(error, FileAccessError):
-                raise
-            if exists(path):
-                return False
+            placed = True
+    except OSError as error:
+        if isinstance(error, FileAccessError):
+            raise
+        if not exists(path):
             raise FileAccessError.from_os(path, "write", error) from error
     finally:
-        remove(part)
-    return True
+        if not placed:
+            remove(part)
+    return placed

@@ -7,9 +7,12 @@ for those, build.py makes the case.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal, NotRequired, TypedDict
+from functools import lru_cache
+from hashlib import sha256
+from typing import Any, Literal, NotRequired, TypedDict, TypeVar
 
 import numpy as np
 
@@ -188,12 +191,48 @@ def unit_of(spec: Spec) -> UnitConfig:
     Raises:
         ArgumentError, ConfigError: no such preset or field.
     """
-    of = spec["unit"]
-    config = Unit(of["name"]).config
+    return _cached(_unit, spec["unit"])
+
+
+def unit_digest(spec: Spec) -> str:
+    """The SHA-256 of the unit of a spec as TOML, which stands in manifests.
+
+    Raises:
+        ArgumentError, ConfigError: as for :func:`unit_of`.
+    """
+    return _cached(_unit_digest, spec["unit"])
+
+
+Found = TypeVar("Found")
+
+#: Fields of a unit that are others than in its preset: name, value and its text, which tells apart
+#: what is equal, such as 1 and True, or 0.0 and -0.0.
+_Overrides = tuple[tuple[str, Any, str], ...]
+
+
+def _cached(function: Callable[[str, _Overrides], Found], of: UnitSpec) -> Found:
+    """What a cached function gives of a unit; the cases of a campaign have few."""
+    given = tuple((field, value, repr(value)) for field, value in of["overrides"].items())
+    try:
+        return function(of["name"], given)
+    except TypeError:  # no value of a field is a list or object: told where it is refused
+        uncached: Callable[[str, _Overrides], Found] = inspect.unwrap(function)
+        return uncached(of["name"], given)
+
+
+@lru_cache(maxsize=256)
+def _unit(name: str, given: _Overrides) -> UnitConfig:
+    config = Unit(name).config
+    overrides = {field: value for field, value, _ in given}
     known = {field.name for field in fields(UnitConfig)}
-    if unknown := sorted(of["overrides"].keys() - known):
+    if unknown := sorted(overrides.keys() - known):
         raise ArgumentError(f"unit: unknown field {', '.join(unknown)}")
-    return replace(config, **of["overrides"])
+    return replace(config, **overrides)
+
+
+@lru_cache(maxsize=256)
+def _unit_digest(name: str, given: _Overrides) -> str:
+    return sha256(_unit(name, given).to_toml().encode()).hexdigest()
 
 
 def requant_of(spec: Spec) -> Requant | None:

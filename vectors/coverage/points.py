@@ -171,11 +171,10 @@ def is_bin(name: str) -> bool:
     return point in _BY_NAME and _BY_NAME[point].knows(bin_)
 
 
-def numbered(point: str, codes: npt.NDArray[Any]) -> Iterator[str]:
+def numbered(point: str, codes: npt.NDArray[Any]) -> list[str]:
     """The bins of a coverpoint by their numbers."""
     names = _NAMES[point]
-    for code in np.flatnonzero(np.bincount(codes.ravel(), minlength=len(names))):
-        yield names[code]
+    return [names[code] for code in np.bincount(codes.ravel()).nonzero()[0].tolist()]
 
 
 def named(point: str, **found: Any) -> Iterator[str]:

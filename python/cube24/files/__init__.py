@@ -19,7 +19,7 @@ if TYPE_CHECKING:
         opened_member,
         opened_zip,
     )
-    from cube24.files.hex import check_words, read_hex, write_hex
+    from cube24.files.hex import check_words, hex_words, read_hex, write_hex
     from cube24.files.paths import asked, exists, is_file, is_folder, is_same, listing
     from cube24.files.plain import decoded, explained, opened, read_bytes, read_exactly, read_text
     from cube24.files.whole import check_target, whole_file, whole_folder, write_bytes
@@ -31,7 +31,7 @@ else:
                 "SUFFIXES", "ArrayFile", "npy_array", "npy_header", "open_array", "opened_member",
                 "opened_zip",
             ),
-            ".hex": ("check_words", "read_hex", "write_hex"),
+            ".hex": ("check_words", "hex_words", "read_hex", "write_hex"),
             ".paths": ("asked", "exists", "is_file", "is_folder", "is_same", "listing"),
             ".plain": ("decoded", "explained", "opened", "read_bytes", "read_exactly", "read_text"),
             ".whole": ("check_target", "whole_file", "whole_folder", "write_bytes"),
@@ -47,6 +47,7 @@ __all__ = [
     "decoded",
     "exists",
     "explained",
+    "hex_words",
     "is_file",
     "is_folder",
     "is_same",

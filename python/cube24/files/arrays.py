@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from math import prod
 from operator import index
 from pathlib import Path
@@ -253,6 +254,7 @@ def _plain_sizes(shape: tuple[object, ...]) -> tuple[int, ...]:
     return shape  # type: ignore[return-value]  # as just seen
 
 
+@lru_cache(maxsize=1024)
 def npy_header(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:
     """The header of a .npy file of a C-order array."""
     header = io.BytesIO()

@@ -92,9 +92,19 @@ def read_hex(path: StrPath, size: int, *, word_bytes: int = 1, order: str = "lit
         ArgumentError: no such word size or order.
     """
     check_words(word_bytes, order)
+    with opened(path) as file:
+        return hex_words(path, file, size, word_bytes=word_bytes, order=order)
+
+
+def hex_words(path: StrPath, file: IO[bytes], size: int, *, word_bytes: int, order: str) -> bytes:
+    """The same from an open file of bytes, whose path is for messages.
+
+    Raises:
+        FileFormatError, FileAccessError: as for :func:`read_hex`.
+    """
     expected = ceil_div(size, word_bytes)
     data = bytearray()
-    with opened(path) as file, explained(path):
+    with explained(path):
         for offset, token in _tokens(path, file):
             data += _word(path, offset, token, word_bytes, order)
             if len(data) > expected * word_bytes:
