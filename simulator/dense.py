@@ -1,7 +1,8 @@
 """The dense computation from the original weights: the answer that the bytes must give.
 
 Independent on purpose: it knows nothing of groups, indices or layouts, and shares no code with
-:mod:`cube24.simulator.functional`. Sums are exact, in int64.
+:mod:`cube24.simulator.functional`. Sums are exact: they are made in float64, which holds whole
+numbers below 2^53, and a product of two bytes is 2^14 at most.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ def matmul(
     activations: npt.NDArray[np.int8], weight: npt.NDArray[np.int8]
 ) -> npt.NDArray[np.int64]:
     """(M, K) int8 times the transpose of (N, K) int8: (M, N) int64."""
-    return activations.astype(np.int64) @ weight.astype(np.int64).T
+    sums: npt.NDArray[np.float64] = activations.astype(np.float64) @ weight.astype(np.float64).T
+    return sums.astype(np.int64)
 
 
 def conv2d(
@@ -33,12 +35,12 @@ def conv2d(
     Summed tap by tap, each tap a product over the channels: nothing is gathered or reordered.
     """
     strides, (top, left, bottom, right) = _plain(strides), _plain(pads)
-    x = np.pad(activations, ((0, 0), (0, 0), (top, bottom), (left, right))).astype(np.int64)
-    w = weight.astype(np.int64)
+    x = _padded(activations, (top, left, bottom, right), 0)
+    w = weight.astype(np.float64)
     _, _, kh, kw = weight.shape
     ho = (x.shape[2] - kh) // strides[0] + 1
     wo = (x.shape[3] - kw) // strides[1] + 1
-    total = np.zeros((x.shape[0], weight.shape[0], ho, wo), np.int64)
+    total = np.zeros((x.shape[0], weight.shape[0], ho, wo))
     for row in range(kh):
         for column in range(kw):
             taken = x[
@@ -47,8 +49,28 @@ def conv2d(
                 row : row + (ho - 1) * strides[0] + 1 : strides[0],
                 column : column + (wo - 1) * strides[1] + 1 : strides[1],
             ]
-            total += np.einsum("bchw,oc->bohw", taken, w[:, :, row, column])
-    return total
+            total += _tap(taken, w[:, :, row, column])
+    return total.astype(np.int64)
+
+
+def _padded(
+    image: npt.NDArray[np.int8], pads: tuple[int, int, int, int], value: int
+) -> npt.NDArray[np.float64]:
+    """An image (B, C, H, W) with rows and columns of a value around it."""
+    top, left, bottom, right = pads
+    batch, channels, h, w = image.shape
+    padded = np.full((batch, channels, top + h + bottom, left + w + right), value, np.float64)
+    padded[:, :, top : top + h, left : left + w] = image
+    return padded
+
+
+def _tap(
+    taken: npt.NDArray[np.float64], weight: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """(B, C, Ho, Wo) times (Cout, C) over the channels: (B, Cout, Ho, Wo)."""
+    batch, channels, ho, wo = taken.shape
+    sums: npt.NDArray[np.float64] = weight @ taken.reshape(batch, channels, ho * wo)
+    return sums.reshape(batch, len(weight), ho, wo)
 
 
 def accumulate_matmul(
@@ -88,17 +110,14 @@ def accumulate_conv2d(
     ``pad_value`` in every channel that there is.
     """
     strides, dilations = _plain(strides), _plain(dilations)
-    top, left, bottom, right = _plain(pads)
-    x = np.pad(
-        activations, ((0, 0), (0, 0), (top, bottom), (left, right)), constant_values=pad_value
-    ).astype(np.int64)
-    w = weight.astype(np.int64)
+    x = _padded(activations, _plain(pads), pad_value)
+    w = weight.astype(np.float64)
     cout, cin, kh, kw = weight.shape
     ho = (x.shape[2] - (kh - 1) * dilations[0] - 1) // strides[0] + 1
     wo = (x.shape[3] - (kw - 1) * dilations[1] - 1) // strides[1] + 1
 
     def pieces() -> Iterator[npt.NDArray[np.int64]]:
-        total = np.zeros((x.shape[0], cout, ho, wo), np.int64)
+        total = np.zeros((x.shape[0], cout, ho, wo))
         k = 0
         for c1 in range(0, cin, 32):
             for row in range(kh):
@@ -110,17 +129,10 @@ def accumulate_conv2d(
                         y : y + (ho - 1) * strides[0] + 1 : strides[0],
                         z : z + (wo - 1) * strides[1] + 1 : strides[1],
                     ]
-                    # float64 is exact here: a sum of 32 products is below 2^53 by far.
-                    part = np.einsum(
-                        "bchw,oc->bohw",
-                        taken.astype(np.float64),
-                        w[:, c1 : c1 + 32, row, column].astype(np.float64),
-                        optimize=True,
-                    )
-                    total += part.astype(np.int64)
+                    total += _tap(taken, w[:, c1 : c1 + 32, row, column])
                     k += 32
                     if k in ends:
-                        yield total
+                        yield total.astype(np.int64)
                         total = np.zeros_like(total)
 
     shape = (x.shape[0], cout, ho, wo)

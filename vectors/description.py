@@ -114,7 +114,7 @@ class Campaign:
         """
         path = Path(folder) / CAMPAIGN
         of = strict_json.parse(path, plain.read(Path(folder), CAMPAIGN))
-        if found := schema.problem(of, schema.load("campaign-1")):
+        if found := schema.fault(of, "campaign-1"):
             raise FileFormatError(path, found)
         for suite, version in of["suites"].items():
             here = suites.SUITES[suite][0] if suite in suites.SUITES else "none"

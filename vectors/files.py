@@ -23,11 +23,11 @@ import numpy.typing as npt
 from cube24.errors import ArgumentError, FileFormatError
 from cube24.files import (
     check_words,
+    explained,
     hex_words,
     npy_array,
     npy_header,
     opened,
-    read_exactly,
     write_hex,
 )
 from cube24.sizes import ceil_div, names, truth
@@ -186,8 +186,10 @@ def _array_of(
         return np.asarray(array.read_all())
     if name == "hex":
         raw = hex_words(path, file, expected, word_bytes=style.word_bytes, order=style.order)
-    elif size != expected:
-        raise FileFormatError(path, f"holds {size} bytes, expected {expected}")
     else:
-        raw = read_exactly(path, file, 0, size)
+        with explained(path):
+            raw = file.read(expected + 1)
+        if len(raw) != expected:
+            more = "at least " if len(raw) > expected else ""
+            raise FileFormatError(path, f"holds {more}{len(raw)} bytes, expected {expected}")
     return np.frombuffer(raw, dtype.newbyteorder("<")).astype(dtype).reshape(shape)

@@ -7,6 +7,7 @@ relies on, or says which one is not; after it nobody looks at a manifest with su
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from cube24.errors import Cube24Error, FileAccessError, FileFormatError, StrPath, check_path
-from cube24.files import exists, is_folder, listing
+from cube24.files import asked, exists, is_folder
 from cube24.vectors import place, plain, schema, spec_check, strict_json
 from cube24.vectors.case import Array, Case, CaseArray
 from cube24.vectors.files import SUFFIXES, CaseStyle, digest, payload_of, read, render, words_of
@@ -288,7 +289,7 @@ def load(folder: StrPath) -> Stored:
     folder = Path(folder)
     path = folder / MANIFEST
     manifest = strict_json.parse(path, plain.read(folder, MANIFEST))
-    if found := schema.problem(manifest, schema.load("case-1")):
+    if found := schema.fault(manifest, "case-1"):
         raise FileFormatError(path, found)
     seal = {name: value for name, value in manifest.items() if name != "sha256"}
     if digest(json_text(seal)) != manifest["sha256"]:
@@ -357,31 +358,36 @@ def _problem(manifest: Mapping[str, Any]) -> str | None:
 _MOST = spec_check.ELEMENTS << 4
 
 
-def check_sums(stored: Stored) -> None:
+def check_sums(stored: Stored) -> dict[str, bytes]:
     """Compare the files that the manifest names with it: all there, plain, right checksums.
+
+    Returns:
+        Their bytes by name.
 
     Raises:
         FileFormatError: a file that has another checksum.
         NotPlainError: one that is no plain file.
         FileAccessError: one is missing, or the system refuses.
     """
-    for entry in stored.manifest["files"]:
-        stored.checked(entry)
+    return {entry["name"]: stored.checked(entry) for entry in stored.manifest["files"]}
 
 
-def check_files(stored: Stored) -> None:
+def check_files(stored: Stored) -> dict[str, bytes]:
     """Compare the files of a folder with the manifest: all there, nothing else, right checksums.
+
+    Returns:
+        Their bytes by name, without the manifest's.
 
     Raises:
         FileFormatError: a file that is unknown, or has another checksum.
         NotPlainError: something that is no plain file.
         FileAccessError: a file is missing, or the system refuses.
     """
-    check_sums(stored)
-    known = {MANIFEST, *(entry["name"] for entry in stored.manifest["files"])}
-    for path in strays(stored.folder, known):
+    files = check_sums(stored)
+    for path in strays(stored.folder, {MANIFEST, *files}):
         plain.demand_known(path)
         raise FileFormatError(path, "is not in the manifest")
+    return files
 
 
 def strays(folder: Path, known: set[str]) -> Iterator[Path]:
@@ -393,11 +399,17 @@ def strays(folder: Path, known: set[str]) -> Iterator[Path]:
         FileAccessError: the system refuses.
     """
     above = {name.partition("/")[0] for name in known if "/" in name}
-    for path in listing(folder):
-        if path.name in above and plain.is_plain_folder(path):
-            inside = {name.partition("/")[2] for name in known if name.startswith(f"{path.name}/")}
-            yield from strays(path, inside)
-        elif path.name not in known or not plain.is_plain_file(path):
+    with asked(folder, "list"), os.scandir(folder) as found:  # which knows what is a file
+        there = sorted((entry.name, entry.is_file(follow_symlinks=False)) for entry in found)
+    for name, is_file in there:
+        if name in known and is_file:
+            continue
+        path = folder / name
+        if name in above and plain.is_plain_folder(path):
+            yield from strays(
+                path, {of.partition("/")[2] for of in known if of.startswith(f"{name}/")}
+            )
+        else:
             yield path
 
 

@@ -36,16 +36,15 @@ def parse(path: StrPath, data: bytes, *, mark: bool = False) -> Any:
             raise FileFormatError(path, "begins with a byte-order mark; save it without one", 0)
         data = data[3:]
     try:
-        value = json.loads(
-            data.decode("utf-8"), parse_int=_whole, parse_float=_finite, parse_constant=_no_number
-        )
+        text = data.decode("utf-8")
+        value = json.loads(text, parse_int=_whole, parse_float=_finite, parse_constant=_no_number)
     except UnicodeDecodeError as error:
         raise FileFormatError(path, f"no readable JSON: {error.reason}", error.start) from error
     except RecursionError as error:
         raise FileFormatError(path, f"no readable JSON: deeper than {DEPTH}") from error
     except ValueError as error:
         raise FileFormatError(path, f"no readable JSON: {error}") from error
-    if found := _problem(value):
+    if found := _problem(value, "\\u" in text):
         raise FileFormatError(path, f"no readable JSON: {found}")
     return value
 
@@ -71,10 +70,13 @@ def _short(text: str) -> str:
     return text if len(text) <= 24 else f"{text[:20]}..."
 
 
-def _problem(value: Any) -> str | None:
-    """What of a value is deeper than it may be, or no Unicode."""
+def _problem(value: Any, escaped: bool) -> str | None:
+    """What of a value is deeper than it may be, or no Unicode.
+
+    escaped: whether its text spells characters by numbers; else UTF-8 has been read, and all are.
+    """
     level = [value]
-    for _ in range(DEPTH):
+    for more in reversed(range(DEPTH)):
         below: list[Any] = []
         for item in level:
             if isinstance(item, dict):
@@ -84,7 +86,10 @@ def _problem(value: Any) -> str | None:
                 below.extend(item)
             elif isinstance(item, str) and not _is_unicode(item):
                 return f"text {ascii(item)[:40]} has half of a surrogate pair"
-        if not (level := below):
+        level = below
+        if more and not escaped:
+            level = [item for item in below if isinstance(item, dict | list)]
+        if not level:
             return None
     return f"deeper than {DEPTH}"
 

@@ -54,22 +54,21 @@ def verify(folder: StrPath) -> Stored:
         FileAccessError: the system refuses; a ScratchError if it was not a file of the case.
     """
     stored = load(folder)
-    check_files(stored)
+    held = check_files(stored)
+    held[MANIFEST] = plain.read(stored.folder, MANIFEST)
     try:
         files = again(stored)
     except Cube24Error as error:
         if plain.is_no_verdict(error):
             raise
         raise VerifyError(f"{stored.folder}: cannot be made again: {error}") from error
-    listed = {MANIFEST, *(entry["name"] for entry in stored.manifest["files"])}
     for name, expected in files.items():
         path = stored.folder / name
-        if name not in listed:
+        if name not in held:
             raise VerifyError(f"{path}: belongs to this case and is not in its manifest")
-        got = plain.read(stored.folder, name)
-        if got != expected:
-            raise VerifyError(f"{path}: {_difference(got, expected)}")
-    if extra := listed - files.keys():
+        if held[name] != expected:
+            raise VerifyError(f"{path}: {_difference(held[name], expected)}")
+    if extra := held.keys() - files.keys():
         raise VerifyError(f"{stored.folder}: {sorted(extra)[0]} does not belong to this case")
     outcome = stored.manifest["outcome"]
     if plain.is_plain_folder(stored.folder / damage.FOLDER):

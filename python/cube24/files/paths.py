@@ -67,11 +67,13 @@ def listing(folder: StrPath) -> list[Path]:
 
 def _status(path: StrPath, *, follow: bool = True) -> os.stat_result | None:
     """What the system says of a path; None: there is nothing."""
-    with asked(path, "look at it"):
-        try:
-            return Path(path).stat(follow_symlinks=follow)
-        except (FileNotFoundError, NotADirectoryError):
-            return None
+    check_path(path)
+    try:
+        return Path(path).stat(follow_symlinks=follow)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise FileAccessError.from_os(path, "look at it", error) from error
 
 
 @contextmanager
