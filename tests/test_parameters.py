@@ -753,6 +753,20 @@ PAIRS: dict[str, Pairs] = {
         {"folder": case("matmul-1x1x64", formats=("bin",)), "bits": 2},
     ),
     "vectors.shown": Pairs(vectors.shown, {"seed": 1}, {"seed": 2}),
+    "vectors.Mutations": Pairs(
+        vectors.Mutations, {"flipped": 1, "missed": ()}, {"flipped": 2, "missed": ("x",)}
+    ),
+    "vectors.Verdict": Pairs(
+        vectors.Verdict, {"folder": Path("a"), "kind": "good"},
+        {
+            "folder": Path("b"), "kind": "bad", "message": "x",
+            "mutations": vectors.Mutations(2, ("x",)),
+        },
+    ),
+    "vectors.verdicts": Pairs(
+        vectors.verdicts, {"folders": Make(lambda: [case().make()])},
+        {"folders": Make(lambda: ["enc"]), "workers": 0, "bits": 1},
+    ),
     "vectors.verify": Pairs(vectors.verify, {"folder": case()}, {"folder": "enc"}),
     "vectors.write": Pairs(
         vectors.write, {"case": Make(lambda: built(0)), "folder": "new"},

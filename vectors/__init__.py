@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from cube24.vectors.place import demand_new
     from cube24.vectors.plain import is_no_verdict
     from cube24.vectors.rng import shown
-    from cube24.vectors.verification import mutate, verify
+    from cube24.vectors.verification import Mutations, Verdict, mutate, verdicts, verify
     from cube24.vectors.written import demand_same, write_case
 else:
     __getattr__, __dir__ = front(
@@ -40,7 +40,7 @@ else:
             ".place": ("demand_new",),
             ".plain": ("is_no_verdict",),
             ".rng": ("shown",),
-            ".verification": ("mutate", "verify"),
+            ".verification": ("Mutations", "Verdict", "mutate", "verdicts", "verify"),
             ".written": ("demand_same", "write_case"),
         },
     )
@@ -51,7 +51,9 @@ __all__ = [
     "SUFFIXES",
     "Campaign",
     "CaseStyle",
+    "Mutations",
     "Stored",
+    "Verdict",
     "campaigns",
     "check_shard",
     "compare",
@@ -69,6 +71,7 @@ __all__ = [
     "shown",
     "shrink",
     "suites",
+    "verdicts",
     "verify",
     "write",
     "write_case",

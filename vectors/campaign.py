@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from cube24 import stdlib
 from cube24.errors import ArgumentError, Cube24Error, StrPath, counted
 from cube24.extras import need
 from cube24.sizes import shown, whole
-from cube24.vectors import place
+from cube24.vectors import place, processes
 from cube24.vectors.description import (
     CAMPAIGN,
     Campaign,
@@ -39,7 +40,7 @@ __all__ = [
 #: What was done is told to this: 1 for each case that was written, 0 for one that was kept.
 CaseProgress = Callable[[int], object]
 
-#: Seconds that a worker or a cluster, which may be gone, has to end when it is told to.
+#: Seconds that a cluster, which may be gone, has to end when it is told to.
 _CLOSING = 10.0
 
 
@@ -146,58 +147,39 @@ def _pieces(shard: tuple[int, int], parts: int) -> list[tuple[int, int]]:
 def _on_processes(
     folder: Path, campaign: Campaign, shard: tuple[int, int], workers: int, progress: CaseProgress
 ) -> Summary:
-    context = stdlib.multiprocessing.get_context("spawn")
-    processes, told = [], []
-    for piece in _pieces(shard, workers):
-        mine, its = context.Pipe(duplex=False)
-        process = context.Process(target=_worker, args=(folder, campaign, piece, its), daemon=True)
-        processes.append((process, its))
-        told.append(mine)
-    total = Summary(0, 0)
+    total, ended = Summary(0, 0), False
+    pieces = [(folder, campaign, piece) for piece in _pieces(shard, workers)]
     try:
-        for process, its in processes:
-            process.start()
-            its.close()  # so that the end of the process is the end of the pipe
-        while told:
-            for pipe in stdlib.multiprocessing.connection.wait(told):
-                assert isinstance(pipe, stdlib.multiprocessing.connection.Connection)
-                try:
-                    message = pipe.recv()
-                except EOFError:
-                    raise CampaignError("a worker was killed; run the same command again") from None
-                if message is None:
-                    told.remove(pipe)
-                    pipe.close()
-                elif isinstance(message, Exception):
-                    raise message
-                else:
-                    total += Summary(message, 1 - message)
-                    progress(message)
+        with processes.crew(_worker, pieces) as told:
+            while told:
+                for pipe in processes.ready(told):
+                    try:
+                        message = pipe.recv()
+                    except (EOFError, ConnectionResetError):
+                        raise CampaignError(
+                            "a worker was killed; run the same command again"
+                        ) from None
+                    if message is None:
+                        told.remove(pipe)
+                        pipe.close()
+                    elif isinstance(message, Exception):
+                        raise message
+                    else:
+                        total += Summary(message, 1 - message)
+                        progress(message)
+        ended = True
     finally:
-        for process, _ in processes:
-            if process.pid is not None:
-                process.terminate()
-                process.join(_CLOSING)
-                process.kill()
-                process.join()
-        for pipe in told:
-            pipe.close()
-        for suite in campaign.suites if told else ():  # what those that were stopped left
+        for suite in () if ended else campaign.suites:  # what those that were stopped left
             place.clear(folder / suite)
     return total
 
 
-def _worker(
-    folder: Path,
-    campaign: Campaign,
-    shard: tuple[int, int],
-    told: stdlib.multiprocessing.connection.Connection,
-) -> None:
+def _worker(folder: Path, campaign: Campaign, shard: tuple[int, int], told: Connection) -> None:
     try:
         run_shard(folder, campaign, shard, told.send)
         told.send(None)
-    except (KeyboardInterrupt, BrokenPipeError):
-        pass  # the parent was stopped too, and says so
+    except BrokenPipeError:
+        pass  # the parent was stopped, and says so
     except Exception as error:
         told.send(_portable(error))
 

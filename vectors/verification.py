@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Literal
 
 from cube24.errors import CheckFailedError, Cube24Error, StrPath
 from cube24.sizes import whole
-from cube24.vectors import damage, place, plain
+from cube24.vectors import damage, place, plain, processes
 from cube24.vectors.build import build
 from cube24.vectors.manifest import MANIFEST, Stored, check_files, files_of, load
 from cube24.vectors.rng import SplitMix64, stream_seed
@@ -131,6 +135,61 @@ def mutate(folder: StrPath, bits: int | None = 64) -> Mutations:
                 missed.append(f"{name} bit {bit}")
             (copy / name).write_bytes(good)
     return Mutations(flipped, tuple(missed))
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What there is to say of a case.
+
+    Attributes: folder; kind: ``good``, ``bad`` (it is not what its manifest gives) or ``unknown``
+    (it could not be looked at); message, of which is not good; mutations, of which bits were
+    flipped.
+    """
+
+    folder: Path
+    kind: Literal["good", "bad", "unknown"]
+    message: str = ""
+    mutations: Mutations = Mutations(0, ())
+
+
+def verdicts(
+    folders: Iterable[StrPath], *, workers: int = 1, bits: int | None = 0
+) -> Iterator[Verdict]:
+    """Verify cases, each whatever is wrong with others; gives the verdicts in their order.
+
+    Args:
+        folders: of the cases.
+        workers: processes on this machine; the verdicts are the same.
+        bits: how many to flip in each file of a good case, as for :func:`mutate`; None: all.
+
+    Raises:
+        ArgumentError: workers is no number from 1 to 4096, or bits none from 0 on.
+        WorkerError: a worker was killed.
+    """
+    workers = whole(workers, "workers", 1, 4096)
+    bits = None if bits is None else whole(bits, "bits")
+    look, cases = partial(verdict, bits=bits), map(Path, folders)
+    if workers == 1:
+        return map(look, cases)
+    return processes.in_order(look, cases, workers, lot=_LOT if bits == 0 else 1)
+
+
+#: Cases that a worker is sent at once: each takes milliseconds, unless bits are flipped.
+_LOT = 8
+
+
+def verdict(folder: Path, bits: int | None) -> Verdict:
+    """The verdict on one case; bits: as for :func:`verdicts`."""
+    done = Mutations(0, ())
+    try:
+        verify(folder)
+        if bits != 0:
+            done = mutate(folder, bits)
+    except MemoryError:
+        return Verdict(folder, "unknown", f"{folder}: not enough memory to make it again")
+    except Cube24Error as error:
+        return Verdict(folder, "unknown" if plain.is_no_verdict(error) else "bad", str(error))
+    return Verdict(folder, "good", mutations=done)
 
 
 def _bits(seed: int, name: str, total: int, count: int | None) -> list[int]:

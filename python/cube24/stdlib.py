@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     import hashlib
     import importlib.metadata
     import json
-    import multiprocessing.connection
     import shutil
     import tempfile
     import tomllib
@@ -29,7 +28,7 @@ else:
         {
             "": (
                 "asyncio", "concurrent.futures", "hashlib", "importlib.metadata", "json",
-                "multiprocessing.connection", "shutil", "tempfile", "tomllib", "zipfile", "zlib",
+                "shutil", "tempfile", "tomllib", "zipfile", "zlib",
             ),
         },
     )  # fmt: skip
@@ -40,7 +39,6 @@ __all__ = [
     "hashlib",
     "importlib",
     "json",
-    "multiprocessing",
     "shutil",
     "tempfile",
     "tomllib",

@@ -313,6 +313,7 @@ TABLE: dict[str, dict[str, Row]] = {
     "vectors verify": {
         "PATHS": ("case", "case case2"),
         "--mutate": ("case", "case --mutate 1"),
+        "--workers": ("case", "case --workers 0", "'--workers': 0"),  # any number: the same output
     },
     "vectors compare": {
         "CASE": ("case case/expected.hex", "case2 case/expected.hex"),

@@ -41,12 +41,10 @@ from cube24.vectors import (
     folders,
     from_onnx,
     generate,
-    is_no_verdict,
     missing,
-    mutate,
     shrink,
     suites,
-    verify,
+    verdicts,
     write,
     write_case,
 )
@@ -115,15 +113,18 @@ _level_option = click.option(
 )  # fmt: skip
 
 
+_workers_option = click.option(
+    "--workers", type=click.IntRange(1, 4096), default=1, show_default=True, help="Processes."
+)
+
+
 @group.command("generate")
 @click.argument("folder", type=PATH)
 @_suites_option
 @_level_option
 @seed_option
 @_style_options
-@click.option(
-    "--workers", type=click.IntRange(1, 4096), default=1, show_default=True, help="Processes."
-)
+@_workers_option
 @click.option(
     "--shard", type=_Shard(), default=(0, 1), help="Every N-th case from the I-th on: one job of N."
 )
@@ -228,37 +229,32 @@ def _list(names: tuple[str, ...], level: int) -> int:
     "--mutate", "flips", metavar="N|all",
     help="Also flip N single bits (or all) of each file; each must make the comparison fail.",
 )  # fmt: skip
-def _verify(paths: tuple[Path, ...], flips: str | None) -> int:
+@_workers_option
+def _verify(paths: tuple[Path, ...], flips: str | None, workers: int) -> int:
     """Make cases again from their manifests and compare every byte.
 
     PATHS are cases or folders of them. Exit code 1 if one is not what its manifest gives, or a
     campaign lacks some of its cases; 2 if one cannot be looked at.
     """
-    bits = _bits(flips)
+    bits = 0 if flips is None else _bits(flips)
     # Counted first, and walked again: there may be a million of them.
     cases = sum(1 for path in paths for _ in folders(path))
+    there = (folder for path in paths for folder in folders(path))
     good = failed = unknown = flipped = missed = 0
     with rate("verify", cases, "cases") as progress:
-        for folder in (folder for path in paths for folder in folders(path)):
-            try:
-                verify(folder)
-                if flips is not None:
-                    found = mutate(folder, bits)
-                    flipped += found.flipped
-                    missed += len(found.missed)
-                    for place in found.missed:
-                        click.echo(f"not noticed: {folder}: {place}")
+        for found in verdicts(there, workers=min(workers, cases), bits=bits):
+            flipped += found.mutations.flipped
+            missed += len(found.mutations.missed)
+            for place in found.mutations.missed:
+                click.echo(f"not noticed: {found.folder}: {place}")
+            if found.kind == "good":
                 good += 1
-            except MemoryError:
+            elif found.kind == "bad":
+                failed += 1
+                click.echo(f"bad: {found.message}")
+            else:
                 unknown += 1
-                click.echo(f"error: {folder}: not enough memory to make it again", err=True)
-            except Cube24Error as error:
-                if is_no_verdict(error):
-                    unknown += 1
-                    click.echo(f"error: {error}", err=True)
-                else:
-                    failed += 1
-                    click.echo(f"bad: {error}")
+                click.echo(f"error: {found.message}", err=True)
             progress(1)
     lacking = 0
     for folder in (folder for path in paths for folder in campaigns(path)):
@@ -287,8 +283,8 @@ def _lacking(folder: Path) -> int:
     return len(lacking)
 
 
-def _bits(text: str | None) -> int | None:
-    if text is None or text == "all":
+def _bits(text: str) -> int | None:
+    if text == "all":
         return None
     if not text.isdecimal() or len(text) > 18 or int(text) == 0:
         raise ArgumentError(f"--mutate {text[:40]}: write a number of bits, or all")
