@@ -94,8 +94,8 @@ def weights(rule: Any, seed: int, rows: int, k: int) -> npt.NDArray[np.int8]:
 
 def _drawn(rule: str, words: npt.NDArray[np.uint64]) -> npt.NDArray[np.int8]:
     """One group a word: bits 63:32 choose the mask, 7:0 and 15:8 the values."""
-    masks = np.array(MASKS if rule in ("uniform", "edges") else MASKS[5:], np.uint64)
-    chosen = masks[(words >> np.uint64(32)) * np.uint64(len(masks)) >> np.uint64(32)]
+    slots = _SLOTS if rule in ("uniform", "edges") else _SLOTS[5:]
+    chosen = (words >> np.uint64(32)) * np.uint64(len(slots)) >> np.uint64(32)
     raw = words[:, None] >> np.array([0, 8], np.uint64) & np.uint64(0xFF)
     if rule == "edges":
         values = np.array(EDGES, np.int8)[(raw & np.uint64(7)).astype(np.int64)]
@@ -105,13 +105,20 @@ def _drawn(rule: str, words: npt.NDArray[np.uint64]) -> npt.NDArray[np.int8]:
         values = raw.astype(np.uint8).view(np.int8)
         if rule == "full":
             values = np.where(values == 0, np.int8(1), values)
-    groups = np.zeros((len(words), GROUP), np.int8)
-    slot = np.zeros(len(words), np.int64)
-    for place in range(GROUP):
-        here = (chosen >> np.uint64(place) & np.uint64(1)).astype(bool)
-        groups[here, place] = values[here, slot[here]]
-        slot += here
+    held = np.zeros((len(words), 3), np.int8)  # no value, the first and the second
+    held[:, 1:] = values
+    first = np.arange(0, held.size, 3)
+    groups: npt.NDArray[np.int8] = held.reshape(-1)[first[:, None] + slots[chosen.astype(np.intp)]]
     return groups
+
+
+#: For each of the masks, and each element of a group: 1 or 2 for the first or second value, or 0.
+_SLOTS = np.array(
+    [
+        [(mask & (2 << place) - 1).bit_count() * (mask >> place & 1) for place in range(GROUP)]
+        for mask in MASKS
+    ]
+)  # fmt: skip
 
 
 def _inline(text: str, count: int) -> npt.NDArray[np.int8]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -30,6 +31,12 @@ _PER_ROW = ZN_K // GROUP  # groups of a row of a fractal
 _CLASS = np.array(
     [3, 4, *[5] * 125, 6, 0, *[1] * 126, 2], np.uint8
 )  # 0, 1, 2 to 126, 127, -128, -127 to -2, -1
+
+#: The same as a bit of it.
+_CLASS_BIT = np.left_shift(1, _CLASS, dtype=np.uint8)
+
+#: The bins of activations by the numbers of the classes.
+_ACT = tuple(f"act/{name}" for name in CLASSES)
 
 #: The pattern of each mask with at most two bits, bit i for element i.
 _PATTERN = np.zeros(16, np.int64)
@@ -67,6 +74,7 @@ def _change(change: Mapping[str, Any]) -> Iterator[str]:
             yield f"change/{change['kind']}.{change['role']}"
 
 
+@lru_cache(maxsize=1024)
 def stall(cause: str) -> str:
     """The bin of what a pipe waited for, in the words of timing.py."""
     if said := re.fullmatch(r"[A-Z0-9]+>[A-Z0-9]+#\d+ \((.*)\)", cause):
@@ -95,6 +103,10 @@ class _Weight:
     selected: Array
     live: Array
     there: Array
+
+    def real(self, of: Array) -> Array:
+        """An array of all groups without those of padding."""
+        return of if len(self.there) == of.shape[1] else of[:, self.there]
 
     @property
     def matrix(self) -> npt.NDArray[np.float64]:
@@ -136,17 +148,18 @@ def _weight(case: Case, arrays: Mapping[str, Array]) -> _Weight:
 
 
 def _of_weight(weight: _Weight) -> Iterator[str]:
-    values, pairs = weight.values[:, weight.there], weight.pairs[:, weight.there]
-    kept = (values != 0) & weight.live[:, weight.there]
-    element = weight.selected[:, weight.there] % GROUP
+    values, pairs = weight.real(weight.values), weight.real(weight.pairs)
+    kept = (values != 0) & weight.real(weight.live)
+    element = weight.real(weight.selected) % GROUP
     mask = (kept[..., 0] << element[..., 0]) | (kept[..., 1] << element[..., 1])
     pattern = _PATTERN[mask]
     classes = _CLASS[values.view(np.uint8)]
-    slots = 2 * pattern[..., None] + np.arange(2)
-    yield from numbered("value", len(CLASSES) * slots + classes)
-    yield from numbered("pair", 4 * pairs[..., 0].astype(np.int64) + pairs[..., 1])
-    yield from numbered("pos", 16 * pattern + weight.there % _PER_ROW)
-    yield from numbered("col", 16 * pattern + np.arange(len(pattern))[:, None] % N0)
+    for slot in (0, 1):
+        yield from numbered("value", len(CLASSES) * (2 * pattern + slot) + classes[..., slot])
+    yield from numbered("pair", 4 * pairs[..., 0] + pairs[..., 1])
+    scaled = 16 * pattern
+    yield from numbered("pos", scaled + weight.there % _PER_ROW)
+    yield from numbered("col", scaled + np.arange(len(pattern))[:, None] % N0)
 
 
 # --- the activations ------------------------------------------------------------------------------
@@ -155,19 +168,19 @@ def _of_weight(weight: _Weight) -> Iterator[str]:
 def _of_activations(case: Case, x: Array, rows: Array, weight: _Weight) -> Iterator[str]:
     if is_conv(case.spec):  # without the channels that there are not
         x = np.moveaxis(x, 1, -2).reshape(-1, x.shape[1] * C0)[:, : case.spec["sizes"]["cin"]]
-    yield from numbered("act", _CLASS[np.ascontiguousarray(x).view(np.uint8)])
+    held = np.bitwise_or.reduce(_CLASS_BIT[np.ascontiguousarray(x).view(np.uint8)], axis=None)
+    yield from (name for number, name in enumerate(_ACT) if held >> number & 1)
     k = GROUP * weight.values.shape[1]
     # Of each k: which classes its activations have, and the slots that select it.
-    seen = np.zeros((len(CLASSES), k), np.float32)
-    classes = _CLASS[rows.view(np.uint8)]
-    for number in range(len(CLASSES)):
-        seen[number, : rows.shape[1]] = (classes == number).any(axis=0)
-    seen[3, rows.shape[1] :] = 1
-    wanted = np.zeros((k, len(CLASSES)), np.float32)
-    live = weight.live[:, weight.there]
-    held = _CLASS[np.ascontiguousarray(weight.values[:, weight.there]).view(np.uint8)]
-    wanted[weight.selected[:, weight.there][live], held[live]] = 1
-    yield from numbered("mul", np.flatnonzero(seen @ wanted))
+    of_k = np.full(k, _CLASS_BIT[0])  # padding holds 0
+    of_k[: rows.shape[1]] = np.bitwise_or.reduce(_CLASS_BIT[rows.view(np.uint8)], axis=0)
+    seen = (of_k >> np.arange(len(CLASSES), dtype=np.uint8)[:, None] & 1).astype(np.float32)
+    live = weight.real(weight.live)
+    classes = _CLASS[np.ascontiguousarray(weight.real(weight.values)).view(np.uint8)]
+    chosen = (len(CLASSES) * weight.real(weight.selected) + classes)[live]
+    wanted = np.zeros(k * len(CLASSES), np.float32)
+    wanted[chosen] = 1
+    yield from numbered("mul", np.flatnonzero(seen @ wanted.reshape(k, len(CLASSES))))
 
 
 # --- shapes ---------------------------------------------------------------------------------------
