@@ -17,7 +17,7 @@ from cube24 import encoder, graph, simulator
 from cube24 import errors as ground
 from cube24.graph.model import of_proto
 from cube24.simulator import functional, isa
-from cube24.vectors import campaign, plain, shrink, spec_check, verification
+from cube24.vectors import campaign, plain, processes, shrink, spec_check, verification
 
 for module in pkgutil.walk_packages(cube24.__path__, "cube24."):
     if not module.name.endswith(".__main__"):
@@ -78,6 +78,7 @@ MADE = [
     verification.VerifyError("expected differs"),
     campaign.CampaignError("a worker was killed"),
     campaign.CampaignMismatchError("two results"),
+    processes.WorkerError("a worker was killed"),
     shrink.DeviceError("the command ended with 3"),
     shrink.LimitError("3 runs"),
     spec_check.SpecError("sizes.m is missing"),
