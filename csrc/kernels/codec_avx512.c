@@ -151,14 +151,24 @@ INLINE __m512i add_bytes(__m512i sums, __m512i bytes)
     return _mm512_dpbusd_epi32(sums, bytes, _mm512_set1_epi8(1));
 }
 
+/* Blocks that do not follow each other are too far apart for the hardware to see them coming: they
+ * are asked for so many ahead. On a Zen 4, Zn of 8 MiB: 29 GB/s for 20; of 64 KiB: 38 for 41. */
+enum { AHEAD = 4 };
+
 INLINE int decode_run(const int8_t *dense, const uint8_t *index, struct cube24_steps steps,
                       size_t blocks, int past, int strict, int8_t *weight)
 {
     const __m512i elements = load(ELEMENTS), starts = load(PART_STARTS), table = load(WRITTEN);
     const __m512i zero = _mm512_setzero_si512(), one = _mm512_set1_epi8(1);
     const __m512i halves[2] = {load(WORDS_OF_LANES), load(WORDS_OF_LANES + 32)};
+    const int apart = steps.dense != CUBE24_BLOCK_DENSE;
     __m512i faults = zero, written = one, in = zero, out[2] = {zero, zero};
     for (size_t b = 0; b < blocks; b++) {
+        if (apart) {
+            for (size_t at = 0; at < CUBE24_BLOCK_DENSE; at += VECTOR)
+                _mm_prefetch((const char *)dense + AHEAD * steps.dense + at, _MM_HINT_T0);
+            _mm_prefetch((const char *)index + AHEAD * steps.index, _MM_HINT_T0);
+        }
         if (!strict) { /* faults |= index & index >> 1 & 0x55: an index of 3 */
             const __m512i bytes = load(index);
             const __m512i high =
