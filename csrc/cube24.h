@@ -303,6 +303,55 @@ int cube24_image_output(const cube24_image *image, size_t *height, size_t *width
 int cube24_load3d(const cube24_image *image, const int8_t *x, size_t m_start, size_t m,
                   size_t k_start, size_t k, int pad, int8_t *out);
 
+/* --- whole layers --------------------------------------------------------------------------- */
+
+/* Where the activations and the results of a layer stand. */
+enum cube24_form {
+    CUBE24_ROWS = 0, /* a matrix multiplication: rows (m, k) and (m, n) */
+    CUBE24_NCHW = 1, /* a convolution: (batch, channels, h, w) and (batch, n, ho, wo) */
+    CUBE24_NHWC = 2  /* a convolution: (batch, h, w, channels) and (batch, ho, wo, n) */
+};
+
+/* A layer: activations, a weight and what becomes of the sums. Sizes are of the whole layer. */
+typedef struct cube24_layer {
+    int form;           /* enum cube24_form */
+    size_t batch;       /* images; 1 for CUBE24_ROWS */
+    size_t m, n, k;     /* of one image; a convolution has m = ho * wo and k = c1 * kh * kw * 32 */
+    size_t channels;    /* of the image, at most 32 * c1; the rest of CUBE24_ROWS is not read */
+    int pad;            /* what the padding of the image holds, int8 */
+    cube24_image image; /* as for cube24_load3d */
+    const int8_t *x;
+    const int8_t *weight; /* index NULL: n x k, dense. Else what cube24_encode or cube24_nd_to_zn */
+    const uint8_t *index; /* writes for an n x k weight: dense bytes, and index bytes */
+    int zn;               /* 2:4: the bytes stand as Zn fractals, not as rows */
+    const int32_t *bias;  /* n, or NULL for zero */
+    size_t words;         /* requantisation: 0 none, 1 for all columns, or n, one a column */
+    const float *scale;   /* words */
+    const int32_t *offset; /* words; -256 to 511 */
+    int shift;             /* 0 none, or 1 to 16 to the right, saturating to int16 */
+    int is_signed;         /* int8, not uint8 */
+    int relu;              /* a negative sum is multiplied by alpha in place of the scale */
+    float alpha;
+    void *out; /* int32, or with words one byte each */
+} cube24_layer;
+
+/* Bytes of scratch memory that a call of cube24_layer_part for this layer needs, on any path and
+ * for any part; CUBE24_E_SIZE and CUBE24_E_ARGUMENT as there. No pointer of the layer is looked at
+ * but index, for NULL. */
+int cube24_layer_scratch(const cube24_layer *layer, size_t *bytes);
+
+/* Compute a part of a layer: rows row_start.. of the batch * m rows of results, columns
+ * column_start... Parts that do not overlap may be computed at one time. What the datapath computes
+ * step by step, wherever no step saturates: sums are taken modulo 2^32. The options are
+ * CUBE24_INDEX3_NOTHING and CUBE24_PAIR20_TABLE. Results that are requantised follow docs/unit.md,
+ * "Requantisation"; scales must be finite.
+ *   column_start  a multiple of 64
+ *   scratch       as many bytes as cube24_layer_scratch says; of each call its own
+ * CUBE24_E_REFUSED: an index of 3 in these columns, without CUBE24_INDEX3_NOTHING; the part of out
+ * is then unspecified. */
+int cube24_layer_part(const cube24_layer *layer, size_t row_start, size_t rows,
+                      size_t column_start, size_t columns, uint32_t flags, uint8_t *scratch);
+
 /* cffi: end */
 
 #ifdef __cplusplus

@@ -32,15 +32,15 @@ static int has_avx512(void)
 
 /* The reference first, then from slow to fast. */
 static const struct cube24_path PATHS[] = {
-    {"scalar", always, &cube24_codec_scalar, &cube24_mmad_scalar},
+    {"scalar", always, &cube24_codec_scalar, &cube24_mmad_scalar, &cube24_layer_scalar},
 #ifdef CUBE24_WITH_NEON
-    {"neon", always, &cube24_codec_neon, NULL},
+    {"neon", always, &cube24_codec_neon, NULL, NULL},
 #endif
 #ifdef CUBE24_WITH_AVX2
-    {"avx2", has_avx2, &cube24_codec_avx2, &cube24_mmad_avx2},
+    {"avx2", has_avx2, &cube24_codec_avx2, &cube24_mmad_avx2, &cube24_layer_avx2},
 #endif
 #ifdef CUBE24_WITH_AVX512
-    {"avx512", has_avx512, &cube24_codec_avx512, &cube24_mmad_avx512},
+    {"avx512", has_avx512, &cube24_codec_avx512, &cube24_mmad_avx512, &cube24_layer_avx512},
 #endif
 };
 
@@ -122,6 +122,19 @@ static int choose_mmad(const struct cube24_path *paths, size_t count, uint32_t f
     return 1;
 }
 
+static const struct cube24_layer_kernels *choose_layer(const struct cube24_path *paths,
+                                                       size_t count, uint32_t flags,
+                                                       uint32_t options)
+{
+    if (!legal(paths, count, flags, options))
+        return NULL;
+    const struct cube24_layer_kernels *kernels = paths[0].layer;
+    for (size_t path = 1; path < count; path++)
+        if (paths[path].layer && taken(paths, path, flags))
+            kernels = paths[path].layer;
+    return kernels;
+}
+
 int cube24_choose_codec(uint32_t flags, uint32_t options, struct cube24_codec_kernels *kernels)
 {
     return choose_codec(PATHS, PATH_COUNT, flags, options, kernels);
@@ -130,4 +143,9 @@ int cube24_choose_codec(uint32_t flags, uint32_t options, struct cube24_codec_ke
 int cube24_choose_mmad(uint32_t flags, uint32_t options, struct cube24_mmad_kernels *kernels)
 {
     return choose_mmad(PATHS, PATH_COUNT, flags, options, kernels);
+}
+
+const struct cube24_layer_kernels *cube24_choose_layer(uint32_t flags, uint32_t options)
+{
+    return choose_layer(PATHS, PATH_COUNT, flags, options);
 }

@@ -2,12 +2,14 @@
  *
  * Code paths: kernels for an instruction set, chosen at run time. Whatever does not depend on the
  * instruction set is done once, around all of them: codec.c, decode.c and conv.c have rows, tails,
- * policies and fault reports, mmad.c the refusals; load3d.c, layout.c and bits.c know no paths.
+ * policies and fault reports, mmad.c the refusals, layer.c img2col and chunks; load3d.c, layout.c and
+ * bits.c know no paths.
  *
- * A path has up to two tables of kernels: for the codec and for multiply-add. Each is a file of its
- * own, kernels/codec_NAME.c and kernels/mmad_NAME.c, with `static` helpers only: it is compiled with
- * flags that other machines cannot run. To add one: write the file, declare its table here, name it
- * in the table of paths.c and in meson.build. The tests run every supported path.
+ * A path has up to three tables of kernels: for the codec, for multiply-add and for whole layers.
+ * Each is a file of its own, kernels/codec_NAME.c, kernels/mmad_NAME.c and kernels/layer_NAME.c,
+ * with `static` helpers only: it is compiled with flags that other machines cannot run. To add one:
+ * write the file, declare its table here, name it in the table of paths.c and in meson.build. The
+ * tests run every supported path.
  */
 #ifndef CUBE24_PATHS_H
 #define CUBE24_PATHS_H
@@ -81,6 +83,8 @@ struct cube24_mmad_kernels {
                         size_t n, size_t k, uint32_t flags, int32_t *c);
 };
 
+struct cube24_layer_kernels; /* layer.h */
+
 struct cube24_path {
     const char *name;
 
@@ -89,6 +93,7 @@ struct cube24_path {
 
     const struct cube24_codec_kernels *codec; /* may be NULL: none of its own */
     const struct cube24_mmad_kernels *mmad;   /* likewise */
+    const struct cube24_layer_kernels *layer; /* likewise; it is taken whole */
 };
 
 extern const struct cube24_codec_kernels cube24_codec_scalar;
@@ -100,10 +105,18 @@ extern const struct cube24_mmad_kernels cube24_mmad_scalar;
 extern const struct cube24_mmad_kernels cube24_mmad_avx2;
 extern const struct cube24_mmad_kernels cube24_mmad_avx512;
 
+extern const struct cube24_layer_kernels cube24_layer_scalar;
+extern const struct cube24_layer_kernels cube24_layer_avx2;
+extern const struct cube24_layer_kernels cube24_layer_avx512;
+
 /* Give a kernel for every slot: that of the path which the path bits of `flags` choose, or without
  * a choice that of the best path which has one and runs on this machine. 0 if the chosen path does
  * not run on it, or if `flags` holds a bit that is neither of the path nor in `options`. */
 int cube24_choose_codec(uint32_t flags, uint32_t options, struct cube24_codec_kernels *kernels);
 int cube24_choose_mmad(uint32_t flags, uint32_t options, struct cube24_mmad_kernels *kernels);
+
+/* The same for whole layers: the table of the chosen or best path that has one, for its kernels
+ * share a form of weights and activations. NULL where the others give 0. */
+const struct cube24_layer_kernels *cube24_choose_layer(uint32_t flags, uint32_t options);
 
 #endif

@@ -468,22 +468,22 @@ static void rows_without_columns_take_no_time(void)
  * what must be apart share a byte, and nothing is written then. */
 static void buffers_that_overlap_are_refused(void)
 {
-    enum { WEIGHT = 32, DENSE = 16, INDEX = 4, SIZE = 80 };
+    enum { OF_WEIGHT = 32, OF_DENSE = 16, OF_INDEX = 4, SIZE = 80 };
     int8_t memory[SIZE];
-    for (size_t weight = 0; weight + WEIGHT <= SIZE; weight += 3)
-        for (size_t dense = 0; dense + DENSE <= SIZE; dense++)
-            for (size_t index = 0; index + INDEX <= SIZE; index++) {
+    for (size_t weight = 0; weight + OF_WEIGHT <= SIZE; weight += 3)
+        for (size_t dense = 0; dense + OF_DENSE <= SIZE; dense++)
+            for (size_t index = 0; index + OF_INDEX <= SIZE; index++) {
                 char of[SIZE] = {0};
                 int shared = 0, weight_shared = 0;
-                for (size_t i = 0; i < WEIGHT; i++)
+                for (size_t i = 0; i < OF_WEIGHT; i++)
                     of[weight + i] = 'w';
-                for (size_t i = 0; i < DENSE; i++) {
+                for (size_t i = 0; i < OF_DENSE; i++) {
                     weight_shared |= of[dense + i] == 'w';
                     of[dense + i] = 'd';
                 }
-                for (size_t i = 0; i < INDEX; i++) {
+                for (size_t i = 0; i < OF_INDEX; i++) {
                     shared |= of[index + i] == 'd';
-                    weight_shared |= index + i - weight < WEIGHT;
+                    weight_shared |= index + i - weight < OF_WEIGHT;
                 }
                 memset(memory, 0, sizeof memory);
                 int8_t *const w = memory + weight, *const d = memory + dense;

@@ -2,18 +2,20 @@
  * The choice of kernels, on tables of paths made up here: which path a call gets, and which kernel
  * where that path has none. The file under test is included, for its function that takes a table.
  */
+#include "../layer.h"
 #include "../paths.c"
 
 #include "check.h"
 
 /* --- kernels to be told apart; none is ever called ------------------------------------------ */
 
-enum { CODEC_SLOTS = 6, SLOTS = 8 };
+enum { CODEC_SLOTS = 6, MMAD_SLOTS = 2, LAYER_SLOT = 8, SLOTS = 9 };
 
-/* Both tables of a path as one. */
+/* All tables of a path as one; that of layers is taken whole, so it is one slot. */
 struct kernels {
     struct cube24_codec_kernels codec;
     struct cube24_mmad_kernels mmad;
+    const struct cube24_layer_kernels *layer;
 };
 
 #define KERNELS(set)                                                                             \
@@ -58,13 +60,15 @@ struct kernels {
     {                                                                                            \
         *c = a && dense && index && m && n && k && flags;                                        \
     }                                                                                            \
+    static const struct cube24_layer_kernels set##_layer;                                        \
     static const struct kernels set = {                                                          \
         {set##_encode, set##_decode, set##_decode_strict, set##_count, set##_prune,              \
          set##_permute},                                                                         \
         {set##_mmad, set##_mmad_sparse},                                                         \
+        &set##_layer,                                                                            \
     };
 
-static const struct kernels NONE = {{NULL, NULL, NULL, NULL, NULL, NULL}, {NULL, NULL}};
+static const struct kernels NONE = {{NULL, NULL, NULL, NULL, NULL, NULL}, {NULL, NULL}, NULL};
 KERNELS(reference)
 KERNELS(slow)
 KERNELS(fast)
@@ -94,6 +98,9 @@ static void put(struct kernels *to, int slot, const struct kernels *from)
     case CODEC_SLOTS:
         to->mmad.mmad = from->mmad.mmad;
         break;
+    case LAYER_SLOT:
+        to->layer = from->layer;
+        break;
     default:
         to->mmad.mmad_sparse = from->mmad.mmad_sparse;
     }
@@ -105,7 +112,7 @@ static int same(const struct kernels *a, const struct kernels *b)
            a->codec.decode_strict == b->codec.decode_strict &&
            a->codec.count == b->codec.count && a->codec.prune == b->codec.prune &&
            a->codec.permute == b->codec.permute && a->mmad.mmad == b->mmad.mmad &&
-           a->mmad.mmad_sparse == b->mmad.mmad_sparse;
+           a->mmad.mmad_sparse == b->mmad.mmad_sparse && a->layer == b->layer;
 }
 
 static int yes(void)
@@ -135,7 +142,9 @@ static void make(struct made_up *made, const struct kernels *kernels, int mask, 
     made->path.name = "made up";
     made->path.supported = supported ? yes : no;
     made->path.codec = mask & ((1 << CODEC_SLOTS) - 1) ? &made->kernels.codec : NULL;
-    made->path.mmad = mask >> CODEC_SLOTS ? &made->kernels.mmad : NULL;
+    made->path.mmad =
+        mask >> CODEC_SLOTS & ((1 << MMAD_SLOTS) - 1) ? &made->kernels.mmad : NULL;
+    made->path.layer = made->kernels.layer;
 }
 
 /* The path bits `choice` give, slot by slot, what `from` says; NULL: they are refused. */
@@ -145,6 +154,8 @@ static void check_choice(const struct cube24_path *paths, uint32_t choice,
     struct kernels wanted = NONE, got = NONE;
     CHECK_EQUAL(choose_codec(paths, 3, choice, 0, &got.codec), from != NULL);
     CHECK_EQUAL(choose_mmad(paths, 3, choice, 0, &got.mmad), from != NULL);
+    got.layer = choose_layer(paths, 3, choice, 0);
+    CHECK_EQUAL(got.layer != NULL, from != NULL);
     if (!from)
         return;
     for (int slot = 0; slot < SLOTS; slot++)
@@ -172,7 +183,8 @@ static void check_table(int slow_mask, int fast_mask, int slow_runs, int fast_ru
     check_choice(paths, 1, all);
     check_choice(paths, 2, slow_runs ? of_slow : NULL);
     check_choice(paths, 3, fast_runs ? of_fast : NULL);
-    for (uint32_t beyond = 4; beyond <= CUBE24_PATH_MASK; beyond++)
+    const int first_table = slow_mask + fast_mask + slow_runs + fast_runs == 0; /* for time's sake */
+    for (uint32_t beyond = 4; beyond <= (first_table ? CUBE24_PATH_MASK : 4); beyond++)
         check_choice(paths, beyond, NULL);
 }
 
@@ -197,6 +209,8 @@ static void bits_that_are_neither_path_nor_option_are_refused(void)
                             flag == option);
                 CHECK_EQUAL(choose_mmad(&first.path, 1, flag | path, option, &got.mmad),
                             flag == option);
+                CHECK_EQUAL(choose_layer(&first.path, 1, flag | path, option) != NULL,
+                            flag == option);
             }
 }
 
@@ -209,10 +223,14 @@ static void every_path_has_every_kernel(void)
         const int runs = choice == 0 || cube24_path_supported(choice - 1);
         CHECK_EQUAL(cube24_choose_codec(choice, 0, &got.codec), runs);
         CHECK_EQUAL(cube24_choose_mmad(choice, 0, &got.mmad), runs);
+        got.layer = cube24_choose_layer(choice, 0);
+        CHECK_EQUAL(got.layer != NULL, runs);
         if (runs) {
             CHECK(got.codec.encode && got.codec.decode && got.codec.decode_strict);
             CHECK(got.codec.count && got.codec.prune && got.codec.permute);
             CHECK(got.mmad.mmad && got.mmad.mmad_sparse);
+            CHECK(got.layer->pack && got.layer->multiply && got.layer->requantise);
+            CHECK(got.layer->transpose8 && got.layer->transpose32);
         }
     }
 }

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Transposition of bytes and of int32 for the paths of x86: squares of 16 x 16 bytes, or of 8 x 8
+ * int32, in registers. Everything is static: each file compiles it for its own instruction set.
+ */
+#ifndef CUBE24_TRANSPOSE_H
+#define CUBE24_TRANSPOSE_H
+
+#include <immintrin.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "../sizes.h"
+
+enum { SQUARE8 = 16, SQUARE32 = 8 };
+
+/* Columns of 16 rows of 16 bytes; each step of four brings rows together that are 8 apart. */
+static inline void turn16(__m128i x[SQUARE8])
+{
+    for (int step = 0; step < 4; step++) {
+        __m128i y[SQUARE8];
+        for (int i = 0; i < 8; i++) {
+            y[2 * i] = _mm_unpacklo_epi8(x[i], x[i + 8]);
+            y[2 * i + 1] = _mm_unpackhi_epi8(x[i], x[i + 8]);
+        }
+        memcpy(x, y, sizeof y);
+    }
+}
+
+#ifdef __AVX512BW__
+/* Four squares side by side, one a lane: 16 rows of 64 columns. */
+static inline void transpose8_wide(const uint8_t *from, size_t from_stride, uint8_t *to,
+                                   size_t to_stride, uint8_t flip)
+{
+    __m512i x[SQUARE8], y[SQUARE8];
+    const __m512i flips = _mm512_set1_epi8((char)flip);
+    for (size_t i = 0; i < SQUARE8; i++)
+        x[i] = _mm512_xor_si512(_mm512_loadu_si512(from + i * from_stride), flips);
+    for (int step = 0; step < 4; step++) {
+        for (int i = 0; i < 8; i++) {
+            y[2 * i] = _mm512_unpacklo_epi8(x[i], x[i + 8]);
+            y[2 * i + 1] = _mm512_unpackhi_epi8(x[i], x[i + 8]);
+        }
+        memcpy(x, y, sizeof y);
+    }
+    for (size_t i = 0; i < SQUARE8; i++) {
+        uint8_t *target = to + i * to_stride;
+        const size_t lane = SQUARE8 * to_stride;
+        _mm_storeu_si128((__m128i *)(void *)target, _mm512_castsi512_si128(x[i]));
+        _mm_storeu_si128((__m128i *)(void *)(target + lane), _mm512_extracti32x4_epi32(x[i], 1));
+        _mm_storeu_si128((__m128i *)(void *)(target + 2 * lane),
+                         _mm512_extracti32x4_epi32(x[i], 2));
+        _mm_storeu_si128((__m128i *)(void *)(target + 3 * lane),
+                         _mm512_extracti32x4_epi32(x[i], 3));
+    }
+}
+#endif
+
+/* A square at the edge: rows and columns of it that are not there are not touched. */
+static inline void transpose8_edge(const uint8_t *from, size_t from_stride, size_t rows,
+                                   size_t columns, uint8_t *to, size_t to_stride, size_t width,
+                                   uint8_t flip)
+{
+    uint8_t square[SQUARE8][SQUARE8] = {{0}};
+    __m128i x[SQUARE8];
+    for (size_t i = 0; i < rows; i++)
+        memcpy(square[i], from + i * from_stride, columns);
+    for (size_t i = 0; i < SQUARE8; i++)
+        x[i] = _mm_loadu_si128((const __m128i *)(const void *)square[i]);
+    turn16(x);
+    for (size_t i = 0; i < columns; i++) {
+        uint8_t line[SQUARE8];
+        _mm_storeu_si128((__m128i *)(void *)line,
+                         _mm_xor_si128(x[i], _mm_set1_epi8((char)flip)));
+        if (width == 8)
+            memcpy(to + i * to_stride, line, 8);
+        else
+            memcpy(to + i * to_stride, line, width);
+    }
+}
+
+static void transpose8(const uint8_t *from, size_t from_stride, size_t rows, size_t columns,
+                       uint8_t *to, size_t to_stride, size_t width, uint8_t flip)
+{
+    const __m128i flips = _mm_set1_epi8((char)flip);
+    for (size_t column = 0; column < columns; column += SQUARE8)
+        for (size_t row = 0; row < width; row += SQUARE8) {
+            const size_t there = row < rows ? least(SQUARE8, rows - row) : 0;
+#ifdef __AVX512BW__
+            if (there == SQUARE8 && column % 64 == 0 && columns - column >= 64) {
+                transpose8_wide(from + row * from_stride + column, from_stride,
+                                to + column * to_stride + row, to_stride, flip);
+                continue;
+            }
+            if (there == SQUARE8 && columns - column / 64 * 64 >= 64)
+                continue; /* done with the first of four */
+#endif
+            const uint8_t *source = there ? from + row * from_stride + column : from;
+            uint8_t *target = to + column * to_stride + row;
+            if (there < SQUARE8 || columns - column < SQUARE8 || width - row < SQUARE8) {
+                transpose8_edge(source, from_stride, there, least(SQUARE8, columns - column),
+                                target, to_stride, least(SQUARE8, width - row), flip);
+                continue;
+            }
+            __m128i x[SQUARE8];
+            for (size_t i = 0; i < SQUARE8; i++)
+                x[i] = _mm_loadu_si128((const __m128i *)(const void *)(source + i * from_stride));
+            turn16(x);
+            for (size_t i = 0; i < SQUARE8; i++)
+                _mm_storeu_si128((__m128i *)(void *)(target + i * to_stride),
+                                 _mm_xor_si128(x[i], flips));
+        }
+}
+
+/* Columns of 8 rows of 8 int32. */
+static inline void turn8(__m256i x[SQUARE32])
+{
+    __m256i y[SQUARE32], z[SQUARE32];
+    for (int i = 0; i < 4; i++) {
+        y[2 * i] = _mm256_unpacklo_epi32(x[2 * i], x[2 * i + 1]);
+        y[2 * i + 1] = _mm256_unpackhi_epi32(x[2 * i], x[2 * i + 1]);
+    }
+    for (int i = 0; i < 2; i++) {
+        z[4 * i] = _mm256_unpacklo_epi64(y[4 * i], y[4 * i + 2]);
+        z[4 * i + 1] = _mm256_unpackhi_epi64(y[4 * i], y[4 * i + 2]);
+        z[4 * i + 2] = _mm256_unpacklo_epi64(y[4 * i + 1], y[4 * i + 3]);
+        z[4 * i + 3] = _mm256_unpackhi_epi64(y[4 * i + 1], y[4 * i + 3]);
+    }
+    for (int i = 0; i < 4; i++) {
+        x[i] = _mm256_permute2x128_si256(z[i], z[i + 4], 0x20);
+        x[i + 4] = _mm256_permute2x128_si256(z[i], z[i + 4], 0x31);
+    }
+}
+
+static void transpose32(const int32_t *from, size_t from_stride, size_t rows, size_t columns,
+                        int32_t *to, size_t to_stride)
+{
+    for (size_t column = 0; column < columns; column += SQUARE32)
+        for (size_t row = 0; row < rows; row += SQUARE32) {
+            const int32_t *source = from + row * from_stride + column;
+            int32_t *target = to + column * to_stride + row;
+            const size_t high = least(SQUARE32, rows - row);
+            const size_t wide = least(SQUARE32, columns - column);
+            if (high < SQUARE32 || wide < SQUARE32) {
+                for (size_t i = 0; i < wide; i++)
+                    for (size_t j = 0; j < high; j++)
+                        target[i * to_stride + j] = source[j * from_stride + i];
+                continue;
+            }
+            __m256i x[SQUARE32];
+            for (size_t i = 0; i < SQUARE32; i++)
+                x[i] =
+                    _mm256_loadu_si256((const __m256i *)(const void *)(source + i * from_stride));
+            turn8(x);
+            for (size_t i = 0; i < SQUARE32; i++)
+                _mm256_storeu_si256((__m256i *)(void *)(target + i * to_stride), x[i]);
+        }
+}
+
+#endif
