@@ -13,7 +13,7 @@ from cube24.lazy import front
 
 if TYPE_CHECKING:
     from cube24._core import chosen_path, paths, use_path
-    from cube24.encoder.arguments import int8_array
+    from cube24.encoder.arguments import check_out, int8_array
     from cube24.encoder.bits import pack_index, unpack_index
     from cube24.encoder.checking import Report, RowSummary, check
     from cube24.encoder.codec import decode, decode_conv, encode, encode_conv
@@ -63,7 +63,7 @@ else:
         __name__,
         {
             "cube24._core": ("chosen_path", "paths", "use_path"),
-            ".arguments": ("int8_array",),
+            ".arguments": ("check_out", "int8_array"),
             ".bits": ("pack_index", "unpack_index"),
             ".checking": ("Report", "RowSummary", "check"),
             ".codec": ("decode", "decode_conv", "encode", "encode_conv"),
@@ -120,6 +120,7 @@ __all__ = [
     "ViolationError",
     "check",
     "check_file",
+    "check_out",
     "check_weight_target",
     "chosen_path",
     "decode",

@@ -7,6 +7,7 @@ weight is 2:4, is said where it is run; values are not here.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from functools import cached_property, lru_cache
 from math import prod
 from typing import Any
 
@@ -161,9 +162,10 @@ class Conv2d:
         cout, channels, kh, kw = weight
         if cin != channels:
             raise ShapeError(f"activations have {cin} channels; this weight takes {channels}")
-        return cls(batch, cin, h, w, cout, (kh, kw), strides, pads, dilations, offset_x)
+        numbers = (batch, cin, h, w, cout, (kh, kw), strides, pads, dilations, offset_x)
+        return _convolution(*numbers) if _plain(numbers) else cls(*numbers)
 
-    @property
+    @cached_property
     def positions(self) -> tuple[int, int]:
         """Output height and width; 0 or less where the kernel does not fit."""
         top, left, bottom, right = self.pads
@@ -173,12 +175,12 @@ class Conv2d:
             (self.w + left + right - spans[1]) // self.strides[1] + 1,
         )
 
-    @property
+    @cached_property
     def c1(self) -> int:
         """Blocks of 32 channels."""
         return ceil_div(self.cin, C0)
 
-    @property
+    @cached_property
     def m(self) -> int:
         """Rows of results of one image: its output positions."""
         height, width = self.positions
@@ -189,22 +191,22 @@ class Conv2d:
         """Columns of results."""
         return self.cout
 
-    @property
+    @cached_property
     def k(self) -> int:
         """Products of each result, in the K order (C1, Kh, Kw, 32)."""
         return self.c1 * self.kernel[0] * self.kernel[1] * C0
 
-    @property
+    @cached_property
     def activations(self) -> tuple[int, ...]:
         """Shape of the activations, NCHW."""
         return (self.batch, self.cin, self.h, self.w)
 
-    @property
+    @cached_property
     def weight(self) -> tuple[int, ...]:
         """Shape of the weight."""
         return (self.cout, self.cin, *self.kernel)
 
-    @property
+    @cached_property
     def output(self) -> tuple[int, ...]:
         """Shape of the result, NCHW."""
         return (self.batch, self.cout, *self.positions)
@@ -213,6 +215,18 @@ class Conv2d:
     def macs(self) -> int:
         """Multiplications of the dense computation, without any padding."""
         return self.batch * self.m * self.cout * self.cin * self.kernel[0] * self.kernel[1]
+
+
+#: A convolution that was made before: one layer is run many times, and it does not change. For
+#: plain numbers alone: what is equal to one, as True is to 1, may have to be refused.
+_convolution = lru_cache(1024)(Conv2d)
+
+
+def _plain(numbers: tuple[Any, ...]) -> bool:
+    """Whether all numbers, and all in tuples of them, are plain ints."""
+    return all(
+        type(number) is int or (type(number) is tuple and _plain(number)) for number in numbers
+    )
 
 
 #: What is computed.

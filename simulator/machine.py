@@ -381,3 +381,18 @@ def load_buffers(
             raise ShapeError(f"input {name} has {data.size} bytes; its buffer has {place.bytes}")
         machine.memories["GM"][place.at : place.at + place.bytes] = data
     return machine
+
+
+def execute(
+    program: isa.Program, inputs: Mapping[str, npt.NDArray[Any]], config: UnitConfig
+) -> dict[str, Bytes]:
+    """Run a program; gives what its buffers in GM hold afterwards, by name.
+
+    Raises:
+        ExecutionError: an instruction that the unit cannot run; the subclass says why.
+        ArgumentError, DtypeError, ShapeError: as for :func:`load_buffers`.
+    """
+    machine = load_buffers(program, inputs, config)
+    machine.run(program.instructions)
+    gm = machine.memories["GM"]
+    return {buffer.name: gm[buffer.at : buffer.at + buffer.bytes] for buffer in program.buffers}

@@ -7,7 +7,8 @@ signed. All arithmetic is single fp32 operations, so every machine gives the sam
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -55,9 +56,13 @@ class Requant:
     relu: bool | float = False
     mode: str = "REQ8"
     shift: int = 0
+    _known: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Refuse what a word cannot hold."""
+        """Refuse what a word cannot hold; keep arrays as they are now."""
+        for name in ("scale", "offset"):
+            if np.ndim(getattr(self, name)):
+                object.__setattr__(self, name, _frozen(np.array(getattr(self, name))))
         if self.mode not in MODES:
             raise ArgumentError(f"requant mode {self.mode!r}: choose one of {', '.join(MODES)}")
         scale, offset = np.asarray(self.scale), np.asarray(self.offset)
@@ -139,12 +144,19 @@ class Requant:
         Raises:
             ArgumentError: an offset or shift that this unit's reading of a word cannot express.
         """
+        rules = (config.requant_offset, config.requant_shift)
+        if rules not in self._known:
+            self._known[rules] = _frozen(self._words(*rules))
+        found: npt.NDArray[np.uint64] = self._known[rules]
+        return found
+
+    def _words(self, offset_rule: str, shift_rule: str) -> npt.NDArray[np.uint64]:
         scale = np.atleast_1d(_kept(np.asarray(self.scale))).view(np.uint32)
         offset = np.atleast_1d(np.asarray(self.offset)).astype(np.int64)
-        low, high = (-256, 255) if config.requant_offset == "signed" else (0, 511)
+        low, high = (-256, 255) if offset_rule == "signed" else (0, 511)
         if (offset < low).any() or (offset > high).any():
             raise ArgumentError(f"offset is not in {low}..{high}, which this unit reads")
-        field = self.shift - 1 if config.requant_shift == "n+1" else self.shift
+        field = self.shift - 1 if shift_rule == "n+1" else self.shift
         if self.shift and field > 15:
             raise ArgumentError(f"shift {self.shift} does not fit four bits on this unit")
         words = scale.astype(np.uint64) | ((offset & 0x1FF).astype(np.uint64) << np.uint64(37))
@@ -153,6 +165,23 @@ class Requant:
         if self.signed and self.mode == "REQ8":
             words |= np.uint64(1 << 46)
         return np.asarray(words, np.uint64)
+
+    @cached_property
+    def columns(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]:
+        """Scales as the unit reads them, and offsets: one of each, or one a column."""
+        scale = np.atleast_1d(_kept(np.asarray(self.scale)))
+        offset = np.atleast_1d(np.asarray(self.offset)).astype(np.int32)
+        size = max(scale.size, offset.size)
+        return (
+            _frozen(np.ascontiguousarray(np.broadcast_to(scale, size))),
+            _frozen(np.ascontiguousarray(np.broadcast_to(offset, size))),
+        )
+
+
+def _frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The array, which nobody writes from now on."""
+    array.flags.writeable = False
+    return array
 
 
 def _kept(scale: npt.NDArray[Any]) -> npt.NDArray[np.float32]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -14,6 +14,7 @@ import numpy.typing as npt
 from cube24.simulator import isa, reasons
 from cube24.simulator.chip import ChipTiming, core_program, costs_of, time_plan
 from cube24.simulator.config import UnitConfig
+from cube24.simulator.machine import execute
 from cube24.simulator.tiler import Plan, TilingError
 from cube24.simulator.timing import PIPE_NAMES, PipeAccount, Row, ScheduleError, Timing, schedule
 from cube24.simulator.writer import plan_for
@@ -25,19 +26,20 @@ PEAK = {"int8": 16 * 16 * 32, "float16": 16 * 16 * 16}
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """What the unit did. Time is counted when it is first asked for.
+    """What the unit did. Time is counted when it is first asked for; so are memory images made.
 
-    Attributes: output, or None for a time alone; config, of the unit; buffers, what GM holds
-    afterwards, by name, as bytes; plan, how the problem was cut, None if it was empty; cores, on
-    how many it ran.
+    Attributes: output, or None for a time alone; config, of the unit; plan, how the problem was
+    cut, None if it was empty; cores, on how many it ran; exact_steps, whether the output comes from
+    the instructions, one after the other, and not from all products at once; operands, what makes
+    the arrays that stand in GM before, None for a time alone.
     """
 
     output: npt.NDArray[Any] | None
     config: UnitConfig
-    buffers: Mapping[str, npt.NDArray[np.uint8]]
     plan: Plan | None = None
     cores: int = 1
-    compiled: isa.Program | None = field(default=None, repr=False)
+    exact_steps: bool = False
+    operands: Callable[[], Mapping[str, npt.NDArray[Any]]] | None = field(default=None, repr=False)
 
     @cached_property
     def program(self) -> isa.Program:
@@ -46,11 +48,25 @@ class Run:
         Raises:
             ScheduleError: more than chip.PROGRAM_LIMIT of them.
         """
-        if self.compiled is not None:
-            return self.compiled
         if self.plan is None:
             return isa.Program((), ())
+        if self.operands is not None:  # of values, on one core
+            return core_program(self.plan, limit=None)
         return core_program(self.plan, self.cores, self.chip.groups[0].first)
+
+    @cached_property
+    def buffers(self) -> Mapping[str, npt.NDArray[np.uint8]]:
+        """What GM holds afterwards, by name, as bytes; nothing for a time alone.
+
+        Without exact_steps, the program is run when this is first asked for, on the arrays that the
+        run was given: they must not have been changed since.
+
+        Raises:
+            ExecutionError: an instruction that the unit cannot run; the subclass says why.
+        """
+        if self.plan is None or self.operands is None:
+            return {}
+        return execute(self.program, self.operands(), self.config)
 
     @property
     def listed(self) -> bool:
@@ -142,7 +158,7 @@ class Run:
                 plan = plan_for(problem, self.config)
             except TilingError as error:
                 return None, str(error)
-        return Run(None, self.config, {}, plan, self.cores), ""
+        return Run(None, self.config, plan, self.cores), ""
 
     @property
     def speed_up(self) -> float:

@@ -8,20 +8,19 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from cube24.encoder import SparseWeight, decode, int8_array
+from cube24.encoder import SparseWeight, check_out, decode, int8_array
 from cube24.errors import ArgumentError, CheckFailedError, DtypeError, ShapeError, StrPath
-from cube24.simulator import chip, dense, isa, layouts, machine, requant, timing
+from cube24.simulator import dense, direct, isa, layouts, machine, requant, timing
 from cube24.simulator.config import UnitConfig, config_of
 from cube24.simulator.layer import Conv2d, Layer, Matmul, flattened
 from cube24.simulator.requant import Requant
 from cube24.simulator.run import PEAK, Run
-from cube24.simulator.tiler import Problem, Tile
+from cube24.simulator.tiler import Plan, Problem, Tile
 from cube24.simulator.writer import plan_for
 from cube24.sizes import plain, shown, truth, whole
 
@@ -75,10 +74,7 @@ class Unit:
             ExecutionError: an instruction that the unit cannot run; the subclass says why.
             ArgumentError, ShapeError: inputs that do not fit the buffers.
         """
-        of = machine.load_buffers(program, inputs or {}, self.config)
-        of.run(program.instructions)
-        gm = of.memories["GM"]
-        return {b.name: gm[b.at : b.at + b.bytes] for b in program.buffers}
+        return machine.execute(program, inputs or {}, self.config)
 
     def schedule(self, program: isa.Program) -> timing.Timing:
         """Count the cycles of a program, without running it.
@@ -100,8 +96,15 @@ class Unit:
         tile: Tile | None = None,
         check: bool | npt.NDArray[np.int8] = False,
         weight_rows: bool = False,
+        exact_steps: bool = False,
+        threads: int | None = None,
+        out: npt.NDArray[Any] | None = None,
     ) -> Run:
-        """Compute a layer, instruction by instruction.
+        """Compute a layer.
+
+        Where no sum on the way to a result can leave int32, all products are added up at once; that
+        gives the same bits as the instructions, which are run otherwise. Memory images and the
+        program are made when the run is asked for them.
 
         Args:
             layer: what is computed.
@@ -115,41 +118,75 @@ class Unit:
             check: compare with the dense computation from the original weight, given here; True:
                 from the weight that the bytes decode to.
             weight_rows: the dense weight of a Matmul stands in GM as rows (N, K), not as fractals.
+            exact_steps: run the instructions, one after the other, in any case.
+            threads: of this machine, which share the work where all products are added up at once;
+                None: as the environment variable ``CUBE24_THREADS`` says, else one for each core
+                that this process may use, and one alone for a small layer.
+            out: a C-contiguous array of the type and shape of the output, which is written to it.
 
         Returns:
             A run with output of the shape ``layer.output``: (M, N), or NCHW.
 
         Raises:
-            DtypeError, ShapeError, ArgumentError: the arguments do not fit.
+            DtypeError, ShapeError, ArgumentError, OutBufferError: the arguments do not fit.
             TilingError: the tile does not fit the unit.
             ExecutionError: the unit cannot run it, such as an index of 3 or a missing sparsity.
             MismatchError: check failed.
         """
         _demand_layer(layer)
+        return self._run(
+            layer, activations, weight, False, bias=bias, requant=requant, tile=tile, check=check,
+            weight_rows=weight_rows, exact_steps=exact_steps, threads=threads, out=out,
+        )  # fmt: skip
+
+    def _run(
+        self,
+        layer: Layer,
+        activations: npt.NDArray[np.int8],
+        weight: Weight,
+        nhwc: bool,
+        *,
+        bias: npt.NDArray[np.int32] | None = None,
+        requant: Requant | None = None,
+        tile: Tile | None = None,
+        check: bool | npt.NDArray[np.int8] = False,
+        weight_rows: bool = False,
+        exact_steps: bool = False,
+        threads: int | None = None,
+        out: npt.NDArray[Any] | None = None,
+    ) -> Run:
+        """The same; nhwc: activations and output of a convolution are NHWC."""
         x, w = int8_array(activations, "activations"), weight
         if not isinstance(w, SparseWeight):
             w = int8_array(w, "weight")
-        _demand_fit(layer, x, w)
+        _demand_fit(layer, x.transpose(0, 3, 1, 2) if nhwc else x, w)
         sparse = isinstance(w, SparseWeight)
         added = _bias_of(layer, bias)
         problem = self._problem(layer, sparse, bias is not None, requant, "int8", weight_rows)
-        dtype = np.dtype(np.int32) if requant is None else requant.dtype
-        run = self._planned(problem, tile, 1)
-        if run.plan is None:
-            return replace(run, output=np.empty(layer.output, dtype))
-        inputs = _inputs(layer, x, w, weight_rows)
-        if added is not None:
-            inputs["bias"] = added
-        if requant is not None and requant.per_column:
-            inputs["words"] = requant.words(self.config)
-        program = chip.core_program(run.plan, limit=None)
-        buffers = self.execute(program, inputs)
-        rows = buffers["output"].view(dtype).reshape(-1, layer.n)
+        output = _out_of(layer, requant, nhwc, out, (x, w, added))
+        stepwise = truth(exact_steps, "exact_steps")
+        if threads is not None:
+            whole(threads, "threads", 1)
+        plan = self._plan(problem, tile)
+        if plan is None:
+            return Run(output, self.config, exact_steps=stepwise)
+        stepwise = stepwise or not direct.compute(
+            layer, x, w, added, requant, self.config, nhwc=nhwc, threads=threads, out=output
+        )
+
+        def operands() -> Mapping[str, npt.NDArray[Any]]:
+            image = x.transpose(0, 3, 1, 2) if nhwc else x
+            return _inputs(layer, image, w, weight_rows) | _columns(added, requant, self.config)
+
+        run = Run(output, self.config, plan, 1, stepwise, operands)
+        if stepwise:
+            _put(layer, run.buffers["output"], output, nhwc)
         if not isinstance(check, bool | np.bool_) or check:
-            ends = self._ends(program, layer.k, sparse)
-            expected = self._accumulators(layer, x, _original(w, check), added, ends)
-            self._compare(rows, expected, requant)
-        return replace(run, output=_output(layer, rows), buffers=buffers, compiled=program)
+            ends = self._ends(run, sparse)
+            image = x.transpose(0, 3, 1, 2) if nhwc else x
+            expected = self._accumulators(layer, image, _original(w, check), added, ends)
+            self._compare(_rows(layer, output, nhwc), expected, requant)
+        return run
 
     def time(
         self,
@@ -199,7 +236,7 @@ class Unit:
         if sparse and not self.config.sparsity:
             raise ArgumentError(f"{self.config.name} has no 2:4 sparsity; say sparse=False")
         problem = self._problem(layer, sparse, bias, requant, dtype, weight_rows)
-        return self._planned(problem, tile, cores)
+        return Run(None, self.config, self._plan(problem, tile), cores)
 
     def matmul(
         self,
@@ -211,6 +248,9 @@ class Unit:
         tile: Tile | None = None,
         check: bool | npt.NDArray[np.int8] = False,
         weight_rows: bool = False,
+        exact_steps: bool = False,
+        threads: int | None = None,
+        out: npt.NDArray[Any] | None = None,
         **old: Any,
     ) -> Run:
         """Multiply int8 activations (M, K) by the transpose of a weight (N, K): :meth:`run`.
@@ -223,9 +263,9 @@ class Unit:
         layer = Matmul.of(_shape(activations, "activations"), _shape(weight, "weight"))
         if timed:
             return self._old_time(layer, weight, bias, requant, tile, check, weight_rows, old)
-        return self.run(
-            layer, activations, weight, bias=bias, requant=requant, tile=tile, check=check,
-            weight_rows=weight_rows,
+        return self._run(
+            layer, activations, weight, False, bias=bias, requant=requant, tile=tile, check=check,
+            weight_rows=weight_rows, exact_steps=exact_steps, threads=threads, out=out,
         )  # fmt: skip
 
     def fully_connected(
@@ -264,13 +304,16 @@ class Unit:
         data_format: str = "NCHW",
         tile: Tile | None = None,
         check: bool | npt.NDArray[np.int8] = False,
+        exact_steps: bool = False,
+        threads: int | None = None,
+        out: npt.NDArray[Any] | None = None,
         **old: Any,
     ) -> Run:
         """Convolve int8 activations with a weight (Cout, Cin, Kh, Kw): :meth:`run`.
 
         Args:
             activations: (B, Cin, H, W), or (B, H, W, Cin) for data_format ``NHWC``.
-            weight, bias, requant, tile, check: as for :meth:`run`.
+            weight, bias, requant, tile, check, exact_steps, threads, out: as for :meth:`run`.
             strides, pads, dilations, offset_x: as for :class:`Conv2d`.
             data_format: of activations and output, ``NCHW`` or ``NHWC``.
 
@@ -286,14 +329,10 @@ class Unit:
         nhwc = data_format == "NHWC"
         if timed:
             return self._old_time(layer, weight, bias, requant, tile, check, False, old)
-        x = int8_array(activations, "activations")
-        run = self.run(
-            layer, x.transpose(0, 3, 1, 2) if nhwc else x, weight, bias=bias, requant=requant,
-            tile=tile, check=check,
+        return self._run(
+            layer, activations, weight, nhwc, bias=bias, requant=requant, tile=tile, check=check,
+            exact_steps=exact_steps, threads=threads, out=out,
         )  # fmt: skip
-        if nhwc and run.output is not None:
-            run = replace(run, output=np.ascontiguousarray(run.output.transpose(0, 2, 3, 1)))
-        return run
 
     # --- helpers ----------------------------------------------------------------------------------
 
@@ -340,22 +379,22 @@ class Unit:
             if sparse or bias or requant is not None:
                 raise ArgumentError("float16 takes no requant, no bias and no sparse weight")
             return Problem(layer, sparse, fixpipe="fp16", dtype=dtype, weight_rows=weight_rows)
-        problem = Problem(layer, sparse, bias, weight_rows=weight_rows)
         if requant is None:
-            return problem
-        words = requant.words(self.config)
-        if requant.per_column and words.shape != (layer.n,):
+            return Problem(layer, sparse, bias, weight_rows=weight_rows)
+        words, columns = requant.words(self.config), requant.per_column
+        if columns and words.shape != (layer.n,):
             raise ShapeError(f"requant has {len(words)} columns; this weight has {layer.n}")
-        return replace(
-            problem, fixpipe=("v" if requant.per_column else "") + requant.mode.lower(),
-            word=0 if requant.per_column else int(words[0]), relu=requant.relu_mode,
-            alpha=requant.alpha,
+        return Problem(
+            layer, sparse, bias, ("v" if columns else "") + requant.mode.lower(),
+            0 if columns else int(words[0]), requant.relu_mode, requant.alpha,
+            weight_rows=weight_rows,
         )  # fmt: skip
 
-    def _planned(self, problem: Problem, tile: Tile | None, cores: int) -> Run:
+    def _plan(self, problem: Problem, tile: Tile | None) -> Plan | None:
+        """How the problem is cut; None if it is empty."""
         if 0 in (problem.m, problem.n, problem.batch):
-            return Run(None, self.config, {}, cores=cores)
-        return Run(None, self.config, {}, plan_for(problem, self.config, tile), cores)
+            return None
+        return plan_for(problem, self.config, tile)
 
     def _accumulators(
         self,
@@ -375,13 +414,15 @@ class Unit:
         )  # fmt: skip
         return found.transpose(0, 2, 3, 1).reshape(-1, layer.n)
 
-    def _ends(self, program: isa.Program, k: int, sparse: bool) -> Sequence[int]:
+    def _ends(self, run: Run, sparse: bool) -> Sequence[int]:
         """The k after which the unit adds to its accumulator."""
+        assert run.plan is not None
+        k = run.plan.problem.k
         if self.config.grain == "step":
             step = 64 if sparse else 32
             return [*range(step, k, step), k]
         ends, at = [], 0
-        for instruction in program.instructions:
+        for instruction in run.program.instructions:
             if isinstance(instruction, isa.Mmad):
                 at += instruction.k
                 ends.append(at)
@@ -486,12 +527,54 @@ def _inputs(
     return inputs | {"weights": weight if weight_rows else layouts.to_zn(weight)}
 
 
-def _output(layer: Layer, rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Rows of results in the shape of the layer."""
+def _columns(
+    bias: npt.NDArray[np.int32] | None, how: Requant | None, config: UnitConfig
+) -> dict[str, npt.NDArray[Any]]:
+    """What stands in GM for each column of results."""
+    inputs: dict[str, npt.NDArray[Any]] = {} if bias is None else {"bias": bias}
+    if how is not None and how.per_column:
+        inputs["words"] = how.words(config)
+    return inputs
+
+
+def _out_of(
+    layer: Layer,
+    how: Requant | None,
+    nhwc: bool,
+    out: npt.NDArray[Any] | None,
+    inputs: tuple[SparseWeight | npt.NDArray[Any] | None, ...],
+) -> npt.NDArray[Any]:
+    """The array of the output: a new one, or the one that was given."""
+    dtype = np.dtype(np.int32) if how is None else how.dtype
+    shape = layer.output
+    if nhwc:
+        shape = (shape[0], *shape[2:], shape[1])
+    if out is None:
+        return np.empty(shape, dtype)
+    arrays: list[npt.NDArray[Any]] = []
+    for given in inputs:
+        if isinstance(given, SparseWeight):
+            arrays += [given.dense, given.index]
+        elif given is not None:
+            arrays.append(given)
+    check_out(out, "out", dtype, shape, tuple(arrays))
+    return out
+
+
+def _rows(layer: Layer, output: npt.NDArray[Any], nhwc: bool) -> npt.NDArray[Any]:
+    """The output as rows of results."""
+    last = nhwc or isinstance(layer, Matmul)
+    return (output if last else output.transpose(0, 2, 3, 1)).reshape(-1, layer.n)
+
+
+def _put(layer: Layer, buffer: npt.NDArray[np.uint8], output: npt.NDArray[Any], nhwc: bool) -> None:
+    """Rows of results in GM to the output."""
+    rows = buffer.view(output.dtype)
     if isinstance(layer, Matmul):
-        return rows
-    nhwc = rows.reshape(layer.batch, *layer.positions, layer.n)
-    return np.ascontiguousarray(nhwc.transpose(0, 3, 1, 2))
+        output[...] = rows.reshape(output.shape)
+        return
+    made = rows.reshape(layer.batch, *layer.positions, layer.n)
+    output[...] = made if nhwc else made.transpose(0, 3, 1, 2)
 
 
 def _original(

@@ -81,8 +81,9 @@ def compute(
     if isinstance(layer, Conv2d):
         x = layouts.from_nc1hwc0(x, layer.cin)
     run = Unit(config).run(
-        layer, x, sparse, bias=arrays.get("bias"), requant=requant_of(spec), check=check
-    )
+        layer, x, sparse, bias=arrays.get("bias"), requant=requant_of(spec), check=check,
+        exact_steps=True,
+    )  # fmt: skip
     if isinstance(layer, Conv2d) and run.output is not None:
         run = replace(run, output=np.ascontiguousarray(run.output.transpose(0, 2, 3, 1)))
     return run

@@ -44,6 +44,7 @@ from cube24._core.datapath import (
     mmad_sparse,
     mmad_start,
 )
+from cube24._core.layer import LayerCall, layer
 from cube24._core.paths import chosen_path, paths, use_path
 from cube24._core.threads import PARALLEL_FROM, run_ranges, thread_count
 
@@ -60,6 +61,7 @@ __all__ = [
     "WRAP",
     "Again",
     "Image",
+    "LayerCall",
     "Place",
     "check",
     "chosen_path",
@@ -74,6 +76,7 @@ __all__ = [
     "encode_zn",
     "find_index3",
     "image_output",
+    "layer",
     "list_excess",
     "list_refused",
     "load3d",

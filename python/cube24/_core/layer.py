@@ -1,0 +1,127 @@
+"""Whole layers: cube24_layer_part on NumPy arrays, in parts for some threads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cube24._core.binding import demand, ffi, lib
+from cube24._core.datapath import Image
+from cube24._core.paths import path_flags
+from cube24._core.threads import run_ranges, thread_count
+
+#: Multiplications of 2:4 weights that take as long as reading a byte, about.
+_MACS_A_BYTE = 16
+
+#: Columns of a block of the kernels: parts begin at multiples of it.
+_BLOCK = 64
+
+#: Rows of results below which threads share columns: packing weights would be done by each.
+_FEW_ROWS = 512
+
+#: Rows of results that the kernels work on at a time: parts are multiples of it.
+_LEAST_ROWS = 80
+
+FORMS = {"rows": lib.CUBE24_ROWS, "NCHW": lib.CUBE24_NCHW, "NHWC": lib.CUBE24_NHWC}
+
+# Scratch memory that calls have given back. Fresh memory costs more than many a layer: the system
+# clears it page by page. The list is only popped from and appended to, which threads may do.
+_spare: list[npt.NDArray[np.uint8]] = []
+_MOST_SPARE = 8
+_LARGEST_SPARE = 64 << 20
+
+
+@dataclass(slots=True)
+class LayerCall:
+    """The arguments of cube24_layer_part: see struct cube24_layer.
+
+    All arrays are C-contiguous; scale (float32) and offset (int32) are there together, or neither.
+    """
+
+    form: str
+    sizes: tuple[int, int, int, int]  # batch, m, n, k
+    x: npt.NDArray[np.int8]
+    weight: npt.NDArray[np.int8]
+    index: npt.NDArray[np.uint8] | None
+    zn: bool
+    bias: npt.NDArray[np.int32] | None
+    out: npt.NDArray[Any]
+    channels: int = 0
+    image: Image | None = None
+    pad: int = 0
+    scale: npt.NDArray[np.float32] | None = None
+    offset: npt.NDArray[np.int32] | None = None
+    shift: int = 0
+    signed: bool = True
+    relu: bool = False
+    alpha: float = 0.0
+
+
+def layer(call: LayerCall, flags: int, threads: int | None) -> bool:
+    """Compute a layer into ``call.out``; False if an index of 3 was refused.
+
+    Raises:
+        ArgumentError: threads is no whole number of 1 or more.
+    """
+    batch, m, n, k = call.sizes
+    count = thread_count(threads, batch * m * n * k // _MACS_A_BYTE)
+    of = _struct(call)
+    size = ffi.new("size_t *")
+    demand(lib.cube24_layer_scratch(of, size))
+    flags |= path_flags()
+    refused = False
+
+    def part(rows: tuple[int, int], columns: tuple[int, int]) -> None:
+        nonlocal refused
+        scratch = _scratch(size[0])
+        status = lib.cube24_layer_part(
+            of, rows[0], rows[1] - rows[0], columns[0], columns[1] - columns[0], flags,
+            ffi.from_buffer("uint8_t[]", scratch),
+        )  # fmt: skip
+        if len(_spare) < _MOST_SPARE and scratch.size <= _LARGEST_SPARE:
+            _spare.append(scratch)
+        if demand(status, lib.CUBE24_E_REFUSED):
+            refused = True
+
+    rows = batch * m
+    if count == 1:
+        part((0, rows), (0, n))
+    elif rows < _FEW_ROWS and n > _BLOCK:
+        run_ranges(n, count, lambda start, end: part((0, rows), (start, end)), _BLOCK)
+    else:
+        run_ranges(rows, count, lambda start, end: part((start, end), (0, n)), _LEAST_ROWS)
+    return not refused
+
+
+def _scratch(size: int) -> npt.NDArray[np.uint8]:
+    try:
+        found = _spare.pop()
+    except IndexError:
+        return np.empty(size, np.uint8)
+    return found if found.size >= size else np.empty(size, np.uint8)
+
+
+def _struct(call: LayerCall) -> Any:
+    """The arguments as C has them; the arrays must live as long."""
+    of = ffi.new("cube24_layer *")
+    of.form = FORMS[call.form]
+    of.batch, of.m, of.n, of.k = call.sizes
+    if call.image is not None:
+        of.channels, of.image, of.pad = call.channels, call.image, call.pad
+    of.x = ffi.from_buffer("int8_t[]", call.x)
+    of.weight = ffi.from_buffer("int8_t[]", call.weight)
+    if call.index is not None:
+        of.index, of.zn = ffi.from_buffer("uint8_t[]", call.index), call.zn
+    if call.bias is not None:
+        of.bias = ffi.from_buffer("int32_t[]", call.bias)
+    if call.scale is not None and call.offset is not None:
+        of.words = call.scale.size
+        of.scale = ffi.from_buffer("float[]", call.scale)
+        of.offset = ffi.from_buffer("int32_t[]", call.offset)
+        of.shift, of.is_signed = call.shift, call.signed
+        of.relu, of.alpha = call.relu, call.alpha
+    of.out = ffi.cast("void *", ffi.from_buffer("uint8_t[]", call.out, require_writable=True))
+    return of
