@@ -1,91 +1,144 @@
-"""ResNet-50 at batch 1 on one core: all 53 convolutions and the final layer, bit-exact.
+"""All 53 convolutions of ResNet-50, values and cycles, beside onnxruntime's QLinearConv.
 
     pytest benchmarks/test_resnet50.py --benchmark-only
 
-Shapes are those of the network for a 224 x 224 input, with the stride of a block in its 3x3
-convolution. Weights are drawn from a seeded normal distribution, quantised and pruned to 2:4;
-activations are random int8. Every output is compared with the dense computation from the original
-weights once, outside the measured time.
+With one thread the libraries take turns in one process. With two, each runs alone in a process of
+its own, in turn, because the waiting threads of one would disturb the other.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+import subprocess
+import sys
+from pathlib import Path
+from statistics import median
+from time import perf_counter
 from typing import Any
 
 import numpy as np
 import pytest
+from race import race
+from resnet50 import convolutions, layers
 
-from cube24 import encoder
 from cube24.simulator import Unit
 
-
-@dataclass(frozen=True)
-class Layer:
-    name: str
-    cin: int
-    cout: int
-    kernel: int
-    stride: int
-    size: int  # of the input image
-
-
-def resnet50() -> list[Layer]:
-    layers = [Layer("conv1", 3, 64, 7, 2, 224)]
-    size, cin = 56, 64
-    for stage, (width, blocks) in enumerate(((64, 3), (128, 4), (256, 6), (512, 3)), 2):
-        for block in range(blocks):
-            stride = 2 if stage > 2 and block == 0 else 1
-            name = f"conv{stage}_{block + 1}"
-            layers.append(Layer(f"{name}a", cin, width, 1, 1, size))
-            layers.append(Layer(f"{name}b", width, width, 3, stride, size))
-            if block == 0:
-                layers.append(Layer(f"{name}d", cin, 4 * width, 1, stride, size))
-            size //= stride
-            layers.append(Layer(f"{name}c", width, 4 * width, 1, 1, size))
-            cin = 4 * width
-    return layers
-
-
-def weights(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    values = np.clip(np.rint(rng.normal(0, 40, shape)), -127, 127).astype(np.int8)
-    kind: Any = "conv" if len(shape) == 4 else "matrix"
-    return encoder.prune(values, kind=kind).weight
+PEER = "onnxruntime QLinearConv, dense"
+TURNS = 5  # of processes, each with many rounds
 
 
 def test_the_network_has_53_convolutions():
-    layers = resnet50()
-    assert len(layers) == 53
+    assert len(layers()) == 53
     macs = sum(
         layer.cin * layer.cout * layer.kernel**2 * (layer.size // layer.stride) ** 2
-        for layer in layers
+        for layer in layers()
     )
     assert 4.0e9 < macs < 4.2e9
 
 
-@pytest.mark.parametrize("sparsity", ["sparse", "dense"])
-def test_resnet50(benchmark, sparsity):
-    rng = np.random.default_rng(50)
-    unit = Unit("dav-2201")
-    calls = []
-    for layer in resnet50():
-        weight = weights(rng, (layer.cout, layer.cin, layer.kernel, layer.kernel))
-        x = rng.integers(-128, 128, (1, layer.cin, layer.size, layer.size), dtype=np.int8)
-        operand = encoder.encode_conv(weight) if sparsity == "sparse" else weight
-        pad = layer.kernel // 2
-        options = {"strides": (layer.stride,) * 2, "pads": (pad,) * 4}
-        calls.append((unit.conv2d, x, operand, options, weight))
-    weight = weights(rng, (1000, 2048))
-    x = rng.integers(-128, 128, (1, 2048), dtype=np.int8)
-    operand = encoder.encode(weight) if sparsity == "sparse" else weight
-    calls.append((unit.fully_connected, x, operand, {}, weight))
+@pytest.fixture(scope="module")
+def network() -> Any:
+    """All layers and a call of the peer for each; all outputs are compared, once."""
+    found = []
+    unit = Unit()
+    for one in convolutions():
+        theirs, wanted = one.theirs(1)
+        theirs()
+        for operand in (one.sparse, one.weight):
+            one.out[...] = 0
+            assert not one.ours(unit, 1, operand).exact_steps
+            assert np.array_equal(one.out.view(np.uint8) ^ 128, wanted)
+        found.append((one, theirs))
+    return found
 
-    for function, x, operand, options, weight in calls:
-        function(x, operand, check=weight, **options)  # raises if one output differs
 
-    def network() -> None:
-        for function, x, operand, options, _ in calls:
-            function(x, operand, **options)
+@pytest.mark.parametrize("what", ["2:4, NCHW", "2:4, NHWC", "dense, NCHW"])
+def test_one_thread(benchmark, network, what):
+    unit, data_format = Unit(), what[-4:]
 
-    benchmark.group = "ResNet-50, 53 convolutions and the final layer, batch 1"
-    benchmark.pedantic(network, rounds=3, warmup_rounds=0)
+    def ours() -> None:
+        for one, _ in network:
+            one.ours(unit, 1, one.weight if "dense" in what else None, data_format)
+
+    def theirs() -> None:
+        for _, call in network:
+            call()
+
+    race(
+        benchmark, ours, {PEER: theirs}, what=f"ResNet-50, 53 convolutions, {what}",
+        must={PEER: (1.0, 1.2)} if what == "2:4, NCHW" else None,
+    )  # fmt: skip
+
+
+def test_the_instructions(benchmark, network):
+    """What the same takes step by step."""
+    unit = Unit()
+    some = [one for one, _ in network][:6]
+
+    def steps() -> None:
+        for one in some:
+            unit.conv2d(
+                one.x, one.sparse, requant=one.requant, strides=(one.layer.stride,) * 2,
+                pads=one.pads, exact_steps=True, out=one.out,
+            )  # fmt: skip
+
+    def direct() -> None:
+        for one in some:
+            one.ours(unit, 1)
+
+    race(benchmark, steps, {"all products at once": direct}, rounds=3,
+         what="ResNet-50, the first 6 convolutions, exact_steps=True")  # fmt: skip
+
+
+def alone(library: str, threads: int) -> float:
+    """The median seconds of all layers, in a process where nothing else runs."""
+    done = subprocess.run(
+        [sys.executable, __file__, library, str(threads)], capture_output=True, text=True,
+        check=True, cwd=Path(__file__).parent,
+    )  # fmt: skip
+    return float(json.loads(done.stdout))
+
+
+def test_two_threads(benchmark):
+    if benchmark.disabled:
+        assert alone("cube24", 2) > 0
+        assert alone("onnxruntime", 2) > 0
+        benchmark(lambda: None)
+        return
+    times: dict[str, list[float]] = {"cube24": [], "onnxruntime": []}
+    for _ in range(TURNS):
+        for library, found in times.items():
+            found.append(alone(library, 2))
+    ours, theirs = (median(found) for found in times.values())
+    what = "ResNet-50, 53 convolutions, 2:4, NCHW, two threads, processes in turn"
+    benchmark.group = what
+    benchmark(lambda: None)  # the processes have timed themselves
+    benchmark.extra_info |= {
+        "what": what, "seconds": ours, "peers": {PEER: theirs}, "ratios": {PEER: theirs / ours},
+        "must": {PEER: (1.0, 1.3)},
+    }  # fmt: skip
+
+
+def main(library: str, threads: int) -> None:
+    """Time one library on all layers, and print the median."""
+    network, unit = convolutions(), Unit()
+    calls = [one.theirs(threads)[0] for one in network] if library == "onnxruntime" else []
+
+    def once() -> None:
+        for call in calls:
+            call()
+        if not calls:
+            for one in network:
+                one.ours(unit, threads)
+
+    once()
+    times = []
+    for _ in range(25):
+        start = perf_counter()
+        once()
+        times.append(perf_counter() - start)
+    print(json.dumps(median(times)))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))

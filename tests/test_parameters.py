@@ -417,6 +417,14 @@ PAIRS: dict[str, Pairs] = {
             "progress": told,
         },
     ),
+    "encoder.check_out": Pairs(
+        encoder.check_out,
+        {"out": X, "name": "out", "dtype": X.dtype, "shape": X.shape, "inputs": ()},
+        {
+            "out": X[:2], "name": after("y", shape=(1, 1)), "dtype": np.dtype(np.int32),
+            "shape": (1, 1), "inputs": (X,),
+        },
+    ),
     "encoder.int8_array": Pairs(
         encoder.int8_array, {"array": X, "name": "x"},
         {"array": X[:1], "name": after("y", array=X.astype(float))},
