@@ -15,8 +15,9 @@
 enum {
     CHUNK_BYTES = 384 << 10, /* of activations, about */
     LEAST_ROWS = 160,        /* of a chunk: packing must not cost too much */
-    SUB_ROWS = 80,           /* whose sums are worked on at a time; a multiple of all row blocks */
+    SUB_ROWS = 80,           /* whose sums are worked on at a time */
     STEPS_AT_ONCE = 128,       /* packed steps that stay near while all rows pass */
+    AHEAD = 4,                 /* tiles of weights that are asked for before they are packed */
     SLACK = 64,              /* copies of img2col may run over */
     LINE = 64,
     OPTIONS = CUBE24_INDEX3_NOTHING | CUBE24_PAIR20_TABLE
@@ -427,6 +428,18 @@ static struct cube24_weight_tile tile_at(const struct work *work, size_t column,
     return tile;
 }
 
+/* Ask for the bytes of a tile that is packed soon: they stand in 16 places, more than a processor
+ * foresees by itself. */
+static void prefetch(const struct cube24_weight_tile *tile)
+{
+#ifdef __GNUC__
+    for (size_t column = 0; column < LAYER_VECTOR; column++)
+        __builtin_prefetch(tile->weight + column * tile->weight_row);
+#else
+    (void)tile;
+#endif
+}
+
 /* Which steps of a tile are multiplied, and how many they are. */
 static unsigned kept_steps(const struct plan *plan, size_t step, size_t *count)
 {
@@ -454,6 +467,10 @@ static int pack_block(const struct work *work, size_t column, size_t columns, in
         for (size_t k = 0; k < layer->k; k += SPARSE_K) {
             struct cube24_weight_tile tile = tile_at(work, first, k);
             struct staged staged;
+            if (there == LAYER_VECTOR && layer->k - k > AHEAD * SPARSE_K) {
+                const struct cube24_weight_tile next = tile_at(work, first, k + AHEAD * SPARSE_K);
+                prefetch(&next);
+            }
             if (there < LAYER_VECTOR || layer->k - k < SPARSE_K)
                 stage(&tile, there, least(SPARSE_K, layer->k - k), &staged);
             size_t count;
@@ -566,8 +583,8 @@ static int compute_block(const struct work *work, size_t batch, size_t row, size
     /* Sums that are the result are made where they shall stand. */
     const int in_place = !layer->words && layer->form != CUBE24_NCHW && columns == LAYER_COLUMNS;
     const size_t row_bytes = work->plan.k_packed * work->kernels->activation;
-    for (size_t i = 0; i < rows; i += SUB_ROWS) {
-        const size_t count = least(SUB_ROWS, rows - i);
+    for (size_t i = 0, count; i < rows; i += count) {
+        count = ceil_div(rows - i, ceil_div(rows - i, SUB_ROWS));
         const size_t place = place_of(layer, batch, row + i, column);
         multiply(work, rows_at + i * row_bytes, count, columns, start,
                  in_place ? (int32_t *)layer->out + place : work->memory.sums,
@@ -593,8 +610,9 @@ static int compute_rows(struct work *work, size_t batch, size_t row, size_t rows
         rows_read(&layer->image, row / width, (row + rows - 1) / width, &y_start, &y_end);
         take_image(work, batch, y_start, y_end);
     }
-    for (size_t i = 0; i < rows; i += work->plan.chunk_rows) {
-        const size_t count = least(work->plan.chunk_rows, rows - i);
+    for (size_t i = 0, count; i < rows; i += count) {
+        /* Chunks of even size: a small one would pack all weights for a few rows. */
+        count = ceil_div(rows - i, ceil_div(rows - i, work->plan.chunk_rows));
         const uint8_t *rows_at = rows_of(work, row + i, count);
         for (size_t column = work->column_start; column < work->column_end;
              column += LAYER_COLUMNS) {

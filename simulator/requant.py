@@ -7,7 +7,7 @@ signed. All arithmetic is single fp32 operations, so every machine gives the sam
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -56,7 +56,6 @@ class Requant:
     relu: bool | float = False
     mode: str = "REQ8"
     shift: int = 0
-    _known: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Refuse what a word cannot hold; keep arrays as they are now."""
@@ -147,8 +146,12 @@ class Requant:
         rules = (config.requant_offset, config.requant_shift)
         if rules not in self._known:
             self._known[rules] = _frozen(self._words(*rules))
-        found: npt.NDArray[np.uint64] = self._known[rules]
-        return found
+        return self._known[rules]
+
+    @cached_property
+    def _known(self) -> dict[tuple[str, str], npt.NDArray[np.uint64]]:
+        """The words, by what a unit reads in them."""
+        return {}
 
     def _words(self, offset_rule: str, shift_rule: str) -> npt.NDArray[np.uint64]:
         scale = np.atleast_1d(_kept(np.asarray(self.scale))).view(np.uint32)

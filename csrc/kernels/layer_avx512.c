@@ -311,15 +311,17 @@ static void multiply(const uint8_t *activations, size_t row_bytes, size_t rows,
                      const int32_t *start, int32_t *sums, size_t stride)
 {
     const size_t most = sparse ? SPARSE_ROWS : DENSE_ROWS;
-    for (size_t row = 0; row < rows; row += most) {
+    for (size_t row = 0, count; row < rows; row += count) {
         const struct block block = {
             activations + row * row_bytes, row_bytes, packed, steps, start, sums + row * stride,
             stride,
         };
+        /* Of even size: a single row at the end would take as long as two. */
+        count = ceil_div(rows - row, ceil_div(rows - row, most));
         if (sparse)
-            sparse_rows(&block, least(most, rows - row), vectors);
+            sparse_rows(&block, count, vectors);
         else
-            dense_rows(&block, least(most, rows - row), vectors);
+            dense_rows(&block, count, vectors);
     }
 }
 
