@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Dense and sparse multiply-add on fractals: what is refused, around the kernels that multiply. */
+#include <string.h>
+
 #include "format.h"
 #include "fractal.h"
 #include "paths.h"
@@ -11,6 +13,14 @@ enum {
                      CUBE24_PAIR20_TABLE
 };
 
+/* 1 if one of the 16 pairs of 8 index bytes holds a 3: two set bits side by side, at an even one. */
+static int holds_3(const uint8_t bytes[INDEX_K0])
+{
+    uint64_t bits;
+    memcpy(&bits, bytes, sizeof bits);
+    return (bits & bits >> 1 & 0x5555555555555555) != 0;
+}
+
 /* The first index of 3 in the first n columns and k elements; 1 if there is one. */
 static int find_index3(const uint8_t *index, size_t n, size_t k, cube24_place *place)
 {
@@ -20,6 +30,8 @@ static int find_index3(const uint8_t *index, size_t n, size_t k, cube24_place *p
         for (size_t column = 0; column < n; column++) {
             const uint8_t *bytes =
                 index + (s * n1 + column / N0) * INDEX_FRACTAL + column % N0 * INDEX_K0;
+            if (!holds_3(bytes))
+                continue;
             for (size_t g = 0; g < groups; g++) {
                 const unsigned pair = pair_of_byte(bytes[g / 2], g % 2);
                 if (pair_i0(pair) != 3 && pair_i1(pair) != 3)
