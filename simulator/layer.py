@@ -49,7 +49,7 @@ class Matmul:
         n, k = weight
         if len(activations) != 2 or activations[1] != k:
             raise ShapeError(f"activations have shape {activations}; this weight takes (M, {k})")
-        return cls(activations[0], n, k)
+        return _multiplication(activations[0], n, k)
 
     @property
     def batch(self) -> int:
@@ -162,8 +162,16 @@ class Conv2d:
         cout, channels, kh, kw = weight
         if cin != channels:
             raise ShapeError(f"activations have {cin} channels; this weight takes {channels}")
-        numbers = (batch, cin, h, w, cout, (kh, kw), strides, pads, dilations, offset_x)
-        return _convolution(*numbers) if _plain(numbers) else cls(*numbers)
+        if [type(of) for of in (strides, pads, dilations)] == [tuple] * 3 and (
+            (len(strides), len(pads), len(dilations)) == (2, 4, 2)
+        ):
+            try:
+                return _convolution(
+                    batch, cin, h, w, cout, kh, kw, offset_x, *strides, *pads, *dilations
+                )
+            except TypeError:  # no numbers: told below
+                pass
+        return cls(batch, cin, h, w, cout, (kh, kw), strides, pads, dilations, offset_x)
 
     @cached_property
     def positions(self) -> tuple[int, int]:
@@ -217,16 +225,18 @@ class Conv2d:
         return self.batch * self.m * self.cout * self.cin * self.kernel[0] * self.kernel[1]
 
 
-#: A convolution that was made before: one layer is run many times, and it does not change. For
-#: plain numbers alone: what is equal to one, as True is to 1, may have to be refused.
-_convolution = lru_cache(1024)(Conv2d)
+# Layers that were made before: one is run many times, and it does not change. By type as well, for
+# what is equal to a number, as True is to 1, may have to be refused.
+_multiplication = lru_cache(1024, typed=True)(Matmul)
 
 
-def _plain(numbers: tuple[Any, ...]) -> bool:
-    """Whether all numbers, and all in tuples of them, are plain ints."""
-    return all(
-        type(number) is int or (type(number) is tuple and _plain(number)) for number in numbers
-    )
+@lru_cache(1024, typed=True)
+def _convolution(
+    batch: int, cin: int, h: int, w: int, cout: int, kh: int, kw: int, offset_x: int, *of: int
+) -> Conv2d:
+    """The convolution with strides, pads and dilations, in this order."""
+    strides, pads, dilations = (of[0], of[1]), (of[2], of[3], of[4], of[5]), (of[6], of[7])
+    return Conv2d(batch, cin, h, w, cout, (kh, kw), strides, pads, dilations, offset_x)
 
 
 #: What is computed.

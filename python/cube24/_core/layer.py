@@ -19,11 +19,11 @@ _MACS_A_BYTE = 16
 #: Columns of a block of the kernels: parts begin at multiples of it.
 _BLOCK = 64
 
-#: Rows of results below which threads share columns: packing weights would be done by each.
-_FEW_ROWS = 512
+#: Rows of results below which threads share columns: each packs the weights of its own.
+_FEW_ROWS = 96
 
-#: Rows of results that the kernels work on at a time: parts are multiples of it.
-_LEAST_ROWS = 80
+#: Rows of results of which parts are multiples.
+_ROWS = 16
 
 FORMS = {"rows": lib.CUBE24_ROWS, "NCHW": lib.CUBE24_NCHW, "NHWC": lib.CUBE24_NHWC}
 
@@ -92,7 +92,7 @@ def layer(call: LayerCall, flags: int, threads: int | None) -> bool:
     elif rows < _FEW_ROWS and n > _BLOCK:
         run_ranges(n, count, lambda start, end: part((0, rows), (start, end)), _BLOCK)
     else:
-        run_ranges(rows, count, lambda start, end: part((start, end), (0, n)), _LEAST_ROWS)
+        run_ranges(rows, count, lambda start, end: part((start, end), (0, n)), _ROWS)
     return not refused
 
 
