@@ -4,7 +4,7 @@
  * sparse weight, a multiple of 512, and buffers begin at multiples of 64.
  *
  * Each probe exists with plain stores and with stores past the caches, and the better one counts.
- * What they write stands for nothing; it depends on all that they read, so that no load is left out.
+ * What they write stands for nothing; it depends on all that they read: no load is left out.
  */
 #include <stddef.h>
 #include <stdint.h>

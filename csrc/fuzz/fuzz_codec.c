@@ -305,7 +305,8 @@ static void fuzz_spoiled(struct input *in)
     struct input choices = {in->data, in->size < 9 ? in->size : 9};
     int8_t *weight = take_bytes(in, s.n * s.k);
     if (s.n != 0 && s.k != 0)
-        LAW(cube24_prune(weight, s.n, s.k, CUBE24_POLICY_FIRST_TWO, s.path, weight, NULL) == CUBE24_OK);
+        LAW(cube24_prune(weight, s.n, s.k, CUBE24_POLICY_FIRST_TWO, s.path, weight, NULL) ==
+            CUBE24_OK);
     encode_padded(&s, weight, s.dense, s.index);
     for (size_t i = 0; i < spoils && s.index_size != 0; i++) {
         const size_t low = take(&choices, 256), high = take(&choices, 256);

@@ -2,9 +2,9 @@
  *
  * The codec for AVX2: 8 groups a vector, 2 vectors a piece.
  *
- * The non-zero mask of a group comes from a dot product of its bytes, cut off at 1, with 1, 2, 4, 8;
- * what depends on the mask is then a table of 16 bytes. Instructions work in halves of 16 bytes: two
- * vectors of results are packed with their halves in turn, and put in order at the end.
+ * The non-zero mask of a group comes from a dot product of its bytes, cut off at 1, with 1, 2, 4,
+ * 8; what depends on the mask is then a table of 16 bytes. Instructions work in halves of 16 bytes:
+ * two vectors of results are packed with their halves in turn, and put in order at the end.
  */
 #include <immintrin.h>
 #include <string.h>
@@ -131,8 +131,8 @@ static int encode(const int8_t *weight, const struct cube24_steps *steps, size_t
 
 /* --- decode --------------------------------------------------------------------------------- */
 
-/* For each index pair the states of its slots that the encoder writes, a bit a state; and the bit of
- * a state: slot 0 is not zero, slot 1 is not zero. */
+/* For each index pair the states of its slots that the encoder writes, a bit a state; and the bit
+ * of a state: slot 0 is not zero, slot 1 is not zero. */
 #define STATES_OF_PAIR(pair)                                                                \
     (IS_WRITTEN(pair) | IS_WRITTEN((pair) | SLOT_0) << 1 | IS_WRITTEN((pair) | SLOT_1) << 2 | \
      IS_WRITTEN((pair) | SLOT_0 | SLOT_1) << 3)
@@ -223,7 +223,7 @@ static int decode_strict(const int8_t *dense, const uint8_t *index,
 
 /* --- count ---------------------------------------------------------------------------------- */
 
-/* Counters of 4 bits, two to a byte, 8 vectors of them; each part of a block adds up to 1 to each. */
+/* Counters of 4 bits, two to a byte, 8 vectors of them; a part of a block adds up to 1 to each. */
 enum { COUNTERS = 8, PART = 128, PARTS = CUBE24_BLOCK / PART, PARTS_PER_COUNTER = 15 };
 
 /* What a mask adds to counter c: that of mask 2c, or that of mask 2c + 1 above it. */

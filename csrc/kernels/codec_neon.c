@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The codec for NEON (AArch64): 16 groups at a time, a piece. Loads and stores take groups apart, so
- * that element p of all groups is one vector, and so are slot 0, slot 1 and the index pair.
+ * The codec for NEON (AArch64): 16 groups at a time, a piece. Loads and stores take groups apart,
+ * so that element p of all groups is one vector, and so are slot 0, slot 1 and the index pair.
  */
 #include <arm_neon.h>
 
