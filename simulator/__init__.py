@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         sweep,
         writer,
     )
+    from cube24.simulator.account import PipeAccount, Timing
     from cube24.simulator.config import PRESETS, ConfigError, UnitConfig
     from cube24.simulator.isa import Program, ProgramError
     from cube24.simulator.layer import Conv2d, Layer, Matmul, flattened
@@ -40,11 +41,11 @@ if TYPE_CHECKING:
         RangeError,
         UnsupportedError,
     )
+    from cube24.simulator.pipes import DeadlockError, ScheduleError
     from cube24.simulator.profiles import validate
     from cube24.simulator.requant import Requant, RequantError
     from cube24.simulator.run import Run
     from cube24.simulator.tiler import Tile, TilingError
-    from cube24.simulator.timing import DeadlockError, PipeAccount, ScheduleError, Timing
     from cube24.simulator.unit import MismatchError, Unit
 else:
     __getattr__, __dir__ = front(
@@ -54,6 +55,7 @@ else:
                 "chip", "demo", "dense", "functional", "hazards", "isa", "layouts", "machine",
                 "profiles", "requant", "show", "sweep", "writer",
             ),
+            ".account": ("PipeAccount", "Timing"),
             ".config": ("PRESETS", "ConfigError", "UnitConfig"),
             ".isa": ("Program", "ProgramError"),
             ".layer": ("Conv2d", "Layer", "Matmul", "flattened"),
@@ -61,11 +63,11 @@ else:
                 "AlignmentError", "CapacityError", "ExecutionError", "FlagError",
                 "IllegalIndexError", "RangeError", "UnsupportedError",
             ),
+            ".pipes": ("DeadlockError", "ScheduleError"),
             ".profiles": ("validate",),
             ".requant": ("Requant", "RequantError"),
             ".run": ("Run",),
             ".tiler": ("Tile", "TilingError"),
-            ".timing": ("DeadlockError", "PipeAccount", "ScheduleError", "Timing"),
             ".unit": ("MismatchError", "Unit"),
         },
     )  # fmt: skip

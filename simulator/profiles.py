@@ -12,11 +12,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from cube24.simulator.account import UNIT_FLAG, Timing
 from cube24.simulator.chip import ChipTiming, time_plan
 from cube24.simulator.config import PRESETS, UnitConfig
 from cube24.simulator.layer import Matmul
 from cube24.simulator.tiler import Problem, Tile
-from cube24.simulator.timing import UNIT_FLAG, Timing
 from cube24.simulator.writer import plan_for
 
 #: How far the model may be from a profile, in %. Fixpipe has no limit: see docs/timing.md.

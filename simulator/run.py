@@ -12,11 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from cube24.simulator import isa, reasons
+from cube24.simulator.account import PIPE_NAMES, PipeAccount, Row, Timing
 from cube24.simulator.chip import ChipTiming, core_program, costs_of, time_plan
 from cube24.simulator.config import UnitConfig
 from cube24.simulator.machine import execute
+from cube24.simulator.pipes import ScheduleError
 from cube24.simulator.tiler import Plan, TilingError
-from cube24.simulator.timing import PIPE_NAMES, PipeAccount, Row, ScheduleError, Timing, schedule
+from cube24.simulator.timing import schedule
 from cube24.simulator.writer import plan_for
 
 #: Products that the cube adds up in one cycle: 16 x 16 results, 32 products of int8 each [ADK].

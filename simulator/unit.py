@@ -16,6 +16,7 @@ import numpy.typing as npt
 from cube24.encoder import SparseWeight, check_out, decode, int8_array
 from cube24.errors import ArgumentError, CheckFailedError, DtypeError, ShapeError, StrPath
 from cube24.simulator import dense, direct, isa, layouts, machine, requant, timing
+from cube24.simulator.account import Timing
 from cube24.simulator.config import UnitConfig, config_of
 from cube24.simulator.layer import Conv2d, Layer, Matmul, flattened
 from cube24.simulator.requant import Requant
@@ -76,7 +77,7 @@ class Unit:
         """
         return machine.execute(program, inputs or {}, self.config)
 
-    def schedule(self, program: isa.Program) -> timing.Timing:
+    def schedule(self, program: isa.Program) -> Timing:
         """Count the cycles of a program, without running it.
 
         Raises:

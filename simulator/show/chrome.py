@@ -9,6 +9,7 @@ from itertools import chain
 
 from cube24.errors import StrPath
 from cube24.simulator import isa
+from cube24.simulator.account import HAND_OVER, PIPE_NAMES, SCALAR, UNIT_FLAG
 from cube24.simulator.config import UnitConfig
 from cube24.simulator.run import Run
 from cube24.simulator.show.cores import (
@@ -21,7 +22,6 @@ from cube24.simulator.show.cores import (
     text_file,
 )
 from cube24.simulator.show.occupancy import occupied_bytes
-from cube24.simulator.timing import HAND_OVER, PIPE_NAMES, SCALAR, UNIT_FLAG
 
 # Threads of a Chrome trace. Viewers take a thread with the number of its process for its main one,
 # so these are no numbers of cores.

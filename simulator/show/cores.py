@@ -18,10 +18,11 @@ from typing import NamedTuple
 from cube24.errors import ArgumentError, StrPath, counted
 from cube24.files import whole_file
 from cube24.simulator import isa
+from cube24.simulator.account import Row, Timing
 from cube24.simulator.chip import core_program, costs_of
 from cube24.simulator.config import UnitConfig
 from cube24.simulator.run import Run
-from cube24.simulator.timing import Row, Timing, demand_legal, schedule
+from cube24.simulator.timing import demand_legal, schedule
 
 #: Texts of instructions that a trace keeps, for programs repeat them.
 TEXTS = 1 << 14

@@ -9,7 +9,7 @@ from cube24.errors import StrPath
 from cube24.simulator.run import Run
 from cube24.simulator.show.cores import TEXTS, Scheduled, cores_of, text_file
 
-#: The columns of a CSV trace: the core, then those of timing.Row, then the instruction as text.
+#: The columns of a CSV trace: the core, then those of account.Row, then the instruction as text.
 COLUMNS = (
     "core", "number", "name", "pipe", "issued", "start", "end", "head", "work", "slowed", "waited",
     "cause", "text",

@@ -14,8 +14,8 @@ import numpy as np
 
 from cube24.simulator import isa
 from cube24.simulator.access import Access, Cells, Index, Numbers, accesses
+from cube24.simulator.account import Timing
 from cube24.simulator.config import UnitConfig
-from cube24.simulator.timing import Timing
 
 _MANY = 1 << 20  # changes of occupancy that are kept until they are summed up
 _NEVER = 1 << 62

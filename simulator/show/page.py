@@ -11,10 +11,11 @@ from html import escape
 from cube24.errors import StrPath
 from cube24.files import write_bytes
 from cube24.simulator import isa
+from cube24.simulator.account import Row
+from cube24.simulator.pipes import ScheduleError
 from cube24.simulator.run import Run
 from cube24.simulator.show import roofline, svg
 from cube24.simulator.show.parts import document, table
-from cube24.simulator.timing import Row, ScheduleError
 
 #: Rectangles of the timeline at each end of the run.
 _SHOWN = 600

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 from cube24.errors import StrPath
 from cube24.simulator import isa
+from cube24.simulator.pipes import ScheduleError
 from cube24.simulator.run import PEAK, Run
 from cube24.simulator.show.plots import figure, save
-from cube24.simulator.timing import ScheduleError, demand_legal
+from cube24.simulator.timing import demand_legal
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from html import escape
 from math import log10
 
 from cube24.simulator import isa
-from cube24.simulator.timing import PipeAccount, Row
+from cube24.simulator.account import PipeAccount, Row
 from cube24.sizes import round_up
 
 WIDTH = 960

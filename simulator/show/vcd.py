@@ -9,6 +9,7 @@ from typing import Any
 from cube24.errors import StrPath
 from cube24.extras import need
 from cube24.simulator import isa
+from cube24.simulator.account import Row
 from cube24.simulator.run import Run
 from cube24.simulator.show.cores import (
     Core,
@@ -19,7 +20,6 @@ from cube24.simulator.show.cores import (
     own_waits,
     text_file,
 )
-from cube24.simulator.timing import Row
 
 
 def demand_vcd() -> Any:
