@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache, partial
+from typing import NamedTuple
 
 from cube24.simulator import isa
 
@@ -66,8 +68,7 @@ class PipeAccount:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One instruction in time, in cycles.
 
     index: its number in the program. issued: when the scalar unit had put it into the queue.
@@ -76,7 +77,7 @@ class Row:
     and barriers take no time of their own: a wait_flag lasts as long as it waits.
     """
 
-    index: int
+    index: int  # type: ignore[assignment]  # not the method of a tuple
     name: str
     pipe: str
     issued: int
@@ -87,6 +88,11 @@ class Row:
     slowed: int
     waited: int
     cause: str
+
+
+#: A row of its fields as one tuple: what NamedTuple does, without a step in Python.
+row_of: Callable[[tuple[int, str, str, int, int, int, int, int, int, int, str]], Row]
+row_of = partial(tuple.__new__, Row)
 
 
 @dataclass(frozen=True)
@@ -101,6 +107,7 @@ class Timing:
     instructions: tuple[Row, ...] = ()
 
 
+@lru_cache
 def flag_name(flag: int) -> str:
     """A flag for people, such as ``MTE2>MTE1#0 (L1 filled)``, and what else a pipe waits for."""
     if flag < 0:
@@ -110,42 +117,55 @@ def flag_name(flag: int) -> str:
     return f"{of}>{to}#{flag % isa.FLAG_IDS}" + (f" ({meaning})" if meaning else "")
 
 
-class Totals:
-    """Cycles counted so far."""
+class Counts:
+    """Cycles counted so far, of each pipe by number."""
+
+    __slots__ = ("busy", "cycles", "heads", "issuing", "slowed", "stalls", "waits")
 
     def __init__(self) -> None:
         """Start with none."""
-        self.now = 0
-        self.busy, self.heads, self.slowed = [0] * 4, [0] * 4, [0] * 4
-        self.waits: list[Counter[int]] = [Counter() for _ in range(4)]
-        self.issuing = 0
-        self.full: Counter[int] = Counter()
+        self.cycles = self.issuing = 0
+        self.slowed = 0  # of MTE1, which alone can be
+        self.busy, self.heads = [0] * 4, [0] * 4
+        self.stalls = [0] * 4  # of the scalar unit, at the queue of a pipe
+        self.waits: tuple[dict[int, int], ...] = ({}, {}, {}, {})  # by flag
 
-    def add(self, other: Totals) -> None:
-        """Count those of another too."""
-        self.now += other.now
+    def add(self, other: Counts, times: int = 1) -> None:
+        """Count those of another too, so many times."""
+        self.cycles += times * other.cycles
+        self.issuing += times * other.issuing
+        self.slowed += times * other.slowed
         for mine, its in (
-            (self.busy, other.busy), (self.heads, other.heads), (self.slowed, other.slowed),
+            (self.busy, other.busy), (self.heads, other.heads), (self.stalls, other.stalls),
         ):  # fmt: skip
             for pipe in range(4):
-                mine[pipe] += its[pipe]
-        for pipe in range(4):
-            self.waits[pipe].update(other.waits[pipe])
-        self.issuing += other.issuing
-        self.full.update(other.full)
+                mine[pipe] += times * its[pipe]
+        for waits, more in zip(self.waits, other.waits, strict=True):
+            for flag, time in more.items():
+                waits[flag] = waits.get(flag, 0) + times * time
 
-    def accounts(self, cycles: int) -> dict[str, PipeAccount]:
-        """The account of each pipe, in a run of so many cycles."""
-        found = {}
+    def copy(self) -> Counts:
+        """The same, to be kept."""
+        found = Counts()
+        found.add(self)
+        return found
+
+    def timing(self, rows: tuple[Row, ...] = ()) -> Timing:
+        """The account of each pipe."""
+        pipes = {}
         for pipe, name in enumerate(isa.PIPES):
             waits = {flag_name(flag): time for flag, time in self.waits[pipe].items() if time}
             waiting, busy = sum(waits.values()), self.busy[pipe]
-            found[name] = PipeAccount(
-                busy, waiting, cycles - busy - waiting, self.heads[pipe], self.slowed[pipe],
-                dict(sorted(waits.items())),
+            pipes[name] = PipeAccount(
+                busy, waiting, self.cycles - busy - waiting, self.heads[pipe],
+                self.slowed if name == "MTE1" else 0, dict(sorted(waits.items())),
             )  # fmt: skip
-        full = {f"queue of {isa.PIPES[pipe]} full": n for pipe, n in sorted(self.full.items()) if n}
+        full = {
+            f"queue of {name} full": time
+            for name, time in zip(isa.PIPES, self.stalls, strict=True)
+            if time
+        }
         waiting = sum(full.values())
-        idle = cycles - self.issuing - waiting
-        found[SCALAR] = PipeAccount(self.issuing, waiting, idle, 0, 0, full)
-        return found
+        idle = self.cycles - self.issuing - waiting
+        pipes[SCALAR] = PipeAccount(self.issuing, waiting, idle, 0, 0, full)
+        return Timing(self.cycles, pipes, rows)

@@ -8,7 +8,7 @@ once; and a tile that meets a core in a state that was seen before is not schedu
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -108,10 +108,10 @@ def core_program(
     return isa.Program(plan.buffers(), instructions)
 
 
-def _segments(plan: Plan, pieces: list[Piece], costs: Costs) -> Iterator[tuple[Op, ...]]:
+def _segments(plan: Plan, pieces: list[Piece], costs: Costs) -> Iterator[Sequence[Op]]:
     """The operations of tile after tile; those of equal tiles are written once."""
     writer, compiler = Writer(plan, pieces), Compiler(costs)
-    known: dict[Any, tuple[tuple[Op, ...], Any]] = {}
+    known: dict[Any, tuple[Sequence[Op], Any]] = {}
     for number in range(len(pieces)):
         signature = writer.signature(number)
         found = known.get(signature)

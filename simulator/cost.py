@@ -6,9 +6,11 @@ the head of an instruction depends on what its pipe did before; the schedule dec
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
+from functools import lru_cache
 from math import ceil
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from cube24.simulator import isa
@@ -35,6 +37,27 @@ class Cost(NamedTuple):
 NOTHING = Cost(0, 0, 0, "", 1, 0)
 
 
+#: What the cost of an instruction depends on; of a first touch, on its address too.
+_SIZES: Mapping[type[isa.Instruction], Callable[[Any], Any]] = {
+    isa.CopyIn: attrgetter("bytes", "bursts", "src_stride"),
+    isa.Nd2Nz: attrgetter("bytes", "rows"),
+    isa.Load2D: attrgetter("to", "repeat"),
+    isa.Load3D: attrgetter("m", "k_start", "k", "kernel_h", "kernel_w", "stride_w"),
+    isa.LoadSparse: attrgetter("repeat"),
+    isa.LoadBias: attrgetter("bytes"),
+    isa.LoadParams: attrgetter("bytes"),
+    isa.Mmad: attrgetter("m", "n", "k", "dtype"),
+    isa.MmadSparse: attrgetter("m", "n", "k", "dtype"),
+    isa.Fixpipe: attrgetter("m", "n", "to", "mode", "layout"),
+}
+
+
+@lru_cache
+def _exact(rate: float) -> Fraction:
+    """The number as it is written: 67.4 is 337/5, not the double beside it."""
+    return Fraction(repr(rate))
+
+
 def _fixed(head: int, work: int) -> Cost:
     """A cost whose head is the same whatever was before."""
     return Cost(head, head, head, "", 1, work)
@@ -53,10 +76,10 @@ class Costs:
     def __init__(
         self, config: UnitConfig, active: int = 1, shared: Sequence[tuple[int, int]] = ()
     ) -> None:
-        """Turn rates into exact fractions: a rate of 67.4 is 337/5, not the double beside it."""
+        """Turn rates into exact fractions."""
         self.config = config
         self._exact = {
-            name: Fraction(repr(getattr(config, name)))
+            name: _exact(getattr(config, name))
             for name in (
                 "load_a_rate", "load_b_rate", "load3d_rate", "load3d_floor", "table_rate",
                 "fixpipe_rate", "row_cycles", "row_rate", "burst_rate", "store_row_cycles",
@@ -64,8 +87,8 @@ class Costs:
             )
         }  # fmt: skip
         per_core = Fraction(1000, config.clock_mhz * active)  # B/cycle of each GB/s
-        self._l2 = Fraction(repr(config.l2_rate)) * per_core
-        self._hbm = Fraction(repr(config.hbm_rate)) * per_core
+        self._l2 = _exact(config.l2_rate) * per_core
+        self._hbm = _exact(config.hbm_rate) * per_core
         self._shared = tuple(shared)
         self._touched: set[tuple[int, ...]] = set()
         least = min((cores for _, cores in self._shared), default=1)
@@ -84,6 +107,7 @@ class Costs:
             isa.MmadSparse: self._mmad,
             isa.Fixpipe: self._fixpipe,
         }
+        self._known: dict[tuple[Any, ...], Cost] = {}
 
     def of(self, instruction: isa.Instruction) -> Cost:
         """The cost of an instruction; flags and barriers cost nothing by themselves.
@@ -91,8 +115,17 @@ class Costs:
         The first move of a piece of global memory comes from HBM, later ones from L2, so the order
         of calls matters where that is the bound.
         """
-        handler = self._handlers.get(type(instruction))
-        return NOTHING if handler is None else handler(instruction)
+        kind = type(instruction)
+        handler = self._handlers.get(kind)
+        if handler is None:
+            return NOTHING
+        if self.first_touch_matters and kind in (isa.CopyIn, isa.Nd2Nz):
+            return handler(instruction)
+        key = (kind, _SIZES[kind](instruction))
+        cost = self._known.get(key)
+        if cost is None:
+            cost = self._known[key] = handler(instruction)
+        return cost
 
     # --- MTE2 -------------------------------------------------------------------------------------
 

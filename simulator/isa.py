@@ -350,23 +350,34 @@ def problem(i: Instruction) -> str | None:
     Addresses are looked at by those who know the memories: what an instruction touches is said by
     access.py.
     """
-    words, limits = WORDS.get(type(i), {}), LIMITS.get(type(i), {})
-    for name, value in vars(i).items():
-        if name in words:
+    values = vars(i)
+    for name, words, low, high in _TAKES.get(type(i)) or _takes(type(i)):
+        value = values[name]
+        if words:
             # 2.0 and True are equal to words, and none.
-            if type(value) not in (int, str) or value not in words[name]:
-                return f"{name} is {shown(value)}; it takes {_list(map(str, words[name]))}"
+            if type(value) not in (int, str) or value not in words:
+                return f"{name} is {shown(value)}; it takes {_list(map(str, words))}"
         elif name == "alpha":
             if type(value) not in (int, float) or not abs(value) <= _FP32_MAX:
                 return f"alpha is {shown(value)}; it is a finite fp32 number"
-        else:
-            if type(value) is not int:
-                return f"{name} is {shown(value)}; it takes a whole number"
-            low, high = limits.get(name, (0, LARGEST))
-            if not low <= value <= high and (name in limits or name not in _ADDRESSES):
-                return f"{name} is {shown(value)}; it takes {low} to {high}"
+        elif type(value) is not int:
+            return f"{name} is {shown(value)}; it takes a whole number"
+        elif high is not None and not low <= value <= high:
+            return f"{name} is {shown(value)}; it takes {low} to {high}"
     relation = _RELATIONS.get(type(i))
     return None if relation is None else relation(i)
+
+
+def _takes(kind: type[Instruction]) -> tuple[tuple[str, tuple[object, ...], int, int | None], ...]:
+    """Of each field its name, the words that it takes, if it takes words, and the limits else."""
+    words, limits, found = WORDS.get(kind, {}), LIMITS.get(kind, {}), []
+    for spec in fields(kind):
+        low, high = limits.get(spec.name, (0, None if spec.name in _ADDRESSES else LARGEST))
+        found.append((spec.name, words.get(spec.name, ()), low, high))
+    return tuple(found)
+
+
+_TAKES = {kind: _takes(kind) for kind in INSTRUCTIONS.values()}
 
 
 def _copy_in(i: CopyIn) -> str | None:
@@ -468,14 +479,17 @@ class Program:
             ProgramError: a line is no instruction; with its number.
         """
         buffers, instructions = [], []
+        known: dict[str, Buffer | Instruction] = {}  # programs repeat many lines
         for number, line in enumerate(text.split("\n"), 1):
             words = line.partition("#")[0].split()
             if not words:
                 continue
-            try:
-                item = _parse(words)
-            except ProgramError as error:
-                raise ProgramError(f"line {number}: {error}") from None
+            item = known.get(line)
+            if item is None:
+                try:
+                    item = known[line] = _parse(words)
+                except ProgramError as error:
+                    raise ProgramError(f"line {number}: {error}") from None
             if isinstance(item, Buffer):
                 buffers.append(item)
             else:

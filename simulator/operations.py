@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cube24.simulator import isa
-from cube24.simulator.cost import NOTHING, Cost, Costs
+from cube24.simulator.cost import NOTHING, Costs
 from cube24.sizes import ceil_div
 
 WORK, SET, WAIT, BARRIER, EMPTY = range(5)
@@ -15,14 +15,27 @@ WORK, SET, WAIT, BARRIER, EMPTY = range(5)
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Op:
-    """What the schedule needs to know of an instruction. A compiler makes equal ones one object."""
+    """What the schedule needs to know of an instruction. A compiler makes equal ones one object.
+
+    kind: one of the five above. head to work: as in a Cost. flag: its number; to: the pipe that it
+    tells something; hands_over: whether this is that L1 was filled. unit: UnitFlag, 0, 2 or 3;
+    first: its first block of L0C; blocks: how many.
+    """
 
     kind: int
     pipe: int
-    cost: Cost = NOTHING
+    name: str
+    head: int = 0
+    behind: int = 0
+    more: int = 0
+    stream: str = ""
+    gap: int = 1
+    work: int = 0
     flag: int = 0
-    unit: int = 0  # UnitFlag: 0, 2 or 3
-    first: int = 0  # its first block of L0C
+    to: int = 0
+    hands_over: bool = False
+    unit: int = 0
+    first: int = 0
     blocks: int = 0
 
 
@@ -33,34 +46,50 @@ class Compiler:
         """Start with no operation known."""
         self._costs, self._block = costs, block
         self._known: dict[tuple[Any, ...], Op] = {}
+        # Programs repeat the same objects. One that is kept leaves its id to no other.
+        self._seen: dict[int, Op] = {}
+        self._kept: list[isa.Instruction] = []
 
-    def compile(self, instructions: Iterable[isa.Instruction]) -> tuple[Op, ...]:
+    def compile(self, instructions: Iterable[isa.Instruction]) -> list[Op]:
         """The operations of instructions, of which ``isa.problem`` has nothing to say."""
-        found, known = [], self._known
+        found, seen = [], self._seen
         for instruction in instructions:
-            key = self._key(instruction)
-            op = known.get(key)
+            op = seen.get(id(instruction))
             if op is None:
-                op = known[key] = Op(*key)
+                op = seen[id(instruction)] = self._op(instruction)
+                self._kept.append(instruction)
             found.append(op)
-        return tuple(found)
+        return found
+
+    def _op(self, i: isa.Instruction) -> Op:
+        key = self._key(i)
+        op = self._known.get(key)
+        if op is None:
+            op = self._known[key] = Op(*key)
+        return op
 
     def _key(self, i: isa.Instruction) -> tuple[Any, ...]:
+        """The fields of its operation."""
         if isinstance(i, (isa.SetFlag, isa.WaitFlag)):
             of, to = isa.PIPES.index(i.of), isa.PIPES.index(i.to)
             flag = (of * 4 + to) * isa.FLAG_IDS + i.id
-            return (SET, of, NOTHING, flag) if i.name == "set_flag" else (WAIT, to, NOTHING, flag)
+            if isinstance(i, isa.WaitFlag):
+                return (WAIT, to, i.name, *NOTHING, flag)
+            return (SET, of, i.name, *NOTHING, flag, to, (i.of, i.to) == ("MTE2", "MTE1"))
         if isinstance(i, isa.Barrier):
-            return (BARRIER, isa.PIPES.index(i.on))
+            return (BARRIER, isa.PIPES.index(i.on), i.name)
         pipe, cost = isa.PIPES.index(i.pipe), self._costs.of(i)
         if cost is NOTHING:
-            return (EMPTY, pipe)
+            return (EMPTY, pipe, i.name)
         if isinstance(i, (isa.Mmad, isa.Fixpipe)) and i.unit_flag:
-            at, size = _result(i), ceil_div(i.m, 16) * ceil_div(i.n, 16) * isa.C_FRACTAL
-            first = at // self._block
-            blocks = ceil_div(at + size, self._block) - first
-            return (WORK, pipe, cost, 0, i.unit_flag, first, blocks)
-        return (WORK, pipe, cost)
+            return (WORK, pipe, i.name, *cost, 0, 0, False, i.unit_flag, *self._blocks(i))
+        return (WORK, pipe, i.name, *cost)
+
+    def _blocks(self, i: isa.Mmad | isa.Fixpipe) -> tuple[int, int]:
+        """The first block of its results in L0C, and how many there are."""
+        at, size = _result(i), ceil_div(i.m, 16) * ceil_div(i.n, 16) * isa.C_FRACTAL
+        first = at // self._block
+        return first, ceil_div(at + size, self._block) - first
 
 
 def unit_block(instructions: Iterable[isa.Instruction]) -> int:

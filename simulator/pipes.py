@@ -11,13 +11,13 @@ bit on any machine. Values play no part.
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 from cube24.errors import Cube24Error
 from cube24.simulator import isa
-from cube24.simulator.account import TURN, UNIT, Totals, flag_name
+from cube24.simulator.account import TURN, UNIT, Counts, Row, flag_name, row_of
 from cube24.simulator.config import UnitConfig
 from cube24.simulator.operations import BARRIER, SET, WAIT, WORK, Op
 from cube24.sizes import ceil_div
@@ -25,6 +25,9 @@ from cube24.sizes import ceil_div
 _MTE2, _MTE1, _M, _FIX = range(4)
 _NEVER = 1 << 200  # beyond any time that sizes up to 2^40 can give
 _PARTS = 1000  # of a cycle of MTE1's work, which other pipes slow down
+
+#: All that the future of a core depends on.
+State = tuple[Any, ...]
 
 
 class ScheduleError(Cube24Error, ValueError):
@@ -46,19 +49,16 @@ class DeadlockError(ScheduleError):
         super().__init__(message)
 
 
-State = tuple[Any, ...]
-
-
-class Scheduler:
+class Pipes:
     """The pipes of one core, and the time.
 
-    ``feed`` gives it more of a program and runs until the scalar unit has issued all of it;
-    ``finish`` runs to the end. Between two feeds, ``state`` is all that the future depends on, with
-    times relative to now, and a scheduler can be made from it.
+    ``run`` gives them more of a program and runs until the scalar unit has issued all of it, or to
+    the end. Between two runs, ``state`` is all that the future depends on, with times relative to
+    now, and pipes can be made from it.
     """
 
-    def __init__(self, config: UnitConfig, state: State = (), *, rows: bool = False) -> None:
-        """Start at cycle 0, empty or in a state. rows: keep a record of each instruction."""
+    def __init__(self, config: UnitConfig, state: State = ()) -> None:
+        """Start at cycle 0, empty or in a state."""
         self._config = config
         trip = config.flag_cycles
         # The way of the data takes the longer half of an odd round trip.
@@ -72,335 +72,318 @@ class Scheduler:
             [max(1, _PARTS * 100 // (100 + slow)) for slow in (own, own + slow_mte2)]
             for own in (0, slow_m)
         ]
-        self.now = self._began = 0
+        self._now = self._began = 0
+        # Of each pipe: what was issued to it, as (operation, cycle of issue, number); the cycle in
+        # which it has something to do; what runs; the end of the last work, and what it belonged
+        # to; what it waits for, and since when.
         self._queues: list[deque[tuple[Op, int, int]]] = [deque() for _ in range(4)]
-        self._next = [_NEVER] * 4  # when a pipe has something to do
+        self._times = [_NEVER] * 4
         self._running: list[Op | None] = [None] * 4
-        self._last = [-_NEVER] * 4  # end of the last work
-        self._stream = [""] * 4  # what it belonged to
-        self._since = [-1] * 4  # when the pipe began to wait for its next instruction, or -1
+        self._ended = [-_NEVER] * 4
+        self._streams = [""] * 4
+        self._awaits: list[int | None] = [None] * 4
+        self._since = [0] * 4
         self._flags: dict[int, int] = {}  # from when a set flag is seen
         self._turned = 0  # when MTE2 can begin to fill its next buffer
         self._filled: dict[int, int] = {}  # from when blocks of L0C hold a result
         self._cleared: dict[int, int] = {}  # from when they are free again
         # MTE1's running instruction: parts of its work that are left from a cycle on, and when it
         # would end if no other pipe slowed it down.
-        self._parts = self._from = self._planned = 0
-        self._stream_in: deque[Op] = deque()  # what the scalar unit has before it
-        self._number = 0
+        self._load = (0, 0, 0)
         self._issued = -config.issue_cycles
-        self._full = -1  # the pipe whose full queue stops the scalar unit, or -1
-        self._end = 0
-        self.total = Totals()
-        self.rows: list[tuple[int, int, int, int, int, int, int, int, int, int]] | None = (
-            [] if rows else None
-        )
-        self._open = [(0, 0, 0, 0)] * 4  # number, issued, start, head of what runs
-        self._waited: list[Counter[int]] = [Counter() for _ in range(4)]
+        self._counts = Counts()
         if state:
             self._restore(state)
 
-    def feed(self, ops: Iterable[Op]) -> None:
-        """Give more of the program, and run until all of it is issued.
+    def run(
+        self, ops: Sequence[Op], *, to_end: bool = False, rows: list[Row] | None = None
+    ) -> None:
+        """Give more of the program, and run until all of it is issued, or to the end.
+
+        Args:
+            ops: the next operations.
+            to_end: whether it is the end of the program.
+            rows: where to put a record of each instruction, as many as there are ops.
 
         Raises:
-            ScheduleError, DeadlockError: as for :func:`schedule`.
+            ScheduleError: a flag that is set twice.
+            DeadlockError: the program stops.
         """
-        self._stream_in.extend(ops)
-        self._issue()
-        while self._stream_in:
-            self._step()
+        # All that the loop needs is a local variable: nearly all time of a schedule is spent here.
+        config, counts = self._config, self._counts
+        depth, step, handover = config.queue_depth, config.issue_cycles, config.handover_cycles
+        latency, speeds, queues, times = self._latency, self._speeds, self._queues, self._times
+        running, ended, streams = self._running, self._ended, self._streams
+        awaits, since, flags = self._awaits, self._since, self._flags
+        busy, heads, waits, stalls = counts.busy, counts.heads, counts.waits, counts.stalls
+        now, issued, turned = self._now, self._issued, self._turned
+        parts, begun, planned = self._load
+        speed = speeds[running[_M] is not None][running[_MTE2] is not None]
+        count, position, full = len(ops), 0, -1  # full: the pipe at whose queue the scalar unit is
+        waited: list[list[tuple[int, int]]] = [[], [], [], []]  # since the last work: how long, why
+        names = isa.PIPES
+        loading = (0, 0, 0, 0, 0, "")  # what is known of the row of MTE1's running instruction
+        can_issue = True
+        while True:
+            if can_issue:
+                can_issue = False
+                if full >= 0 and now > issued + step:
+                    stalls[full] += now - issued - step
+                    issued = now - step
+                full = -1
+                while position < count:
+                    op = ops[position]
+                    pipe = op.pipe
+                    queue = queues[pipe]
+                    if len(queue) >= depth:
+                        full = pipe
+                        break
+                    issued += step
+                    if not queue and running[pipe] is None:
+                        times[pipe] = issued if issued > now else now
+                    queue.append((op, issued, position))
+                    position += 1
+            if position == count and not to_end:
+                break
+            first = min(times)
+            if first == _NEVER:
+                if position == count and not any(queues):
+                    break
+                raise self._deadlock(position)
+            now = first
+            pipe = times.index(now)
+            queue = queues[pipe]
 
-    def finish(self) -> int:
-        """Run to the end; gives the cycle after the last one.
+            done = running[pipe]
+            if done is not None:
+                running[pipe] = None
+                ended[pipe] = now
+                if pipe == _MTE1:
+                    slowed = now - planned
+                    counts.slowed += slowed
+                    busy[pipe] += slowed
+                    if rows is not None:
+                        number, at, start, head, wait, cause = loading
+                        rows[number] = row_of((
+                            number, done.name, "MTE1", at, start, now, head, done.work, slowed,
+                            wait, cause,
+                        ))  # fmt: skip
 
-        Raises:
-            ScheduleError, DeadlockError: as for :func:`schedule`.
-        """
-        while any(self._queues) or any(self._running):
-            self._step()
-        # The scalar unit may be the last that has something to do.
-        self._end = max(self._end, self._issued + self._config.issue_cycles)
-        return self._end
-
-    def _step(self) -> None:
-        times = self._next
-        self.now = now = min(times)
-        if now == _NEVER:
-            raise self._deadlock()
-        for pipe in range(4):
-            if times[pipe] == now:
-                self._advance(pipe)
-
-    def _issue(self) -> None:
-        """Let the scalar unit put into the queues what they take."""
-        depth, step, ops = self._config.queue_depth, self._config.issue_cycles, self._stream_in
-        while ops:
-            pipe = ops[0].pipe
-            queue = self._queues[pipe]
-            if len(queue) >= depth:
-                self._full = pipe
-                return
-            at = self._issued + step
-            if self._full >= 0:
-                if self.now > at:
-                    self.total.full[self._full] += self.now - at
-                    at = self.now
-                self._full = -1
-            self._issued = at
-            self.total.issuing += step
-            if not queue and self._running[pipe] is None:
-                self._next[pipe] = at if at > self.now else self.now
-            queue.append((ops.popleft(), at, self._number))
-            self._number += 1
-
-    def _advance(self, pipe: int) -> None:
-        """Let a pipe do all that it can do now."""
-        if self._running[pipe] is not None:
-            self._complete(pipe)
-        queue, now = self._queues[pipe], self.now
-        while queue:
-            op, issued, number = queue[0]
-            if issued > now:
-                self._next[pipe] = issued
-                return
-            kind = op.kind
-            if kind == WORK:
-                at = self._turned if pipe == _MTE2 else now
-                if op.unit:
-                    at = self._free_from(op) if pipe == _M else self._filled_from(op)
+            while queue:
+                op, at, number = queue[0]
                 if at > now:
-                    self._wait(pipe, at)
-                    return
-                self._start(pipe, op, issued, number)
-                return
-            if kind == WAIT:
-                at = self._flags.get(op.flag, _NEVER)
-                if at > now:
-                    self._wait(pipe, at)
-                    return
-                del self._flags[op.flag]
-            elif kind == SET:
-                self._set_flag(op.flag, number)
-            elif kind == BARRIER:
-                self._last[pipe] = -_NEVER  # the pipe runs dry before it goes on
-            since = self._waiting_ends(pipe, op.flag)
-            queue.popleft()
-            if now > self._end:
-                self._end = now
-            if self.rows is not None:
-                times = (issued, since, now, 0, 0, 0, now - since)
-                self.rows.append((number, pipe, *times, op.flag))
-            if self._full == pipe:
-                self._issue()
-        self._next[pipe] = _NEVER
+                    times[pipe] = at
+                    break
+                kind = op.kind
+                if kind == WORK:
+                    # When it can start, and what it waits for until then.
+                    if op.unit:
+                        ready, reason = self._unit_ready(op, now), UNIT
+                    elif pipe == _MTE2:
+                        ready, reason = turned, TURN
+                    else:
+                        ready, reason = now, 0
+                elif kind == WAIT:
+                    reason = op.flag
+                    ready = flags.get(reason, _NEVER)
+                else:
+                    ready, reason = now, 0
+                if ready > now:
+                    times[pipe] = ready
+                    if awaits[pipe] is None:
+                        awaits[pipe], since[pipe] = reason, now
+                    break
+                queue.popleft()
+                start = now
+                if awaits[pipe] is not None:
+                    awaits[pipe], start = None, since[pipe]
+                    waits[pipe][reason] = waits[pipe].get(reason, 0) + now - start
+                    if rows is not None and now > start:
+                        waited[pipe].append((now - start, reason))
 
-    def _wait(self, pipe: int, until: int) -> None:
-        self._next[pipe] = until
-        if self._since[pipe] < 0:
-            self._since[pipe] = self.now
+                if kind == WORK:
+                    if now - ended[pipe] >= op.gap:
+                        head = op.head
+                    elif op.stream and op.stream == streams[pipe]:
+                        head = op.more
+                    else:
+                        head = op.behind
+                    streams[pipe] = op.stream
+                    running[pipe] = op
+                    end = now + head + op.work
+                    heads[pipe] += head
+                    busy[pipe] += end - now
+                    times[pipe] = end
+                    if rows is not None:
+                        wait, cause = _longest(waited[pipe]) if waited[pipe] else (0, "")
+                        if pipe == _MTE1:
+                            loading = (number, at, now, head, wait, cause)
+                        else:
+                            rows[number] = row_of((
+                                number, op.name, names[pipe], at, now, end, head, op.work, 0, wait,
+                                cause,
+                            ))  # fmt: skip
+                    if pipe == _MTE1:
+                        parts, begun, planned = op.work * _PARTS, now + head, end
+                        times[pipe] = begun - -parts // speed
+                    if op.unit == 3:
+                        self._hand_over(op, now + head, now)
+                    break
 
-    def _waiting_ends(self, pipe: int, flag: int) -> int:
-        """Book how long a pipe waited; gives since when."""
-        since = self._since[pipe]
-        if since < 0:
-            return self.now
-        self._since[pipe] = -1
-        self.total.waits[pipe][flag] += self.now - since
-        self._waited[pipe][flag] += self.now - since
-        return since
+                if kind == WAIT:
+                    del flags[reason]
+                elif kind == SET:
+                    flag = op.flag
+                    if flag in flags:
+                        raise ScheduleError(
+                            f"instruction {number}: flag {flag_name(flag)} is set already, and "
+                            f"nobody has waited for it"
+                        )
+                    seen = flags[flag] = now + latency[flag]
+                    if op.hands_over:
+                        turned = now + handover
+                    if awaits[op.to] == flag:
+                        times[op.to] = seen
+                elif kind == BARRIER:
+                    ended[pipe] = -_NEVER  # the pipe runs dry before it goes on
+                if rows is not None:
+                    rows[number] = row_of((
+                        number, op.name, names[pipe], at, start, now, 0, 0, 0, now - start,
+                        flag_name(reason) if now > start else "",
+                    ))  # fmt: skip
+            else:
+                times[pipe] = _NEVER
 
-    def _set_flag(self, flag: int, number: int) -> None:
-        if flag in self._flags:
-            raise ScheduleError(
-                f"instruction {number}: flag {flag_name(flag)} is set already, and nobody has "
-                f"waited for it"
-            )
-        at = self._flags[flag] = self.now + self._latency[flag]
-        of, to = flag // isa.FLAG_IDS // 4, flag // isa.FLAG_IDS % 4
-        if of == _MTE2 and to == _MTE1:
-            self._turned = self.now + self._config.handover_cycles
-        if self._since[to] >= 0 and self._awaited(to) == flag:
-            self._next[to] = at
+            if pipe in (_M, _MTE2):
+                faster = speeds[running[_M] is not None][running[_MTE2] is not None]
+                if faster != speed:
+                    if running[_MTE1] is not None:
+                        if now > begun:  # count what MTE1 did until now
+                            parts, begun = max(0, parts - (now - begun) * speed), now
+                        times[_MTE1] = begun - -parts // faster
+                    speed = faster
+            can_issue = full == pipe and len(queue) < depth
 
-    def _awaited(self, pipe: int) -> int:
-        """What a waiting pipe waits for."""
-        op = self._queues[pipe][0][0]
-        if op.kind == WAIT:
-            return op.flag
-        return TURN if pipe == _MTE2 else UNIT
+        self._now, self._issued, self._turned = now, issued, turned
+        self._load = (parts, begun, planned)
+        counts.issuing += step * count
 
-    def _start(self, pipe: int, op: Op, issued: int, number: int) -> None:
-        now, cost = self.now, op.cost
-        self._waiting_ends(pipe, TURN if pipe == _MTE2 else UNIT)
-        self._queues[pipe].popleft()
-        if now - self._last[pipe] >= cost.gap:
-            head = cost.head
-        elif cost.stream and cost.stream == self._stream[pipe]:
-            head = cost.more
-        else:
-            head = cost.behind
-        self._stream[pipe] = cost.stream
-        self.total.heads[pipe] += head
-        self.total.busy[pipe] += head + cost.work
-        self._open[pipe] = (number, issued, now, head)
-        if pipe == _MTE1:
-            self._parts, self._from = cost.work * _PARTS, now + head
-            self._planned = self._from + cost.work
-            self._running[pipe] = op
-            self._slow_down()
-        else:
-            self._next[pipe] = now + head + cost.work
-            self._settle()
-            self._running[pipe] = op
-            self._slow_down()
-        if op.unit == 3:
-            self._hand_over(pipe, op, now + head)
-        if self._full == pipe:
-            self._issue()
-
-    def _complete(self, pipe: int) -> None:
-        op, now = self._running[pipe], self.now
-        assert op is not None
-        slowed = 0
-        if pipe == _MTE1:
-            slowed = now - self._planned
-            self.total.slowed[pipe] += slowed
-            self.total.busy[pipe] += slowed
-            self._running[pipe] = None
-        else:
-            self._settle()
-            self._running[pipe] = None
-            self._slow_down()
-        self._last[pipe] = now
-        if now > self._end:
-            self._end = now
-        if self.rows is not None:
-            number, issued, start, head = self._open[pipe]
-            waits = self._waited[pipe]
-            # The longest; of equally long ones the lowest, for the same table everywhere.
-            cause = min(waits, key=lambda flag: (-waits[flag], flag)) if waits else 0
-            times = (issued, start, now, head, op.cost.work, slowed, sum(waits.values()))
-            self.rows.append((number, pipe, *times, cause))
-        self._waited[pipe].clear()
-
-    # --- MTE1 is slower while other pipes are at work ---------------------------------------------
-
-    def _speed(self) -> int:
-        return self._speeds[self._running[_M] is not None][self._running[_MTE2] is not None]
-
-    def _settle(self) -> None:
-        """Count what MTE1 did until now, before its speed changes."""
-        if self._running[_MTE1] is not None and self.now > self._from:
-            self._parts = max(0, self._parts - (self.now - self._from) * self._speed())
-            self._from = self.now
-
-    def _slow_down(self) -> None:
-        """Find when MTE1 will be done at its present speed."""
-        if self._running[_MTE1] is not None:
-            self._next[_MTE1] = self._from + ceil_div(self._parts, self._speed())
+    def take(self, *, end: bool = False) -> Counts:
+        """What was counted since the last time; end: the time runs to the end of the program."""
+        now, taken = self._now, self._counts
+        if end:  # the scalar unit may be the last that has something to do
+            now = max(now, self._issued + self._config.issue_cycles)
+        taken.cycles = now - self._began
+        self._began, self._counts = now, Counts()
+        return taken
 
     # --- UnitFlag ---------------------------------------------------------------------------------
 
-    def _free_from(self, op: Op) -> int:
-        """When a Mmad can start so that each block is free when it comes to it.
+    def _unit_ready(self, op: Op, now: int) -> int:
+        """When an operation can start so that each block is as it needs it when it comes to it.
 
-        It takes the blocks in the order of memory, all at the same pace.
+        A Mmad takes the blocks in the order of memory, all at the same pace, and needs them free; a
+        Fixpipe needs them filled. _NEVER: until the other pipe is at one of them.
         """
-        if not self._filled and not self._cleared:
-            return self.now
-        pace, at = op.cost.work // op.blocks, self.now
-        for j in range(op.blocks):
-            block = op.first + j
-            if block in self._filled:
-                return _NEVER  # until a Fixpipe takes it
-            at = max(at, self._cleared.get(block, 0) - j * pace)
+        filled, cleared, at = self._filled, self._cleared, now
+        if op.pipe == _M:
+            if not filled and not cleared:
+                return now
+            pace = op.work // op.blocks
+            for j, block in enumerate(range(op.first, op.first + op.blocks)):
+                if block in filled:
+                    return _NEVER
+                at = max(at, cleared.get(block, 0) - j * pace)
+            return at
+        for j, block in enumerate(range(op.first, op.first + op.blocks)):
+            if block not in filled:
+                return _NEVER
+            at = max(at, filled[block] - op.head - j * op.work // op.blocks)
         return at
 
-    def _filled_from(self, op: Op) -> int:
-        """When a Fixpipe can start so that each block holds its result when it comes to it."""
-        at = self.now
-        for j in range(op.blocks):
-            filled = self._filled.get(op.first + j)
-            if filled is None:
-                return _NEVER  # until a Mmad is at it
-            at = max(at, filled - op.cost.head - j * op.cost.work // op.blocks)
-        return at
+    def _hand_over(self, op: Op, at: int, now: int) -> None:
+        """Note when a Mmad fills its blocks, or a Fixpipe clears them; wake who waits for that.
 
-    def _hand_over(self, pipe: int, op: Op, at: int) -> None:
-        """Note when a Mmad fills its blocks, or a Fixpipe clears them; wake who waits for that."""
-        work, blocks = op.cost.work, op.blocks
-        for j in range(blocks):
-            block, time = op.first + j, at + ceil_div((j + 1) * work, blocks)
-            if pipe == _M:
-                self._filled[block] = time
-                self._cleared.pop(block, None)
-            else:
-                self._filled.pop(block, None)
-                self._cleared[block] = time
-        other = _FIX if pipe == _M else _M
-        if self._since[other] >= 0 and self._awaited(other) == UNIT:
-            self._next[other] = self.now
+        Args:
+            op: the operation, which starts now.
+            at: when its head is over.
+            now: the cycle.
+        """
+        filling = op.pipe == _M
+        these, those = self._filled, self._cleared
+        if not filling:
+            these, those = those, these
+        for j, block in enumerate(range(op.first, op.first + op.blocks), 1):
+            these[block] = at + ceil_div(j * op.work, op.blocks)
+            those.pop(block, None)
+        other = _FIX if filling else _M
+        if self._awaits[other] == UNIT:
+            self._times[other] = now
 
     # --- stopping and going on --------------------------------------------------------------------
 
-    def _deadlock(self) -> DeadlockError:
-        stuck = [(pipe, queue[0][2]) for pipe, queue in enumerate(self._queues) if queue]
-        text = ", ".join(f"{isa.PIPES[pipe]} at instruction {number}" for pipe, number in stuck)
-        return DeadlockError(
-            f"the program stops: {text}",
-            [(isa.PIPES[pipe], number) for pipe, number in stuck],
-            [number for queue in self._queues for _, _, number in queue],
-            self._number,
-        )
+    def _deadlock(self, issued: int) -> DeadlockError:
+        stuck = [(isa.PIPES[pipe], q[0][2]) for pipe, q in enumerate(self._queues) if q]
+        text = ", ".join(f"{pipe} at instruction {number}" for pipe, number in stuck)
+        queued = [number for queue in self._queues for _, _, number in queue]
+        return DeadlockError(f"the program stops: {text}", stuck, queued, issued)
 
     def state(self) -> State:
         """All that the future depends on; times are relative to now, and the past is one time."""
-        now = self.now
+        now = self._now
         longest = max(1, self._config.mmad_idle_after)
 
-        def past(time: int) -> int:
-            return max(time - now, 0)
-
         def after(times: dict[int, int]) -> tuple[tuple[int, int], ...]:
-            return tuple(sorted((key, past(time)) for key, time in times.items()))
+            return tuple(sorted((key, max(time - now, 0)) for key, time in times.items()))
 
         self._cleared = {key: time for key, time in self._cleared.items() if time > now}
-        for pipe, since in enumerate(self._since):  # book the waiting until now
-            if since >= 0:
-                self.total.waits[pipe][self._awaited(pipe)] += now - since
+        for pipe, reason in enumerate(self._awaits):  # count the waiting until now
+            if reason is not None:
+                waits = self._counts.waits[pipe]
+                waits[reason] = waits.get(reason, 0) + now - self._since[pipe]
                 self._since[pipe] = now
-        loading = self._running[_MTE1] is not None
+        load: tuple[int, ...] = ()
+        if self._running[_MTE1] is not None:
+            parts, begun, planned = self._load
+            if now > begun:
+                m, mte2 = self._running[_M] is not None, self._running[_MTE2] is not None
+                parts, begun = max(0, parts - (now - begun) * self._speeds[m][mte2]), now
+            load = (parts, begun - now, planned - now)
         return (
-            tuple(tuple((op, past(at)) for op, at, _ in queue) for queue in self._queues),
-            tuple(time - now if time < _NEVER else _NEVER for time in self._next),
+            tuple([tuple([op for op, _, _ in queue]) for queue in self._queues]),
+            # Cycles of issue rise along a queue.
+            tuple([tuple([at - now for _, at, _ in q if at > now]) for q in self._queues]),
+            tuple([time - now if time != _NEVER else _NEVER for time in self._times]),
             tuple(self._running),
-            tuple(max(time - now, -longest) for time in self._last),
-            tuple(self._stream),
-            tuple(since >= 0 for since in self._since),
+            tuple([max(time - now, -longest) for time in self._ended]),
+            tuple(self._streams),
+            tuple(self._awaits),
             after(self._flags),
             after(self._filled),
             after(self._cleared),
-            (self._parts, self._from - now, self._planned - now) if loading else (),
+            load,
             max(self._issued - now, -self._config.issue_cycles),
-            past(self._turned),
+            max(self._turned - now, 0),
         )
 
     def _restore(self, state: State) -> None:
-        queues, soon, running, last, stream, waiting, flags, filled, cleared, load, *more = state
-        self._queues = [deque((op, at, 0) for op, at in queue) for queue in queues]
-        self._next, self._running, self._last = list(soon), list(running), list(last)
-        self._stream = list(stream)
-        self._since = [0 if waits else -1 for waits in waiting]
-        self._flags, self._filled, self._cleared = dict(flags), dict(filled), dict(cleared)
-        if load:
-            self._parts, self._from, self._planned = load
-        self._issued, self._turned = more
+        queues, issues, times, running, ended, streams, awaits, *maps, load, issued, turned = state
+        for queue, ops, late in zip(self._queues, queues, issues, strict=True):
+            early = [0] * (len(ops) - len(late))
+            queue.extend((op, at, 0) for op, at in zip(ops, [*early, *late], strict=True))
+        self._times, self._running, self._ended = list(times), list(running), list(ended)
+        self._streams, self._awaits = list(streams), list(awaits)
+        self._flags, self._filled, self._cleared = map(dict, maps)
+        self._load, self._issued, self._turned = load or (0, 0, 0), issued, turned
 
-    def take(self, *, end: bool = False) -> Totals:
-        """What was counted since the last time; end: the time runs to the end of the program."""
-        now = self._end if end else self.now
-        taken, self.total = self.total, Totals()
-        taken.now = now - self._began
-        self._began = now
-        return taken
+
+def _longest(waited: list[tuple[int, int]]) -> tuple[int, str]:
+    """How long a pipe waited in all, and for what most of that time; begins to count anew.
+
+    Of equally long waits the flag with the lowest number, for the same table everywhere.
+    """
+    times: dict[int, int] = {}
+    for time, flag in waited:
+        times[flag] = times.get(flag, 0) + time
+    waited.clear()
+    return sum(times.values()), flag_name(min(times, key=lambda flag: (-times[flag], flag)))

@@ -6,15 +6,16 @@ becomes of their cycles in account.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
+from typing import cast
 
 from cube24.simulator import isa
 from cube24.simulator.access import accesses
-from cube24.simulator.account import Row, Timing, Totals, flag_name
+from cube24.simulator.account import Counts, Row, Timing
 from cube24.simulator.config import UnitConfig
 from cube24.simulator.cost import Costs
 from cube24.simulator.operations import Compiler, Op, unit_block
-from cube24.simulator.pipes import DeadlockError, ScheduleError, Scheduler, State
+from cube24.simulator.pipes import DeadlockError, Pipes, ScheduleError, State
 
 
 def schedule(program: isa.Program, config: UnitConfig, costs: Costs | None = None) -> Timing:
@@ -30,24 +31,14 @@ def schedule(program: isa.Program, config: UnitConfig, costs: Costs | None = Non
         DeadlockError: the program stops; the message says which pipe waits for what, and why.
     """
     demand_legal(program)
-    compiler = Compiler(costs or Costs(config), unit_block(program.instructions))
+    compiler = Compiler(costs or Costs(config), unit_block(_distinct(program)))
     ops = compiler.compile(program.instructions)
-    scheduler = Scheduler(config, rows=True)
+    pipes, rows = Pipes(config), cast(list[Row], [None] * len(ops))
     try:
-        scheduler.feed(ops)
-        cycles = scheduler.finish()
+        pipes.run(ops, to_end=True, rows=rows)
     except DeadlockError as error:
         raise _explained(program, error) from None
-    table = tuple(
-        Row(
-            number, program.instructions[number].name, isa.PIPES[pipe], issued, start, end, head,
-            work, slowed, waited, flag_name(cause) if waited else "",
-        )
-        for number, pipe, issued, start, end, head, work, slowed, waited, cause in sorted(
-            scheduler.rows or ()
-        )
-    )  # fmt: skip
-    return Timing(cycles, scheduler.total.accounts(cycles), table)
+    return pipes.take(end=True).timing(tuple(rows))
 
 
 def demand_legal(program: isa.Program) -> None:
@@ -57,22 +48,24 @@ def demand_legal(program: isa.Program) -> None:
         ScheduleError: an instruction of which ``isa.problem`` has something to say, or an address
             below 0.
     """
-    legal = set()  # of which programs repeat many
-    for number, instruction in enumerate(program.instructions):
-        try:
-            if instruction in legal:
-                continue
-        except TypeError:  # a field that has no hash is no number and no word
-            pass
+    for instruction in _distinct(program):
         problem = isa.problem(instruction)
-        if problem is None and any(a.start < 0 for a in accesses(instruction)):
-            problem = "an address is below 0"
+        if problem is None:
+            # Where no field is below 0, no address is.
+            below = [v for v in vars(instruction).values() if type(v) is int and v < 0]
+            if below and any(a.start < 0 for a in accesses(instruction)):
+                problem = "an address is below 0"
         if problem is not None:
+            number = next(n for n, i in enumerate(program.instructions) if i is instruction)
             raise ScheduleError(f"instruction {number} ({instruction}): {problem}")
-        legal.add(instruction)
 
 
-def schedule_segments(segments: Iterable[tuple[Op, ...]], config: UnitConfig) -> Timing:
+def _distinct(program: isa.Program) -> Collection[isa.Instruction]:
+    """Its instructions, of which programs repeat the same objects, each once and in order."""
+    return {id(i): i for i in program.instructions}.values()
+
+
+def schedule_segments(segments: Iterable[Sequence[Op]], config: UnitConfig) -> Timing:
     """Schedule a program that comes in segments, of which the same ones come again and again.
 
     What a segment does depends on the state before it and on its operations alone. Where both were
@@ -82,28 +75,29 @@ def schedule_segments(segments: Iterable[tuple[Op, ...]], config: UnitConfig) ->
     Raises:
         ScheduleError, DeadlockError: as for :func:`schedule`, without the explanation.
     """
-    scheduler: Scheduler | None = Scheduler(config)
-    assert scheduler is not None
-    state = scheduler.state()
-    seen: dict[tuple[State, int], tuple[State, Totals]] = {}
-    kept: dict[int, tuple[Op, ...]] = {}  # while it is kept, no other segment has its id
-    total = Totals()
+    pipes: Pipes | None = Pipes(config)
+    assert pipes is not None
+    state = pipes.state()
+    seen: dict[tuple[State, int], tuple[State, Counts]] = {}
+    kept: dict[int, Sequence[Op]] = {}  # while it is kept, no other segment has its id
+    total = Counts()
     for ops in segments:
         kept[id(ops)] = ops
         found = seen.get((state, id(ops)))
         if found is None:
-            if scheduler is None:
-                scheduler = Scheduler(config, state)
-            scheduler.feed(ops)
-            found = seen[state, id(ops)] = (scheduler.state(), scheduler.take())
-        elif scheduler is not None:
-            scheduler = None
+            if pipes is None:
+                pipes = Pipes(config, state)
+            pipes.run(ops)
+            found = seen[state, id(ops)] = (pipes.state(), pipes.take())
+        elif pipes is not None:
+            pipes = None
         state, step = found
         total.add(step)
-    last = scheduler or Scheduler(config, state)
-    last.finish()
+    last = pipes or Pipes(config, state)
+    last.run((), to_end=True)
+    last.state()
     total.add(last.take(end=True))
-    return Timing(total.now, total.accounts(total.now))
+    return total.timing()
 
 
 def _explained(program: isa.Program, error: DeadlockError) -> DeadlockError:

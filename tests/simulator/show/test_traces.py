@@ -700,7 +700,7 @@ def test_the_csv_has_a_line_for_each_instruction(name, tmp_path):
     for core in sorted(cores(name)):
         program, of = cores(name)[core]
         for row in of.instructions:
-            fields = dataclasses.astuple(row)
+            fields = tuple(row)
             expected.append([str(core), *map(str, fields), text(program.instructions[row.index])])
     assert [line.split(",") for line in lines] == expected
 
