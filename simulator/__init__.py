@@ -15,6 +15,7 @@ from cube24.lazy import front
 if TYPE_CHECKING:
     from cube24.simulator import (
         chip,
+        dealing,
         demo,
         dense,
         functional,
@@ -52,8 +53,8 @@ else:
         __name__,
         {
             ".": (
-                "chip", "demo", "dense", "functional", "hazards", "isa", "layouts", "machine",
-                "profiles", "requant", "show", "sweep", "writer",
+                "chip", "dealing", "demo", "dense", "functional", "hazards", "isa", "layouts",
+                "machine", "profiles", "requant", "show", "sweep", "writer",
             ),
             ".account": ("PipeAccount", "Timing"),
             ".config": ("PRESETS", "ConfigError", "UnitConfig"),
@@ -100,6 +101,7 @@ __all__ = [
     "UnitConfig",
     "UnsupportedError",
     "chip",
+    "dealing",
     "demo",
     "dense",
     "flattened",

@@ -16,11 +16,12 @@ from typing import Any
 from cube24.simulator import isa
 from cube24.simulator.account import Timing
 from cube24.simulator.cost import Costs
+from cube24.simulator.dealing import Piece, block_sizes, deal
 from cube24.simulator.operations import Compiler, Op
 from cube24.simulator.pipes import ScheduleError
 from cube24.simulator.tiler import Plan
 from cube24.simulator.timing import schedule_segments
-from cube24.simulator.writer import Piece, Writer, block_sizes, deal
+from cube24.simulator.writer import Writer
 from cube24.sizes import ceil_div
 
 #: More instructions than this are scheduled, but not listed.

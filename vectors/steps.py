@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from cube24.encoder import N0, ZN_K
 from cube24.errors import ArgumentError
-from cube24.simulator import isa, machine, writer
+from cube24.simulator import dealing, isa, machine
 from cube24.sizes import ceil_div
 from cube24.vectors.case import Array, Case, CaseArray
 
@@ -42,7 +42,7 @@ class MmadStep(NamedTuple):
     at: int
     instruction: isa.Mmad
     tile: int
-    piece: writer.Piece
+    piece: dealing.Piece
     k_start: int
 
     @property
@@ -62,7 +62,7 @@ def mmads_of(case: Case) -> Iterator[MmadStep]:
     """The Mmads of the program of a case, in order."""
     plan = case.run.plan
     assert plan is not None  # every size of a case is 1 or more
-    (pieces,) = writer.deal(plan, 1)
+    (pieces,) = dealing.deal(plan, 1)
     number, tile, k_start = 0, -1, 0
     for at, i in enumerate(case.run.program.instructions):
         if not isinstance(i, isa.Mmad):

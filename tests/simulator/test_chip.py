@@ -40,9 +40,10 @@ from cube24.simulator import (
     isa,
 )
 from cube24.simulator.chip import core_program, costs_of, time_plan
+from cube24.simulator.dealing import deal
 from cube24.simulator.tiler import Plan, Problem
 from cube24.simulator.timing import schedule
-from cube24.simulator.writer import deal, plan_for
+from cube24.simulator.writer import plan_for
 
 UNIT = Unit()
 #: HBM so slow that a first touch takes longer than anything else.
