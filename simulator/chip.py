@@ -1,28 +1,25 @@
 """Time on many cores, without values: each core runs the program of the tiles dealt to it.
 
 Cores that were dealt tiles of the same shapes take the same time, so each kind of core is scheduled
-once; and a tile that meets a core in a state that was seen before is not scheduled again
-(timing.schedule_segments).
+once; and what repeats within a core is not scheduled again (forward.py).
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
-from typing import Any
 
 from cube24.simulator import isa
 from cube24.simulator.account import Timing
 from cube24.simulator.cost import Costs
-from cube24.simulator.dealing import Piece, block_sizes, deal
-from cube24.simulator.operations import Compiler, Op
+from cube24.simulator.dealing import blocks_of, hand, tiles_of
+from cube24.simulator.forward import Forward
 from cube24.simulator.pipes import ScheduleError
+from cube24.simulator.series import Node, Trees
 from cube24.simulator.tiler import Plan
-from cube24.simulator.timing import schedule_segments
-from cube24.simulator.writer import Writer
-from cube24.sizes import ceil_div
+from cube24.simulator.writer import PLANS, instructions_of
 
 #: More instructions than this are scheduled, but not listed.
 PROGRAM_LIMIT = 500_000
@@ -59,20 +56,28 @@ def time_plan(plan: Plan, cores: int = 1) -> ChipTiming:
     """The time of a plan on some cores of the unit.
 
     Raises:
-        ScheduleError: the configuration leaves the program no schedule, such as a queue too short.
+        ScheduleError: the configuration leaves the program no schedule, or the run does not repeat
+            itself, and is too long to be walked through.
     """
-    hands = [hand for hand in deal(plan, cores) if hand]  # the idle ones are the last
-    first: dict[Any, int] = {}
-    count: Counter[Any] = Counter()
-    for core, hand in enumerate(hands):
-        kind = tuple(Writer(plan, hand).shapes())
-        first.setdefault(kind, core)
-        count[kind] += 1
-    groups = []
-    for kind, core in first.items():
-        costs = costs_of(plan, cores)
-        timing = schedule_segments(_segments(plan, hands[core], costs), plan.config)
-        groups.append(CoreGroup(count[kind], core, len(hands[core]), timing))
+    return _timed(plan, cores)
+
+
+# Time never depends on values, so equal plans have one.
+@lru_cache(PLANS)
+def _timed(plan: Plan, cores: int) -> ChipTiming:
+    costs = costs_of(plan, cores)
+    trees = Trees(plan, cores, touches=costs.first_touch_matters)
+    count: Counter[Node] = Counter()
+    first: dict[Node, int] = {}
+    for core in range(min(cores, blocks_of(plan, cores).total)):  # the idle ones are the last
+        tree = trees.core(core)
+        first.setdefault(tree, core)
+        count[tree] += 1
+    forward = Forward(plan, costs)
+    groups = [
+        CoreGroup(count[tree], core, tiles_of(plan, cores, core), forward.timing(tree))
+        for tree, core in first.items()
+    ]
     return ChipTiming(tuple(sorted(groups, key=lambda group: -group.timing.cycles)))
 
 
@@ -81,11 +86,9 @@ def costs_of(plan: Plan, cores: int) -> Costs:
 
     Neighbouring cores have neighbouring columns of the same rows, and share their first touch.
     """
-    m_core, n_core = block_sizes(plan, cores)
-    problem = plan.problem
-    across = ceil_div(problem.n, n_core)
-    active = min(cores, problem.batch * ceil_div(problem.m, m_core) * across)
-    across = min(active, across)
+    blocks = blocks_of(plan, cores)
+    active = min(cores, blocks.total)
+    across = min(active, blocks.columns)
     weights = next(b.at for b in plan.buffers() if b.name in ("dense", "weights"))
     return Costs(plan.config, active, [(0, across), (weights, max(1, active // across))])
 
@@ -98,8 +101,7 @@ def core_program(
     Raises:
         ScheduleError: it has more instructions than the limit.
     """
-    segments = Writer(plan, deal(plan, cores)[core]).segments()
-    written = (i for segment in segments for i in segment)
+    written = instructions_of(plan, hand(plan, cores, core))
     instructions = tuple(islice(written, limit and limit + 1))
     if limit is not None and len(instructions) > limit:
         raise ScheduleError(
@@ -107,21 +109,3 @@ def core_program(
             f"cycles and pipes are there without them"
         )
     return isa.Program(plan.buffers(), instructions)
-
-
-def _segments(plan: Plan, pieces: list[Piece], costs: Costs) -> Iterator[Sequence[Op]]:
-    """The operations of tile after tile; those of equal tiles are written once."""
-    writer, compiler = Writer(plan, pieces), Compiler(costs)
-    known: dict[Any, tuple[Sequence[Op], Any]] = {}
-    for number in range(len(pieces)):
-        signature = writer.signature(number)
-        found = known.get(signature)
-        if found is None:
-            ops = compiler.compile(writer.segment(number))
-            if costs.first_touch_matters:
-                yield ops
-                continue
-            found = known[signature] = (ops, writer.state())
-        else:
-            writer.skip(number, found[1])
-        yield found[0]

@@ -91,6 +91,8 @@ class Costs:
         self._hbm = _exact(config.hbm_rate) * per_core
         self._shared = tuple(shared)
         self._touched: set[tuple[int, ...]] = set()
+        #: Tells of an address whether its piece was moved before; None: all moves are looked at.
+        self.moved: Callable[[int], bool] | None = None
         least = min((cores for _, cores in self._shared), default=1)
         fastest = max(self._exact["row_rate"], self._exact["burst_rate"])
         #: Whether HBM can be slower than all else, so that a first touch may cost more.
@@ -148,11 +150,17 @@ class Costs:
 
     def _move(self, time: Fraction, size: int, key: tuple[int, ...]) -> Cost:
         rate = self._l2
-        if self.first_touch_matters and key not in self._touched:
-            self._touched.add(key)
+        if self.first_touch_matters and not self._was_moved(key):
             sharing = [cores for address, cores in self._shared if address <= key[0]]
             rate = min(rate, self._hbm * (sharing[-1] if sharing else 1))
         return _fixed(self.config.move_head, ceil(max(time, size / rate)))
+
+    def _was_moved(self, key: tuple[int, ...]) -> bool:
+        if self.moved is not None:
+            return self.moved(key[0])
+        moved = key in self._touched
+        self._touched.add(key)
+        return moved
 
     # --- MTE1 -------------------------------------------------------------------------------------
 

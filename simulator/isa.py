@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, fields
+from functools import lru_cache
+from operator import attrgetter
 from typing import Any, ClassVar
 
 import numpy as np
@@ -390,13 +392,22 @@ def _nd2nz(i: Nd2Nz) -> str | None:
     return f"dst_rows {i.dst_rows} is less than rows {i.rows}" if i.dst_rows < i.rows else None
 
 
+_image_fields = attrgetter(*_core.Image._fields)
+
+
 def image_of(i: Load3D) -> _core.Image:
     """The geometry of an img2col, as the C core takes it."""
-    return _core.Image(*(getattr(i, name) for name in _core.Image._fields))
+    return _core.Image(*_image_fields(i))
+
+
+@lru_cache
+def _output_of(*fields: int) -> tuple[int, int] | None:
+    """Output height and width of an image; programs have many Load3D of the same one."""
+    return _core.image_output(_core.Image(*fields))
 
 
 def _load3d(i: Load3D) -> str | None:
-    output = _core.image_output(image_of(i))
+    output = _output_of(*_image_fields(i))
     if output is None:
         return "the kernel does not fit the image with its padding"
     if i.k % C0_BYTES or i.k_start % C0_BYTES:

@@ -12,14 +12,18 @@ from cube24.sizes import ceil_div
 
 WORK, SET, WAIT, BARRIER, EMPTY = range(5)
 
+_M = isa.PIPES.index("M")
+#: The pipe of each instruction that is no flag and no barrier.
+_PIPES = {kind: isa.PIPES.index(kind.pipe) for kind in isa.INSTRUCTIONS.values() if kind.pipe}
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Op:
     """What the schedule needs to know of an instruction. A compiler makes equal ones one object.
 
-    kind: one of the five above. head to work: as in a Cost. flag: its number; to: the pipe that it
-    tells something; hands_over: whether this is that L1 was filled. unit: UnitFlag, 0, 2 or 3;
-    first: its first block of L0C; blocks: how many.
+    kind: one of the five above. head to work: as in a Cost. flag: its number. to, trip, hands_over,
+    of one that sets a flag: the pipe that sees it, how much later, and whether it says that L1 was
+    filled. unit: UnitFlag, 0, 2 or 3; first, blocks: its first block of L0C, and how many.
     """
 
     kind: int
@@ -33,6 +37,7 @@ class Op:
     work: int = 0
     flag: int = 0
     to: int = 0
+    trip: int = 0
     hands_over: bool = False
     unit: int = 0
     first: int = 0
@@ -70,20 +75,29 @@ class Compiler:
 
     def _key(self, i: isa.Instruction) -> tuple[Any, ...]:
         """The fields of its operation."""
-        if isinstance(i, (isa.SetFlag, isa.WaitFlag)):
+        pipe = _PIPES.get(type(i))
+        if pipe is None:
+            return self._order(i)
+        cost = self._costs.of(i)
+        if cost is NOTHING:
+            return (EMPTY, pipe, i.name)
+        if pipe >= _M and isinstance(i, isa.Mmad | isa.Fixpipe) and i.unit_flag:
+            return (WORK, pipe, i.name, *cost, 0, 0, 0, False, i.unit_flag, *self._blocks(i))
+        return (WORK, pipe, i.name, *cost)
+
+    def _order(self, i: isa.Instruction) -> tuple[Any, ...]:
+        """The fields of one that orders others: a flag, or a barrier."""
+        if isinstance(i, isa.SetFlag | isa.WaitFlag):
             of, to = isa.PIPES.index(i.of), isa.PIPES.index(i.to)
             flag = (of * 4 + to) * isa.FLAG_IDS + i.id
             if isinstance(i, isa.WaitFlag):
                 return (WAIT, to, i.name, *NOTHING, flag)
-            return (SET, of, i.name, *NOTHING, flag, to, (i.of, i.to) == ("MTE2", "MTE1"))
-        if isinstance(i, isa.Barrier):
-            return (BARRIER, isa.PIPES.index(i.on), i.name)
-        pipe, cost = isa.PIPES.index(i.pipe), self._costs.of(i)
-        if cost is NOTHING:
-            return (EMPTY, pipe, i.name)
-        if isinstance(i, (isa.Mmad, isa.Fixpipe)) and i.unit_flag:
-            return (WORK, pipe, i.name, *cost, 0, 0, False, i.unit_flag, *self._blocks(i))
-        return (WORK, pipe, i.name, *cost)
+            # The way of the data takes the longer half of an odd round trip.
+            trip = (self._costs.config.flag_cycles + (of < to)) // 2
+            hands_over = (i.of, i.to) == ("MTE2", "MTE1")
+            return (SET, of, i.name, *NOTHING, flag, to, trip, hands_over)
+        assert isinstance(i, isa.Barrier)
+        return (BARRIER, isa.PIPES.index(i.on), i.name)
 
     def _blocks(self, i: isa.Mmad | isa.Fixpipe) -> tuple[int, int]:
         """The first block of its results in L0C, and how many there are."""

@@ -60,12 +60,6 @@ class Pipes:
     def __init__(self, config: UnitConfig, state: State = ()) -> None:
         """Start at cycle 0, empty or in a state."""
         self._config = config
-        trip = config.flag_cycles
-        # The way of the data takes the longer half of an odd round trip.
-        self._latency = [
-            (trip + 1) // 2 if flag // isa.FLAG_IDS // 4 < flag // isa.FLAG_IDS % 4 else trip // 2
-            for flag in range(16 * isa.FLAG_IDS)
-        ]
         slow_m, slow_mte2 = config.mte1_slow_m, config.mte1_slow_mte2
         # Parts of a cycle's work that MTE1 does in a cycle: [M at work][MTE2 at work].
         self._speeds = [
@@ -112,7 +106,7 @@ class Pipes:
         # All that the loop needs is a local variable: nearly all time of a schedule is spent here.
         config, counts = self._config, self._counts
         depth, step, handover = config.queue_depth, config.issue_cycles, config.handover_cycles
-        latency, speeds, queues, times = self._latency, self._speeds, self._queues, self._times
+        speeds, queues, times = self._speeds, self._queues, self._times
         running, ended, streams = self._running, self._ended, self._streams
         awaits, since, flags = self._awaits, self._since, self._flags
         busy, heads, waits, stalls = counts.busy, counts.heads, counts.waits, counts.stalls
@@ -239,7 +233,7 @@ class Pipes:
                             f"instruction {number}: flag {flag_name(flag)} is set already, and "
                             f"nobody has waited for it"
                         )
-                    seen = flags[flag] = now + latency[flag]
+                    seen = flags[flag] = now + op.trip
                     if op.hands_over:
                         turned = now + handover
                     if awaits[op.to] == flag:

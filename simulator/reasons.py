@@ -60,9 +60,10 @@ _COSTS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
         "MTE1 slowed down by other pipes",
         {"mte1_slow_m": 0, "mte1_slow_mte2": 0},
     ),
+    # Queues so deep that none of them is full, nearly; deeper ones would be counted without end.
     "flags": (
         "flags on their way, hand-over of L1, issue and queues",
-        {"flag_cycles": 0, "handover_cycles": 0, "issue_cycles": 0, "queue_depth": 1 << 20},
+        {"flag_cycles": 0, "handover_cycles": 0, "issue_cycles": 0, "queue_depth": 1 << 12},
     ),
 }  # fmt: skip
 
@@ -106,8 +107,8 @@ def _macs_of_cube(plan: Plan) -> int:
         return whole * piece + round_up(rest, unit)
 
     m = problem.batch * padded(problem.m, tile.m, 16)
-    n, k = padded(problem.n, tile.n, 16), 0
+    n = padded(problem.n, tile.n, 16)
     chunk = min(plan.chunk, plan.weight_chunk)
-    for start in range(0, problem.k, chunk):
-        k += padded(min(chunk, problem.k - start), tile.k, step)
+    chunks, rest = divmod(problem.k, chunk)
+    k = chunks * padded(chunk, tile.k, step) + padded(rest, tile.k, step)
     return m * n * k

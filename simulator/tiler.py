@@ -10,8 +10,10 @@ multiplication stand in GM as rows (M, K), those of a convolution as NC1HWC0.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass, fields, replace
-from math import lcm
+from math import gcd, lcm
+from typing import NamedTuple
 
 from cube24.encoder import C0
 from cube24.errors import Cube24Error
@@ -157,11 +159,15 @@ def _filling(problem: Problem, config: UnitConfig, most: int) -> Tile:
     while not Plan(problem, config, tile).fits and tile.k > 64:
         k = round_down(tile.k // 2, 64) or 64
         tile = replace(tile, k=k, k_l1=k)
-    while tile.k_l1 < round_up(problem.k, 64):  # as much of k in L1 as fits twice
-        wider = Tile(m, n, tile.k, tile.k_l1 + tile.k)
-        if not Plan(problem, config, wider).fits:
-            break
-        tile = wider
+
+    def too_much(parts: int) -> bool:
+        return not Plan(problem, config, replace(tile, k_l1=parts * tile.k)).fits
+
+    # As much of k in L1 as fits twice; what fits with more fits with less.
+    most = min(ceil_div(round_up(problem.k, 64), tile.k), isa.LARGEST // tile.k)
+    more = range(2, most + 1)
+    parts = 1 + bisect_left(more, True, key=too_much)
+    tile = replace(tile, k_l1=parts * tile.k)
     # Loads of equal length: behind a long one, a short one would wait, and be waited for.
     loads = ceil_div(problem.k, tile.k_l1)
     return replace(tile, k_l1=round_up(ceil_div(problem.k, loads), tile.k))
@@ -196,26 +202,29 @@ def _clip(wanted: int, size: int, limit: int) -> int:
     return max(16, round_down(min(wanted, round_up(size, 16), limit), 16))
 
 
-@dataclass(frozen=True)
-class Rows:
+class Rows(NamedTuple):
     """Rows first..first + count of an image, with rows of padding above and below.
 
     offset: the first position of the tile among the positions that these rows give.
     """
 
     first: int
-    count: int
+    count: int  # type: ignore[assignment]  # not the method of a tuple
     top: int
     bottom: int
     offset: int
 
 
 class Plan:
-    """Where everything stands: chunks of k, addresses in GM and L1."""
+    """Where everything stands: chunks of k, addresses in GM and L1.
+
+    Plans are equal that have the same problem, unit and tile.
+    """
 
     def __init__(self, problem: Problem, config: UnitConfig, tile: Tile) -> None:
         """Lay it out; ``check`` says whether it can be."""
-        self.problem, self.config, self.tile = problem, config, tile
+        self._what = self.problem, self.config, self.tile = problem, config, tile
+        self._width = problem.image.positions[1] if problem.image else 0  # of a row of positions
         self.chunk = self._chunk(tile.k_l1)
         self.weight_chunk = self._chunk(tile.k_weights) if tile.k_weights else self.chunk
         # L1: activations, weights and index, each as often as there are buffers; then bias and
@@ -243,6 +252,14 @@ class Plan:
         self.fb_slot = round_up(8 * tile.n, config.fb_align)
         #: Results in L0C at one time.
         self.results = 2 if 2 * self.l0c_slot <= config.l0c_bytes else 1
+
+    def __eq__(self, other: object) -> bool:
+        """Whether it is the same plan."""
+        return isinstance(other, Plan) and self._what == other._what
+
+    def __hash__(self) -> int:
+        """A hash of what makes it."""
+        return hash(self._what)
 
     @property
     def fits(self) -> bool:
@@ -345,15 +362,47 @@ class Plan:
         if image is None:
             return self.tile.m * round_up(self.chunk, 64) * self.problem.element
         blocks = self.chunk // (image.kernel[0] * image.kernel[1] * C0)
-        tiles = range(0, self.problem.m, self.tile.m)
-        return blocks * max(self.rows(start).count for start in tiles) * image.w * C0
+        return blocks * self._most_lines() * image.w * C0
+
+    def _most_lines(self) -> int:
+        """The most rows of the image that a tile needs."""
+        image, size, width = self.problem.image, self.tile.m, self._width
+        assert image is not None
+        count = ceil_div(self.problem.m, size)
+        alike, period = self.alike(0, count)
+        if len(alike) < period:
+            return max(self.rows(index * size).count for index in range(count))
+        # Tiles begin at all columns that they ever do, and those at the last one need the most.
+        rows = (width - gcd(width, size) + size - 1) // width
+        return rows * image.strides[0] + (image.kernel[0] - 1) * image.dilations[0] + 1
+
+    def alike(self, m_start: int, count: int) -> tuple[range, int]:
+        """Where tiles of an image one below the other need lines alike: a range, and its period.
+
+        Args:
+            m_start: where the first one starts.
+            count: how many there are, all but the last one of the same size.
+
+        Returns:
+            The range of those behind the first that touch no padding, the last one left out, and
+            how many of them there are until one begins at the same column again.
+        """
+        image, size = self.problem.image, self.tile.m
+        assert image is not None
+        width, stride = self._width, image.strides[0]
+        top = ceil_div(image.pads[0], stride)  # the first row of positions without padding
+        span = (image.kernel[0] - 1) * image.dilations[0] + 1
+        end = (image.h + image.pads[0] - span) // stride + 1  # behind the last one
+        first = max(1, ceil_div(top * width - m_start, size))
+        last = (end * width - size - m_start) // size
+        return range(first, min(last + 1, count - 1)), width // gcd(width, size)
 
     def rows(self, m_start: int) -> Rows:
         """The rows of the image that a tile of positions needs."""
         image = self.problem.image
         assert image is not None
         last = min(self.problem.m, m_start + self.tile.m) - 1
-        height, width = image.h, image.positions[1]
+        height, width = image.h, self._width
         stride, top = image.strides[0], image.pads[0]
         output_row = m_start // width
         offset = m_start - output_row * width

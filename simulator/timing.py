@@ -6,16 +6,16 @@ becomes of their cycles in account.py.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection
 from typing import cast
 
 from cube24.simulator import isa
 from cube24.simulator.access import accesses
-from cube24.simulator.account import Counts, Row, Timing
+from cube24.simulator.account import Row, Timing
 from cube24.simulator.config import UnitConfig
 from cube24.simulator.cost import Costs
-from cube24.simulator.operations import Compiler, Op, unit_block
-from cube24.simulator.pipes import DeadlockError, Pipes, ScheduleError, State
+from cube24.simulator.operations import Compiler, unit_block
+from cube24.simulator.pipes import DeadlockError, Pipes, ScheduleError
 
 
 def schedule(program: isa.Program, config: UnitConfig, costs: Costs | None = None) -> Timing:
@@ -63,41 +63,6 @@ def demand_legal(program: isa.Program) -> None:
 def _distinct(program: isa.Program) -> Collection[isa.Instruction]:
     """Its instructions, of which programs repeat the same objects, each once and in order."""
     return {id(i): i for i in program.instructions}.values()
-
-
-def schedule_segments(segments: Iterable[Sequence[Op]], config: UnitConfig) -> Timing:
-    """Schedule a program that comes in segments, of which the same ones come again and again.
-
-    What a segment does depends on the state before it and on its operations alone. Where both were
-    seen before, what followed then is added without being run again; the result is that of the
-    plain schedule, to the cycle.
-
-    Raises:
-        ScheduleError, DeadlockError: as for :func:`schedule`, without the explanation.
-    """
-    pipes: Pipes | None = Pipes(config)
-    assert pipes is not None
-    state = pipes.state()
-    seen: dict[tuple[State, int], tuple[State, Counts]] = {}
-    kept: dict[int, Sequence[Op]] = {}  # while it is kept, no other segment has its id
-    total = Counts()
-    for ops in segments:
-        kept[id(ops)] = ops
-        found = seen.get((state, id(ops)))
-        if found is None:
-            if pipes is None:
-                pipes = Pipes(config, state)
-            pipes.run(ops)
-            found = seen[state, id(ops)] = (pipes.state(), pipes.take())
-        elif pipes is not None:
-            pipes = None
-        state, step = found
-        total.add(step)
-    last = pipes or Pipes(config, state)
-    last.run((), to_end=True)
-    last.state()
-    total.add(last.take(end=True))
-    return total.timing()
 
 
 def _explained(program: isa.Program, error: DeadlockError) -> DeadlockError:

@@ -1,4 +1,4 @@
-"""The writer: the program of a plan, tile by tile.
+"""The writer: the program of a plan, step by step.
 
 Loads to L1 are written one step ahead of what reads them, so that a short queue does not hold them
 back. A piece of activations or weights that the next step needs again stays in L1. The flags of
@@ -7,16 +7,21 @@ double buffers keep the pipes apart (_Ring).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from functools import cache, lru_cache
 from typing import Any
 
 from cube24.encoder import C0
 from cube24.simulator import isa
 from cube24.simulator.config import UnitConfig
-from cube24.simulator.dealing import Piece
-from cube24.simulator.tiler import Plan, Problem, Tile, TilingError, choose_tile
+from cube24.simulator.dealing import KStep, Piece, steps_of
+from cube24.simulator.tiler import Plan, Problem, Rows, Tile, TilingError, choose_tile
 from cube24.sizes import ceil_div, round_up, shown
+
+#: So many plans are kept, and so many times of plans (chip.py): networks repeat their layers.
+PLANS = 512
+
+_Program = list[isa.Instruction]
 
 
 def plan_for(problem: Problem, config: UnitConfig, tile: Tile | None = None) -> Plan:
@@ -27,85 +32,94 @@ def plan_for(problem: Problem, config: UnitConfig, tile: Tile | None = None) -> 
     """
     if not isinstance(tile, Tile | None):
         raise TilingError(f"tile is {shown(tile)}; it takes a Tile")
+    return _planned(problem, config, tile)
+
+
+@lru_cache(PLANS)
+def _planned(problem: Problem, config: UnitConfig, tile: Tile | None) -> Plan:
     plan = Plan(problem, config, tile or choose_tile(problem, config))
     plan.check()
     return plan
 
 
+def instructions_of(plan: Plan, pieces: Iterable[Piece]) -> Iterator[isa.Instruction]:
+    """The program of some tiles of the result, in their order."""
+    writer, before = Writer(plan), None
+    for piece in pieces:
+        for step in steps_of(plan, piece, before):
+            yield from writer.push(step)
+        before = piece
+    if before is not None:
+        yield from writer.push(None)
+
+
+@cache
+def _flags(
+    of: str, to: str, first: int, count: int
+) -> tuple[list[isa.Instruction], list[isa.Instruction]]:
+    """Some flags of a pair of pipes: what sets them, and what waits for them."""
+    ids = range(first, first + count)
+    return [isa.SetFlag(of, to, i) for i in ids], [isa.WaitFlag(of, to, i) for i in ids]
+
+
 class _Ring:
-    """The halves of a double buffer between two pipes, and the flags that hand them over."""
+    """The halves of a double buffer between two pipes, and the flags that hand them over.
+
+    filled, emptied: how often a slot was, counted only as far as the next instructions depend on
+    it: whether all slots were ever used, and which is next.
+    """
+
+    __slots__ = ("_empty", "_full", "_slots", "_wait_empty", "_wait_full", "emptied", "filled")
 
     def __init__(self, producer: str, consumer: str, slots: int = 2, first_id: int = 0) -> None:
-        self._producer, self._consumer = producer, consumer
-        self._slots, self._first_id = slots, first_id
-        self._filled = self._emptied = 0
+        self._slots, self.filled, self.emptied = slots, 0, 0
+        forth, back = (producer, consumer, first_id, slots), (consumer, producer, first_id, slots)
+        self._full, self._wait_full = _flags(*forth)
+        self._empty, self._wait_empty = _flags(*back)
 
     def filling(self) -> int:
         """The slot that is filled next."""
-        return self._filled % self._slots
+        return self.filled % self._slots
 
     def emptying(self) -> int:
         """The slot that is emptied next."""
-        return self._emptied % self._slots
+        return self.emptied % self._slots
 
-    def fill(self) -> Iterator[isa.Instruction]:
+    def fill(self, out: _Program) -> None:
         """Before filling: wait until the slot was emptied, if it was ever filled."""
-        if self._filled >= self._slots:
-            yield isa.WaitFlag(self._consumer, self._producer, self._first_id + self.filling())
+        if self.filled >= self._slots:
+            out.append(self._wait_empty[self.filling()])
 
-    def filled(self) -> Iterator[isa.Instruction]:
+    def full(self, out: _Program) -> None:
         """After filling."""
-        yield isa.SetFlag(self._producer, self._consumer, self._first_id + self.filling())
-        self._filled += 1
+        out.append(self._full[self.filling()])
+        self.filled = self._next(self.filled)
 
-    def use(self) -> Iterator[isa.Instruction]:
+    def use(self, out: _Program) -> None:
         """Before emptying: wait until the slot was filled."""
-        yield isa.WaitFlag(self._producer, self._consumer, self._first_id + self.emptying())
+        out.append(self._wait_full[self.emptying()])
 
-    def emptied(self) -> Iterator[isa.Instruction]:
+    def empty(self, out: _Program) -> None:
         """After emptying."""
-        yield isa.SetFlag(self._consumer, self._producer, self._first_id + self.emptying())
-        self._emptied += 1
+        out.append(self._empty[self.emptying()])
+        self.emptied = self._next(self.emptied)
 
-    def drain(self) -> Iterator[isa.Instruction]:
+    def drain(self, out: _Program) -> None:
         """At the end of the program: take back the flags that nobody waited for."""
-        for used in range(max(0, self._emptied - self._slots), self._emptied):
-            yield isa.WaitFlag(self._consumer, self._producer, self._first_id + used % self._slots)
+        for used in range(max(0, self.emptied - self._slots), self.emptied):
+            out.append(self._wait_empty[used % self._slots])
 
-    def state(self) -> tuple[int, int]:
-        """What the next instructions depend on: only whether a slot was ever used, and which."""
-        return (self._canonical(self._filled), self._canonical(self._emptied))
-
-    def restore(self, state: tuple[int, int]) -> None:
-        """Go on from a state."""
-        self._filled, self._emptied = state
-
-    def _canonical(self, count: int) -> int:
-        return count if count < self._slots else self._slots + count % self._slots
-
-
-@dataclass(frozen=True)
-class _Step:
-    """A stretch of k of a tile that one load of activations and one of weights hold.
-
-    a, w: what holds it, as (where, first k).
-    """
-
-    piece: Piece
-    k_start: int
-    k: int
-    a: tuple[int, ...]
-    w: tuple[int, ...]
-    last: bool
+    def _next(self, count: int) -> int:
+        return count + 1 if count + 1 < 2 * self._slots else self._slots
 
 
 class Writer:
-    """Writes the instructions of a plan for some tiles of its result."""
+    """Writes the instructions of a plan: ``push`` takes the steps of tiles one after the other."""
 
-    def __init__(self, plan: Plan, pieces: Sequence[Piece]) -> None:
-        """Take the plan, and the tiles in their order."""
+    def __init__(self, plan: Plan) -> None:
+        """Begin a program."""
         self.plan, self.problem, self.tile = plan, plan.problem, plan.tile
-        self.pieces = pieces
+        self._image = plan.problem.image
         self._at = {buffer.name: buffer.at for buffer in plan.buffers()}
         buffers = plan.tile.l1_buffers
         self._a = _Ring("MTE2", "MTE1", buffers)
@@ -113,154 +127,128 @@ class Writer:
         self._l0 = _Ring("MTE1", "M")
         self._l0c = _Ring("M", "FIX", plan.results)
         self._words = _Ring("MTE2", "FIX")
-        self._loaded: tuple[Any, Any] = ((), ())  # the activations and weights loaded last
-        self._used: tuple[Any, Any] = ((), ())  # and used last
+        self._rings = (self._a, self._w, self._l0, self._l0c, self._words)
         self._biases = [0, 0]  # rows of bias loaded and used, mod 2
-        self._shapes: tuple[Any, ...] | None = None
+        self._odd = 0  # the number of the tile, mod 2
+        self._before: KStep | None = None  # pushed, and not computed yet
+        # Programs repeat what they do in L0, and who reads them looks at each object once.
+        self._computed: dict[Any, tuple[_Program, Any]] = {}
+        self._made: dict[tuple[Any, ...], isa.Instruction] = {}
+        self._lines = (-1, Rows(0, 0, 0, 0, 0))  # of the tile that starts there
 
-    def segments(self) -> Iterator[list[isa.Instruction]]:
-        """The program, cut behind each tile."""
-        for number in range(len(self.pieces)):
-            yield list(self.segment(number))
+    def push(self, step: KStep | None) -> _Program:
+        """The instructions that can be written when the next step is known: of the one before it.
 
-    def segment(self, number: int) -> Iterator[isa.Instruction]:
-        """The instructions of one tile, with the first load of the next one."""
-        steps = list(self._steps(number))
-        behind = next(self._steps(number + 1), None)
-        if number == 0 and self.tile.l1_buffers == 2:
-            yield from self._load(steps[0])
-        if self.plan.vector:
-            yield from self._load_words(self.pieces[number])
-        for step, following in zip(steps, [*steps[1:], behind], strict=True):
-            if self.tile.l1_buffers == 1:
-                yield from self._load(step)
-            elif following is not None:
-                yield from self._load(following)
-            yield from self._compute(number, step, following)
-        yield from self._store(number)
-        if behind is None:
-            for ring in (self._a, self._w, self._l0, self._words):
-                yield from ring.drain()
-            if not self.tile.unit_flag:
-                yield from self._l0c.drain()
-
-    def shapes(self) -> Iterator[tuple[Any, ...]]:
-        """For each tile its shape, whether it shares rows and columns with the one before, and
-        whether its activations and weights are loaded for the first time.
+        Args:
+            step: the next step; None: there is none.
         """
-        before = None
-        rows: set[tuple[int, int]] = set()
-        columns: set[int] = set()
-        for piece in self.pieces:
-            lines = self.plan.rows(piece.m_start) if self.problem.image else None
-            yield (
-                piece.m,
-                piece.n,
-                lines and (lines.count, lines.top, lines.bottom, lines.offset),
-                before is not None and before[:2] == piece[:2],
-                before is not None and before.n_start == piece.n_start,
-                piece[:2] in rows,
-                piece.n_start in columns,
-            )
-            before = piece
-            rows.add(piece[:2])
-            columns.add(piece.n_start)
-
-    def signature(self, number: int) -> tuple[Any, ...]:
-        """Equal signatures: segments that are equal but for their addresses."""
-        if self._shapes is None:
-            self._shapes = (*self.shapes(), None)
-        # Tiles take the halves of L0C in turn, and unit flags belong to them.
-        return (number == 0, number % 2, self.state(), *self._shapes[number : number + 2])
+        out: _Program = []
+        before, ahead = self._before, self.tile.l1_buffers == 2
+        if before is not None and before.k_start == 0 and self.plan.vector:
+            self._load_words(out, before.piece)
+        load = step if ahead else before
+        if load is not None:
+            self._load(out, load)
+        if before is not None:
+            self._compute(out, before, step)
+            if before.k_start + before.k == self.problem.k:
+                self._store(out, before.piece)
+                self._odd ^= 1
+        if step is None:
+            for ring in (self._a, self._w, self._l0, self._words):
+                ring.drain(out)
+            if not self.tile.unit_flag:
+                self._l0c.drain(out)
+        self._before = step
+        return out
 
     def state(self) -> tuple[Any, ...]:
+        """All that the next instructions depend on, besides the steps."""
+        return (self._stand(), self._before)
+
+    def restore(self, state: tuple[Any, ...]) -> None:
+        """Go on from a state."""
+        stand, self._before = state
+        self._go_on(stand)
+
+    def _one(self, *what: Any) -> isa.Instruction:
+        """An instruction, equal ones being one object: its class, then its fields."""
+        found = self._made.get(what)
+        if found is None:
+            kind, *values = what
+            found = self._made[what] = kind(*values)
+        return found
+
+    def _rows(self, piece: Piece) -> Rows:
+        """The rows of the image that a tile needs."""
+        if self._lines[0] != piece.m_start:
+            self._lines = (piece.m_start, self.plan.rows(piece.m_start))
+        return self._lines[1]
+
+    def _stand(self) -> tuple[int, ...]:
         """Where the double buffers stand."""
-        rings = (self._a, self._w, self._l0, self._l0c, self._words)
-        return (*(ring.state() for ring in rings), *self._biases)
+        a, w, l0, l0c, words = self._rings
+        return (
+            a.filled, a.emptied, w.filled, w.emptied, l0.filled, l0.emptied, l0c.filled,
+            l0c.emptied, words.filled, words.emptied, *self._biases, self._odd,
+        )  # fmt: skip
 
-    def skip(self, number: int, state: tuple[Any, ...]) -> None:
-        """Go on behind a segment, of which the state is known, as if it had been written."""
-        *rings, self._biases[0], self._biases[1] = state
-        for ring, its in zip(
-            (self._a, self._w, self._l0, self._l0c, self._words), rings, strict=True
-        ):
-            ring.restore(its)
-        *_, last = self._steps(number)
-        self._used = (last.a, last.w)
-        behind = next(self._steps(number + 1), None)
-        ahead = behind if behind is not None and self.tile.l1_buffers == 2 else last
-        self._loaded = (ahead.a, ahead.w)
-
-    def _steps(self, number: int) -> Iterator[_Step]:
-        if number >= len(self.pieces):
-            return
-        piece, plan, k = self.pieces[number], self.plan, self.problem.k
-        step = min(plan.chunk, plan.weight_chunk)
-        for k_start in range(0, k, step):
-            yield _Step(
-                piece,
-                k_start,
-                min(step, k - k_start),
-                (piece.batch, piece.m_start, k_start // plan.chunk * plan.chunk),
-                (piece.n_start, k_start // plan.weight_chunk * plan.weight_chunk),
-                k_start + step >= k,
-            )
+    def _go_on(self, stand: tuple[int, ...]) -> None:
+        for number, ring in enumerate(self._rings):
+            ring.filled, ring.emptied = stand[2 * number : 2 * number + 2]
+        *self._biases, self._odd = stand[-3:]
 
     # --- GM -> L1 ---------------------------------------------------------------------------------
 
-    def _load(self, step: _Step) -> Iterator[isa.Instruction]:
+    def _load(self, out: _Program, step: KStep) -> None:
         """What a step needs and was not loaded for the step before it."""
-        piece, k = step.piece, self.problem.k
-        fresh_a, fresh_w = step.a != self._loaded[0], step.w != self._loaded[1]
-        self._loaded = (step.a, step.w)
-        if fresh_a:
-            k_start = step.a[-1]
-            yield from self._a.fill()
-            yield self._load_activations(piece, k_start, min(self.plan.chunk, k - k_start))
-        if fresh_w:
-            k_start = step.w[-1]
-            yield from self._w.fill()
-            if self.problem.bias and k_start == 0:
+        piece = step.piece
+        if step.new_a:
+            self._a.fill(out)
+            out.append(self._load_activations(piece, step.a_start, step.a_k))
+        if step.new_w:
+            self._w.fill(out)
+            if self.problem.bias and step.k_start == 0:
                 source = self._at["bias"] + 4 * piece.n_start
-                yield isa.CopyIn(self._bias_at(self._biases[0]), source, 4 * piece.n)
+                out.append(isa.CopyIn(self._bias_at(self._biases[0]), source, 4 * piece.n))
                 self._biases[0] ^= 1
-            yield from self._load_weights(piece, k_start, min(self.plan.weight_chunk, k - k_start))
+            self._load_weights(out, piece, step.w_start, step.w_k)
         # Handed over at once: MTE1 needs both, and each hand-over takes time.
-        if fresh_a:
-            yield from self._a.filled()
-        if fresh_w:
-            yield from self._w.filled()
+        if step.new_a:
+            self._a.full(out)
+        if step.new_w:
+            self._w.full(out)
 
     def _bias_at(self, slot: int) -> int:
         return self.plan.columns_at + slot * self.plan.columns
 
-    def _load_words(self, piece: Piece) -> Iterator[isa.Instruction]:
+    def _load_words(self, out: _Program, piece: Piece) -> None:
         slot = self._words.filling()
         l1 = self._bias_at(slot) + self.plan.words_at
-        yield from self._words.fill()
-        yield isa.CopyIn(l1, self._at["words"] + 8 * piece.n_start, 8 * piece.n)
-        yield from self._words.filled()
-        yield from self._words.use()
-        yield isa.LoadParams(slot * self.plan.fb_slot, l1, 8 * piece.n)
-        yield from self._words.emptied()
+        self._words.fill(out)
+        out.append(isa.CopyIn(l1, self._at["words"] + 8 * piece.n_start, 8 * piece.n))
+        self._words.full(out)
+        self._words.use(out)
+        out.append(isa.LoadParams(slot * self.plan.fb_slot, l1, 8 * piece.n))
+        self._words.empty(out)
 
     def _load_activations(self, piece: Piece, k_start: int, k: int) -> isa.Instruction:
         problem, gm = self.problem, self._at["activations"]
         base = self._a.filling() * self.plan.a_bytes
-        image = problem.image
+        image = self._image
         if image is None:
             size = problem.element
             source = gm + (piece.m_start * problem.k + k_start) * size
             rows = round_up(piece.m, 16)
             return isa.Nd2Nz(base, source, piece.m, k * size, problem.k * size, rows)
         block = image.kernel[0] * image.kernel[1] * C0
-        lines = self.plan.rows(piece.m_start)
+        lines = self._rows(piece)
         line, plane = image.w * C0, image.h * image.w * C0
         source = (piece.batch * image.c1 + k_start // block) * plane + lines.first * line
         size = lines.count * line
         return isa.CopyIn(base, gm + source, size, k // block, plane, size)
 
-    def _load_weights(self, piece: Piece, k_start: int, k: int) -> Iterator[isa.Instruction]:
+    def _load_weights(self, out: _Program, piece: Piece, k_start: int, k: int) -> None:
         problem, plan = self.problem, self.plan
         slot, size = self._w.filling(), problem.element
         target = plan.w_at + slot * plan.w_bytes
@@ -268,7 +256,7 @@ class Writer:
             # Nz of the rows (N, K) is what fractals of the weight are.
             source = self._at["weights"] + (piece.n_start * problem.k + k_start) * size
             rows = round_up(piece.n, 16)
-            yield isa.Nd2Nz(target, source, piece.n, k * size, problem.k * size, rows)
+            out.append(isa.Nd2Nz(target, source, piece.n, k * size, problem.k * size, rows))
             return
         k1, n1 = ceil_div(k, problem.k_fractal), ceil_div(piece.n, 16)
         all_n1 = ceil_div(problem.n, 16)
@@ -278,67 +266,87 @@ class Writer:
             ("index", isa.FRACTAL // 4, plan.x_at + slot * plan.x_bytes),
         ):
             if name in self._at:
-                yield isa.CopyIn(
-                    at, self._at[name] + first * fractal, n1 * fractal, k1, all_n1 * fractal,
-                    n1 * fractal,
+                out.append(
+                    isa.CopyIn(
+                        at, self._at[name] + first * fractal, n1 * fractal, k1, all_n1 * fractal,
+                        n1 * fractal,
+                    )
                 )  # fmt: skip
 
     # --- L1 -> L0, Mmad ---------------------------------------------------------------------------
 
-    def _compute(
-        self, number: int, step: _Step, following: _Step | None
-    ) -> Iterator[isa.Instruction]:
-        if step.a != self._used[0]:
-            yield from self._a.use()
-        if step.w != self._used[1]:
-            yield from self._w.use()
+    def _compute(self, out: _Program, step: KStep, following: KStep | None) -> None:
+        """The Mmads of a step, with their loads.
+
+        None of it knows where in GM the tile stands, so equal steps have the same instructions.
+        """
+        piece = step.piece
+        frees = (True, True) if following is None else (following.new_a, following.new_w)
+        lines = self._rows(piece) if self._image else None
+        in_loads = (step.k_start - step.a_start, step.k_start - step.w_start)
+        last = step.k_start + step.k == self.problem.k
+        what = (piece.m, piece.n, lines, step.k_start == 0, last, step.k, in_loads, step[-2:])
+        key = (what, frees, self._stand())
+        found = self._computed.get(key)
+        if found is None:
+            written: _Program = []
+            self._write(written, step, frees)
+            found = self._computed[key] = (written, self._stand())
+        else:
+            self._go_on(found[1])
+        out += found[0]
+
+    def _write(self, out: _Program, step: KStep, frees: tuple[bool, bool]) -> None:
+        if step.new_a:
+            self._a.use(out)
+        if step.new_w:
+            self._w.use(out)
             if step.k_start == 0:
                 self._biases[1] ^= 1
-        self._used = (step.a, step.w)
         for part in range(0, step.k, self.tile.k):
-            k = min(self.tile.k, step.k - part)
-            yield from self._multiply(number, step, part, k)
-        if following is None or following.a != step.a:
-            yield from self._a.emptied()
-        if following is None or following.w != step.w:
-            yield from self._w.emptied()
+            self._multiply(out, step, part, min(self.tile.k, step.k - part))
+        for ring, freed in zip((self._a, self._w), frees, strict=True):
+            if freed:
+                ring.empty(out)
 
-    def _multiply(self, number: int, step: _Step, part: int, k: int) -> Iterator[isa.Instruction]:
+    def _multiply(self, out: _Program, step: KStep, part: int, k: int) -> None:
         """One Mmad, k from step.k_start + part on, with its loads."""
         problem, plan, tile, piece = self.problem, self.plan, self.tile, step.piece
         k_start = step.k_start + part
         slot = self._l0.filling()
         a, b = slot * plan.l0a_slot, slot * plan.l0b_slot
-        columns = number % 2 * plan.bt_slot
-        yield from self._l0.fill()
+        columns = self._odd * plan.bt_slot
+        self._l0.fill(out)
         if k_start == 0 and problem.bias:
-            yield isa.LoadBias(columns, self._bias_at(1 - self._biases[1]), 4 * piece.n)
+            row = self._bias_at(1 - self._biases[1])
+            out.append(self._one(isa.LoadBias, columns, row, 4 * piece.n))
         base = self._a.emptying() * plan.a_bytes
-        load = self._load_matrix if problem.image is None else self._load_image
-        yield from load(piece, k_start - step.a[-1], k, base, a)
+        load = self._load_matrix if self._image is None else self._load_image
+        out += load(piece, k_start - step.a_start, k, base, a)
         slot, n1 = self._w.emptying(), ceil_div(piece.n, 16)
-        weights, start = plan.w_at + slot * plan.w_bytes, k_start - step.w[-1]
+        weights, start = plan.w_at + slot * plan.w_bytes, k_start - step.w_start
         fractals, start = ceil_div(k, problem.k_fractal) * n1, start // problem.k_fractal * n1
         if problem.sparse:
             index = plan.x_at + slot * plan.x_bytes
-            yield isa.LoadSparse(b, weights, index, fractals, start)
+            out.append(self._one(isa.LoadSparse, b, weights, index, fractals, start))
         else:
-            yield isa.Load2D("L0B", b, weights, fractals, start)
-        yield from self._l0.filled()
-        yield from self._l0.use()
-        last = step.last and part + k >= step.k
+            out.append(self._one(isa.Load2D, "L0B", b, weights, fractals, start))
+        self._l0.full(out)
+        self._l0.use(out)
         unit = 0
         if tile.unit_flag:
-            unit = 3 if last else 2
+            unit = 3 if k_start + k == problem.k else 2
         elif k_start == 0:
-            yield from self._l0c.fill()
+            self._l0c.fill(out)
         kind = isa.MmadSparse if problem.sparse else isa.Mmad
         begin = "keep" if k_start else "bias" if problem.bias else "zero"
-        yield kind(
-            self._result_at(number), a, b, piece.m, piece.n, k, begin,
-            columns if begin == "bias" else 0, unit, problem.dtype,
+        out.append(
+            self._one(
+                kind, self._result_at(), a, b, piece.m, piece.n, k, begin,
+                columns if begin == "bias" else 0, unit, problem.dtype,
+            )
         )  # fmt: skip
-        yield from self._l0.emptied()
+        self._l0.empty(out)
 
     def _load_matrix(
         self, piece: Piece, k_start: int, k: int, base: int, a: int
@@ -346,22 +354,23 @@ class Writer:
         """Rows of Nz fractals in L1 to rows of Zz fractals in L0A."""
         per_fractal = C0 // self.problem.element
         m1, blocks = ceil_div(piece.m, 16), ceil_div(k, per_fractal)
+        first, row_bytes = k_start // per_fractal * m1, self.plan.row_bytes(k)
         for row in range(m1):
-            start = k_start // per_fractal * m1 + row
-            yield isa.Load2D("L0A", a + row * self.plan.row_bytes(k), base, blocks, start, m1)
+            yield self._one(isa.Load2D, "L0A", a + row * row_bytes, base, blocks, first + row, m1)
 
     def _load_image(
         self, piece: Piece, k_start: int, k: int, base: int, a: int
     ) -> Iterator[isa.Instruction]:
-        image = self.problem.image
+        image = self._image
         assert image is not None
-        lines = self.plan.rows(piece.m_start)
+        lines = self._rows(piece)
         blocks = ceil_div(k_start + k, image.kernel[0] * image.kernel[1] * C0)
         # Where rows of fractals do not follow each other they are placed one by one.
         rows = piece.m if self.plan.rows_follow(k) else 16
+        row_bytes = self.plan.row_bytes(k)
         for row in range(0, piece.m, rows):
-            yield isa.Load3D(
-                a + row // 16 * self.plan.row_bytes(k), base, blocks, lines.count, image.w,
+            yield self._one(
+                isa.Load3D, a + row // 16 * row_bytes, base, blocks, lines.count, image.w,
                 *image.kernel, lines.offset + row, min(rows, piece.m - row), k_start, k,
                 *image.strides, *image.dilations, lines.top, image.pads[1], lines.bottom,
                 image.pads[3], image.offset_x,
@@ -369,23 +378,25 @@ class Writer:
 
     # --- L0C -> GM --------------------------------------------------------------------------------
 
-    def _result_at(self, number: int) -> int:
-        return number % self.plan.results * self.plan.l0c_slot
+    def _result_at(self) -> int:
+        return self._odd % self.plan.results * self.plan.l0c_slot
 
-    def _store(self, number: int) -> Iterator[isa.Instruction]:
-        problem, piece = self.problem, self.pieces[number]
+    def _store(self, out: _Program, piece: Piece) -> None:
+        problem = self.problem
         if not self.tile.unit_flag:
-            yield from self._l0c.filled()
-            yield from self._l0c.use()
+            self._l0c.full(out)
+            self._l0c.use(out)
         row = piece.batch * problem.m + piece.m_start
         target = self._at["output"] + (row * problem.n + piece.n_start) * problem.output
         # One words slot back: the words of this tile were loaded before its first chunk.
         words = problem.word
         if self.plan.vector:
             words = (1 - self._words.filling()) * self.plan.fb_slot
-        yield isa.Fixpipe(
-            "GM", target, self._result_at(number), piece.m, piece.n, problem.n, problem.fixpipe,
-            words, problem.relu, problem.alpha, "nd", 3 if self.tile.unit_flag else 0,
+        out.append(
+            isa.Fixpipe(
+                "GM", target, self._result_at(), piece.m, piece.n, problem.n, problem.fixpipe,
+                words, problem.relu, problem.alpha, "nd", 3 if self.tile.unit_flag else 0,
+            )
         )  # fmt: skip
         if not self.tile.unit_flag:
-            yield from self._l0c.emptied()
+            self._l0c.empty(out)

@@ -688,6 +688,24 @@ def test_modes_that_there_are_not_and_sizes_below_0_are_refused(line):
         timed(line + "\n")
 
 
+@pytest.mark.parametrize("number", [16.0, True])
+def test_what_is_equal_to_a_legal_instruction_and_of_another_type_is_refused(number):
+    legal = isa.Mmad(0, 0, 0, 1, 16, 64) if number is True else isa.Mmad(0, 0, 0, 16, 16, 64)
+    other = dataclasses.replace(legal, m=number)
+    assert legal == other
+    with pytest.raises(ScheduleError, match=r"instruction 2 .*m is .* it takes a whole number"):
+        schedule(Program((), (legal, legal, other)), BARE)
+
+
+def test_an_instruction_is_one_object_or_many_with_the_same_schedule():
+    lines = (move(3) + "set_flag of=MTE2 to=M id=0\nwait_flag of=MTE2 to=M id=0\n" + mmad(9)) * 40
+    shared = Program.parse(lines)
+    assert len({id(i) for i in shared.instructions}) == 4
+    apart = Program((), tuple(dataclasses.replace(i) for i in shared.instructions))
+    assert len({id(i) for i in apart.instructions}) == 160
+    assert schedule(shared, UnitConfig()) == schedule(apart, UnitConfig())
+
+
 def test_a_program_of_huge_sizes_takes_long_and_does_not_stop():
     assert timed("copy_in dst=0 src=0 bytes=0x10000000000\n").cycles == 1 << 35
     # Far beyond any field: refused or counted, but not called a deadlock.
