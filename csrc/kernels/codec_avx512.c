@@ -68,10 +68,28 @@ static const uint8_t GROUP_STARTS[VECTOR] = {CUBE24_64(GROUP_START, 0)};
 #define EVEN_ODD(i) (4 * ((i) % 8 * 2 + (i) / 8 % 2) + 3 - (i) / 16)
 static const uint8_t EVEN_ODD_ORDER[VECTOR] = {CUBE24_64(EVEN_ODD, 0)};
 
+#define COUNT_UP(i) (i)
+static const uint8_t COUNT[VECTOR] = {CUBE24_64(COUNT_UP, 0)};
+
+/* How the index is written: as it comes; past the caches, where it stands at whole lines; past the
+ * caches, where its blocks follow each other and a line has the end of one and the start of the
+ * next: NumPy's large arrays start in the middle of a line. */
+enum index_store { INDEX_PLAIN, INDEX_LINES, INDEX_SHIFTED };
+
+/* The last `count` bytes of a block and the first of the next. */
+INLINE __m512i shifted(__m512i block, __m512i next, size_t count)
+{
+    const __m512i from = _mm512_add_epi8(load(COUNT), _mm512_set1_epi8((char)(VECTOR - count)));
+    return _mm512_permutex2var_epi8(block, from, next);
+}
+
 /* `steps` by value, here and below: what is stored might else be a step. */
 INLINE int encode_run(const int8_t *weight, struct cube24_steps steps, size_t blocks, int past,
-                      int index_past, int8_t *dense, uint8_t *index)
+                      enum index_store how, int8_t *dense, uint8_t *index)
 {
+    const size_t behind = (uintptr_t)index % VECTOR; /* bytes of a block behind a line */
+    const __mmask64 head = ~(__mmask64)0 >> behind;
+    __m512i before = _mm512_setzero_si512();
     const __m512i slots = load(SLOTS), pairs = nibble_table(PAIRS), low = load(LOW_WORDS);
     const __m512i starts = load(GROUP_STARTS), order = load(EVEN_ODD_ORDER);
     const __m512i low_nibble = _mm512_set1_epi8(0xf), zero = _mm512_setzero_si512();
@@ -98,13 +116,21 @@ INLINE int encode_run(const int8_t *weight, struct cube24_steps steps, size_t bl
         const __m512i odd = _mm512_unpackhi_epi64(first, second);
         excess = _mm512_ternarylogic_epi64(excess, even, odd, 0xfe); /* excess | even | odd */
         /* low_nibble ? even : odd << 4 */
-        store(index,
-              _mm512_ternarylogic_epi64(low_nibble, even, _mm512_slli_epi16(odd, 4), 0xca),
-              index_past);
+        const __m512i bytes =
+            _mm512_ternarylogic_epi64(low_nibble, even, _mm512_slli_epi16(odd, 4), 0xca);
+        if (how != INDEX_SHIFTED)
+            store(index, bytes, how == INDEX_LINES);
+        else if (b == 0)
+            _mm512_mask_storeu_epi8(index, head, bytes);
+        else
+            store(index - behind, shifted(before, bytes, behind), 1);
+        before = bytes;
         weight += steps.block;
         dense += steps.dense;
         index += steps.index;
     }
+    if (how == INDEX_SHIFTED && blocks != 0)
+        _mm512_mask_storeu_epi8(index - VECTOR, ~head, before);
     if (past)
         _mm_sfence();
     return _mm512_test_epi8_mask(excess, _mm512_set1_epi8(EXCESS)) != 0;
@@ -114,10 +140,12 @@ static int encode(const int8_t *weight, const struct cube24_steps *steps, size_t
                   int8_t *dense, uint8_t *index)
 {
     if (!past)
-        return encode_run(weight, *steps, blocks, 0, 0, dense, index);
-    return ((uintptr_t)index | steps->index) % CUBE24_LINE == 0
-               ? encode_run(weight, *steps, blocks, 1, 1, dense, index)
-               : encode_run(weight, *steps, blocks, 1, 0, dense, index);
+        return encode_run(weight, *steps, blocks, 0, INDEX_PLAIN, dense, index);
+    if (((uintptr_t)index | steps->index) % CUBE24_LINE == 0)
+        return encode_run(weight, *steps, blocks, 1, INDEX_LINES, dense, index);
+    if (steps->index == CUBE24_BLOCK_INDEX)
+        return encode_run(weight, *steps, blocks, 1, INDEX_SHIFTED, dense, index);
+    return encode_run(weight, *steps, blocks, 1, INDEX_PLAIN, dense, index);
 }
 
 /* --- decode --------------------------------------------------------------------------------- */
@@ -132,9 +160,6 @@ static const uint8_t PART_STARTS[VECTOR] = {CUBE24_64(PART_START, 0)};
 /* A word of one vector and the same word of another to a lane, first for the low words. */
 #define WORD_OF_LANE(i) ((i) / 2 + (i) % 2 * 32)
 static const uint16_t WORDS_OF_LANES[64] = {CUBE24_64(WORD_OF_LANE, 0)};
-
-#define COUNT_UP(i) (i)
-static const uint8_t COUNT[VECTOR] = {CUBE24_64(COUNT_UP, 0)};
 
 /* 16 index pairs of 8 bytes to the low nibbles of 16 lanes, which start 4 bits apart. */
 INLINE __m512i spread_pairs(const uint8_t *index)
