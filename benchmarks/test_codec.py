@@ -108,7 +108,7 @@ def python_decode(dense: list[int], index: list[int]) -> list[int]:
 
 
 def copier(source: np.ndarray) -> Callable[[], Any]:
-    target = aligned(source.size).reshape(source.shape)
+    target = np.zeros_like(source)
     return lambda: np.copyto(target, source)
 
 
@@ -133,20 +133,16 @@ def probe() -> Probe:
 
 
 class Buffers:
-    """A weight of some size, its bytes, and room for both, all at addresses that suit a probe."""
+    """A weight of some size and its bytes as NumPy has them; and the same for a probe, which needs
+    whole lines of the cache."""
 
     def __init__(self, size: str) -> None:
-        self.weight = aligned(SIZES[size]).reshape(-1, K)
-        self.weight[...] = weights(SIZES[size])
-        self.out = aligned(self.weight.size).reshape(-1, K)
-        self.dense, self.index = self.room()
-        self.sparse = encoder.SparseWeight(*self.room(), self.weight.shape)
-        encoder.encode(self.weight, out=self.sparse)
-
-    def room(self) -> tuple[np.ndarray, np.ndarray]:
-        size = self.weight.size
-        index = aligned(size // 8).view(np.uint8).reshape(-1, K // 8)
-        return aligned(size // 2).reshape(-1, K // 2), index
+        self.weight = weights(SIZES[size])
+        self.sparse = encoder.encode(self.weight)
+        self.dense, self.index = np.zeros_like(self.sparse.dense), np.zeros_like(self.sparse.index)
+        self.out = np.zeros_like(self.weight)
+        total = self.weight.size
+        self.probed = aligned(total), aligned(total // 2), aligned(total // 8)
 
     def peers(self, probed: Callable[..., Callable[[], Any]], slow: dict[str, Any]) -> Any:
         """memcpy, the better one of the probes, and for a small weight the slow ones."""
@@ -185,7 +181,7 @@ def test_encode(benchmark, probe, size):
     race(
         benchmark, lambda: encoder.encode(own.weight, out=own.sparse),
         own.peers(
-            partial(probe.encode, own.weight, own.dense, own.index),
+            partial(probe.encode, *own.probed),
             {"numpy": lambda: numpy_encode(own.weight), "python": lambda: python_encode(flat)},
         ),
         what=f"encode {size}", must=ENCODE[size],
@@ -213,7 +209,7 @@ def test_decode(benchmark, probe, size, strict):
     race(
         benchmark, lambda: encoder.decode(own.sparse, strict=strict, out=own.out),
         own.peers(
-            partial(probe.decode, own.sparse.dense, own.sparse.index, own.out),
+            partial(probe.decode, own.probed[1], own.probed[2], own.probed[0]),
             {
                 "numpy": lambda: numpy_decode(own.sparse.dense, own.sparse.index),
                 "python": lambda: python_decode(dense, index),
