@@ -166,7 +166,12 @@ def decode_conv(
 
 
 def _like(weight: object, sparse: SparseWeight) -> bool:
-    return type(weight) is _Array and weight.dtype is _INT8 and weight.shape == sparse.shape
+    return (
+        type(weight) is _Array
+        and weight.dtype is _INT8
+        and weight.shape == sparse.shape
+        and (weight.size < PARALLEL_FROM or thread_count(None, weight.size) == 1)
+    )
 
 
 def _done(again: _core.Again, weight: npt.NDArray[np.int8]) -> bool:

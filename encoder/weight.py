@@ -93,7 +93,7 @@ class SparseWeight:
     @cached_property
     def _encode_again(self) -> _core.Again | None:
         of = self.geometry
-        if not self._small_rows or self.changes != NO_CHANGES:
+        if not self._are_rows or self.changes != NO_CHANGES:
             return None
         return _core.encode_again(self.dense, self.index, of.rows, of.k)
 
@@ -101,7 +101,7 @@ class SparseWeight:
     def _decode_again(self) -> tuple[_core.Again, _core.Again] | None:
         """The default way, and the strict one."""
         of = self.geometry
-        if not self._small_rows:
+        if not self._are_rows:
             return None
         default, strict = (
             _core.decode_again(self.dense, self.index, of.rows, of.k, strict)
@@ -110,10 +110,8 @@ class SparseWeight:
         return default, strict
 
     @property
-    def _small_rows(self) -> bool:
-        of = self.geometry
-        small = of.rows * of.k < _core.PARALLEL_FROM
-        return small and of.kind == "matrix" and of.layout == "nd"
+    def _are_rows(self) -> bool:
+        return self.kind == "matrix" and self.layout == "nd"
 
     def __getstate__(self) -> dict[str, Any]:
         """What is copied and pickled: not what was derived."""
