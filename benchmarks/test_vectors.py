@@ -13,7 +13,7 @@ import shutil
 import numpy as np
 import pytest
 
-from cube24.vectors import Campaign, compare, generate, load, verify
+from cube24.vectors import Campaign, compare, generate, load, verdicts, verify
 from cube24.vectors.build import build
 from cube24.vectors.manifest import folders, write
 from cube24.vectors.spec import Item, matmul
@@ -40,6 +40,25 @@ def test_level_1_that_is_there_already(benchmark, tmp_path):
     written = generate(tmp_path, LEVEL_1, shard=(0, PART)).written
     done = benchmark.pedantic(generate, (tmp_path, LEVEL_1), {"shard": (0, PART)}, rounds=3)
     assert done.kept == written
+
+
+@pytest.fixture(scope="module")
+def part(tmp_path_factory):
+    """A part of level 1, and how many cases that is."""
+    root = tmp_path_factory.mktemp("part") / "set"
+    return root, generate(root, LEVEL_1, shard=(0, PART)).written
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_verify_level_1(benchmark, part, workers):
+    root, cases = part
+
+    def good():
+        return sum(one.kind == "good" for one in verdicts(folders(root), workers=workers))
+
+    assert benchmark.pedantic(good, rounds=3) == cases
+    benchmark.extra_info["cases"] = cases
+    benchmark.extra_info["cases_a_minute"] = round(60 * cases / benchmark.stats["median"])
 
 
 def test_verify(benchmark, tmp_path):

@@ -1,10 +1,12 @@
 """Array files: what their readers expect, and what is read back."""
 
+import io
+
 import numpy as np
 import pytest
 
 from cube24.encoder import ArgumentError, FileFormatError
-from cube24.vectors.files import SUFFIXES, CaseStyle, read, render
+from cube24.vectors.files import SUFFIXES, CaseStyle, read, render, reread
 
 ARRAY = np.array([[1, -2, 300], [2**31 - 1, -(2**31), 0]], np.int32)
 
@@ -77,3 +79,38 @@ def test_a_style_that_cannot_be_is_refused(style):
 def test_formats_that_are_not_read_back_say_so(tmp_path):
     with pytest.raises(ArgumentError, match="coe is not read back"):
         read(tmp_path / "x.coe", "coe", np.dtype(np.int8), (1,), CaseStyle(("coe",)))
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int32, np.uint64, np.float16])
+@pytest.mark.parametrize("name", ["npy", "hex", "bin"])
+def test_what_is_read_back_in_memory_is_what_is_read_from_a_file(tmp_path, name, dtype):
+    rng = np.random.default_rng(1)
+    for shape in ((1,), (3, 5), (2, 1, 4, 16, 32)):
+        for style in (CaseStyle((name,)), CaseStyle((name,), word_bytes=3, order="big")):
+            words = rng.integers(0, 256, (*shape, np.dtype(dtype).itemsize), np.uint8)
+            array = words.view(dtype).reshape(shape)
+            data = render(array, name, style, {"a": "comment"})
+            (tmp_path / "x").write_bytes(data)
+            one = read(tmp_path / "x", name, array.dtype, shape, style)
+            two = reread(data, name, array.dtype, shape, style)
+            for got in (one, two):
+                assert (got.dtype, got.shape) == (array.dtype, shape)
+                assert got.tobytes() == array.tobytes()
+            bad = (
+                (data[:-2], array.dtype, shape),
+                (data + b"00\n00\n00\n", array.dtype, shape),
+                (data, array.dtype, (*shape, 4)),
+                *([(b"\x93NUMPZ" + data[6:], array.dtype, shape)] if name == "npy" else []),
+                *([(data, np.dtype(np.int16), shape)] if name == "npy" else []),
+            )
+            for changed, wanted, size in bad:
+                with pytest.raises(FileFormatError):
+                    reread(changed, name, wanted, size, style)
+
+
+def test_headers_of_npy_are_those_that_numpy_writes():
+    for dtype in (np.int8, np.int32, np.float16):
+        for shape in ((1,), (4, 4), (7, 1, 3)):
+            target = io.BytesIO()
+            np.save(target, np.zeros(shape, dtype))
+            assert render(np.zeros(shape, dtype), "npy", CaseStyle(), {}) == target.getvalue()

@@ -3,8 +3,9 @@
 import json
 
 import jsonschema
+import pytest
 
-from cube24.vectors import schema, suites
+from cube24.vectors import Campaign, schema, suites
 from cube24.vectors.build import build
 from cube24.vectors.manifest import files_of
 
@@ -48,3 +49,36 @@ def test_our_check_of_the_schema_agrees_with_a_library(made):
         found[expected] += 1
     assert found[False] > 100
     assert found[True] > 0
+
+
+#: What may stand anywhere in a manifest.
+STRANGE = (None, True, -1, 1, 1.5, "", "nd", "a\n", [], [-1], {"x": 1})
+
+
+def changed(value):
+    """A value with each part of it, however deep, changed, left out or joined by another one."""
+    yield from STRANGE
+    if isinstance(value, dict):
+        yield {**value, "more": 1}
+        for name, item in value.items():
+            yield {key: other for key, other in value.items() if key != name}
+            yield from ({**value, name: other} for other in changed(item))
+    if isinstance(value, list):
+        for number, item in list(enumerate(value))[:2]:
+            rest = value[number + 1 :]
+            yield from ([*value[:number], other, *rest] for other in changed(item))
+
+
+@pytest.mark.parametrize("name", ["case-1", "campaign-1"])
+def test_what_follows_a_schema_is_seen_as_the_walk_sees_it(made, name):
+    if name == "case-1":
+        good = json.loads(files_of(made)["manifest.json"])
+        good["files"], good["coverage"] = good["files"][:2], good["coverage"][:2]
+    else:
+        good = json.loads(Campaign(("shapes", "faults"), 1, 7).text())
+    of = schema.load(name)
+    assert schema.fault(good, name) is None
+    found = [(schema.fault(value, name), schema.problem(value, of)) for value in changed(good)]
+    assert all(fast == slow for fast, slow in found)
+    assert sum(fast is None for fast, _ in found) > 20
+    assert sum(fast is not None for fast, _ in found) > 100
