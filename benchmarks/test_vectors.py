@@ -13,7 +13,7 @@ import shutil
 import numpy as np
 import pytest
 
-from cube24.vectors import Campaign, compare, generate, load, verdicts, verify
+from cube24.vectors import Campaign, compare, generate, load, verify, verify_many
 from cube24.vectors.build import build
 from cube24.vectors.manifest import folders, write
 from cube24.vectors.spec import Item, matmul
@@ -54,7 +54,7 @@ def test_verify_level_1(benchmark, part, workers):
     root, cases = part
 
     def good():
-        return sum(one.kind == "good" for one in verdicts(folders(root), workers=workers))
+        return sum(one.kind == "good" for one in verify_many(folders(root), workers=workers))
 
     assert benchmark.pedantic(good, rounds=3) == cases
     benchmark.extra_info["cases"] = cases

@@ -766,15 +766,15 @@ PAIRS: dict[str, Pairs] = {
     "vectors.Mutations": Pairs(
         vectors.Mutations, {"flipped": 1, "missed": ()}, {"flipped": 2, "missed": ("x",)}
     ),
-    "vectors.Verdict": Pairs(
-        vectors.Verdict, {"folder": Path("a"), "kind": "good"},
+    "vectors.Verification": Pairs(
+        vectors.Verification, {"folder": Path("a"), "kind": "good"},
         {
             "folder": Path("b"), "kind": "bad", "message": "x",
             "mutations": vectors.Mutations(2, ("x",)),
         },
     ),
-    "vectors.verdicts": Pairs(
-        vectors.verdicts, {"folders": Make(lambda: [case().make()])},
+    "vectors.verify_many": Pairs(
+        vectors.verify_many, {"folders": Make(lambda: [case().make()])},
         {"folders": Make(lambda: ["enc"]), "workers": 0, "bits": 1},
     ),
     "vectors.verify": Pairs(vectors.verify, {"folder": case()}, {"folder": "enc"}),

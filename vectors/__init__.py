@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from cube24.vectors.place import demand_new
     from cube24.vectors.plain import is_no_verdict
     from cube24.vectors.rng import shown
-    from cube24.vectors.verification import Mutations, Verdict, mutate, verdicts, verify
+    from cube24.vectors.verification import Mutations, Verification, mutate, verify, verify_many
     from cube24.vectors.written import demand_same, write_case
 else:
     __getattr__, __dir__ = front(
@@ -40,7 +40,7 @@ else:
             ".place": ("demand_new",),
             ".plain": ("is_no_verdict",),
             ".rng": ("shown",),
-            ".verification": ("Mutations", "Verdict", "mutate", "verdicts", "verify"),
+            ".verification": ("Mutations", "Verification", "mutate", "verify", "verify_many"),
             ".written": ("demand_same", "write_case"),
         },
     )
@@ -53,7 +53,7 @@ __all__ = [
     "CaseStyle",
     "Mutations",
     "Stored",
-    "Verdict",
+    "Verification",
     "campaigns",
     "check_shard",
     "compare",
@@ -71,8 +71,8 @@ __all__ = [
     "shown",
     "shrink",
     "suites",
-    "verdicts",
     "verify",
+    "verify_many",
     "write",
     "write_case",
 ]

@@ -138,7 +138,7 @@ def mutate(folder: StrPath, bits: int | None = 64) -> Mutations:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Verification:
     """What there is to say of a case.
 
     Attributes: folder; kind: ``good``, ``bad`` (it is not what its manifest gives) or ``unknown``
@@ -152,14 +152,14 @@ class Verdict:
     mutations: Mutations = Mutations(0, ())
 
 
-def verdicts(
+def verify_many(
     folders: Iterable[StrPath], *, workers: int = 1, bits: int | None = 0
-) -> Iterator[Verdict]:
-    """Verify cases, each whatever is wrong with others; gives the verdicts in their order.
+) -> Iterator[Verification]:
+    """Verify cases, each whatever is wrong with others; gives what is found in their order.
 
     Args:
         folders: of the cases.
-        workers: processes on this machine; the verdicts are the same.
+        workers: processes on this machine; what is found is the same.
         bits: how many to flip in each file of a good case, as for :func:`mutate`; None: all.
 
     Raises:
@@ -168,7 +168,7 @@ def verdicts(
     """
     workers = whole(workers, "workers", 1, 4096)
     bits = None if bits is None else whole(bits, "bits")
-    look, cases = partial(verdict, bits=bits), map(Path, folders)
+    look, cases = partial(_look, bits=bits), map(Path, folders)
     if workers == 1:
         return map(look, cases)
     return processes.in_order(look, cases, workers, lot=_LOT if bits == 0 else 1)
@@ -178,18 +178,18 @@ def verdicts(
 _LOT = 8
 
 
-def verdict(folder: Path, bits: int | None) -> Verdict:
-    """The verdict on one case; bits: as for :func:`verdicts`."""
+def _look(folder: Path, bits: int | None) -> Verification:
+    """What is found of one case; bits: as for :func:`verify_many`."""
     done = Mutations(0, ())
     try:
         verify(folder)
         if bits != 0:
             done = mutate(folder, bits)
     except MemoryError:
-        return Verdict(folder, "unknown", f"{folder}: not enough memory to make it again")
+        return Verification(folder, "unknown", f"{folder}: not enough memory to make it again")
     except Cube24Error as error:
-        return Verdict(folder, "unknown" if plain.is_no_verdict(error) else "bad", str(error))
-    return Verdict(folder, "good", mutations=done)
+        return Verification(folder, "unknown" if plain.is_no_verdict(error) else "bad", str(error))
+    return Verification(folder, "good", mutations=done)
 
 
 def _bits(seed: int, name: str, total: int, count: int | None) -> list[int]:

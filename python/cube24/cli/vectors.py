@@ -44,7 +44,7 @@ from cube24.vectors import (
     missing,
     shrink,
     suites,
-    verdicts,
+    verify_many,
     write,
     write_case,
 )
@@ -242,7 +242,7 @@ def _verify(paths: tuple[Path, ...], flips: str | None, workers: int) -> int:
     there = (folder for path in paths for folder in folders(path))
     good = failed = unknown = flipped = missed = 0
     with rate("verify", cases, "cases") as progress:
-        for found in verdicts(there, workers=min(workers, cases), bits=bits):
+        for found in verify_many(there, workers=min(workers, cases), bits=bits):
             flipped += found.mutations.flipped
             missed += len(found.mutations.missed)
             for place in found.mutations.missed:

@@ -15,7 +15,7 @@ from processes import in_foreground
 
 from cube24.cli import run
 from cube24.errors import ArgumentError
-from cube24.vectors import Campaign, folders, generate, verdicts
+from cube24.vectors import Campaign, folders, generate, verify_many
 from cube24.vectors import processes as shared
 
 COMMAND = [sys.executable, "-c", "from cube24.cli import main; main()", "vectors", "verify"]
@@ -34,15 +34,15 @@ def cases(tmp_path_factory) -> Path:
     return root
 
 
-def test_the_verdicts_are_those_of_one_process_whatever_the_number(cases):
+def test_what_is_found_is_those_of_one_process_whatever_the_number(cases):
     there = list(folders(cases))
-    one = list(verdicts(there, bits=1))
+    one = list(verify_many(there, bits=1))
     kinds = {number: each.kind for number, each in enumerate(one) if each.kind != "good"}
     assert kinds == {3: "bad", 17: "bad", 20: "unknown"}
     assert [each.folder for each in one] == there
     assert all(each.mutations.flipped > 10 for each in one if each.kind == "good")
     for workers in (2, 5):
-        assert list(verdicts(there, workers=workers, bits=1)) == one
+        assert list(verify_many(there, workers=workers, bits=1)) == one
     assert multiprocessing.active_children() == []
 
 
@@ -74,7 +74,7 @@ def test_a_case_that_cannot_be_looked_at_is_code_2(cases, tmp_path, capsys):
 )
 def test_numbers_that_cannot_be_are_refused_at_once(wrong):
     with pytest.raises(ArgumentError, match=next(iter(wrong))):
-        verdicts([], **wrong)
+        verify_many([], **wrong)
 
 
 # --- the processes --------------------------------------------------------------------------------
