@@ -763,16 +763,6 @@ PAIRS: dict[str, Pairs] = {
         {"folder": case("matmul-1x1x64", formats=("bin",)), "bits": 2},
     ),
     "vectors.shown": Pairs(vectors.shown, {"seed": 1}, {"seed": 2}),
-    "vectors.Mutations": Pairs(
-        vectors.Mutations, {"flipped": 1, "missed": ()}, {"flipped": 2, "missed": ("x",)}
-    ),
-    "vectors.Verification": Pairs(
-        vectors.Verification, {"folder": Path("a"), "kind": "good"},
-        {
-            "folder": Path("b"), "kind": "bad", "message": "x",
-            "mutations": vectors.Mutations(2, ("x",)),
-        },
-    ),
     "vectors.verify_many": Pairs(
         vectors.verify_many, {"folders": Make(lambda: [case().make()])},
         {"folders": Make(lambda: ["enc"]), "workers": 0, "bits": 1},

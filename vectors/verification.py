@@ -170,7 +170,7 @@ def verify_many(
     bits = None if bits is None else whole(bits, "bits")
     look, cases = partial(_look, bits=bits), map(Path, folders)
     if workers == 1:
-        return map(look, cases)
+        return (look(case) for case in cases)
     return processes.in_order(look, cases, workers, lot=_LOT if bits == 0 else 1)
 
 
