@@ -14,8 +14,8 @@
 
 enum {
     CHUNK_BYTES = 384 << 10, /* of activations, about */
-    LEAST_ROWS = 160,        /* of a chunk: packing must not cost too much */
-    SUB_ROWS = 80,           /* whose sums are worked on at a time */
+    LEAST_ROWS = 192,        /* of a chunk: packing must not cost too much */
+    SUB_ROWS = 64,           /* whose sums are worked on at a time: bytes of a cache line */
     STEPS_AT_ONCE = 128,       /* packed steps that stay near while all rows pass */
     AHEAD = 4,                 /* tiles of weights that are asked for before they are packed */
     SLACK = 64,              /* copies of img2col may run over */
@@ -553,17 +553,66 @@ static void put_bytes(const struct work *work, const struct cube24_requant_colum
         memcpy(out + row * layer->n, bytes + row * LAYER_COLUMNS, columns);
 }
 
+/* Bytes that are asked for while others are multiplied, a piece with each call of a kernel. */
+struct ahead {
+    const uint8_t *weight, *index;    /* what is next; NULL: nothing */
+    size_t weight_bytes, index_bytes; /* of a piece */
+    size_t pieces;                    /* that are left */
+};
+
+/* What the next block of columns has to be read, in so many pieces. Rows stand one behind the other;
+ * of fractals, whose bytes do too, a processor foresees enough. */
+static struct ahead bytes_ahead(const struct work *work, size_t column, size_t pieces)
+{
+    struct ahead ahead = {NULL, NULL, 0, 0, pieces};
+    if (column >= work->column_end || work->layer->zn || pieces == 0)
+        return ahead;
+    const struct cube24_weight_tile tile = tile_at(work, column, 0);
+    const size_t columns = least(LAYER_COLUMNS, work->layer->n - column);
+    ahead.weight = (const uint8_t *)tile.weight;
+    ahead.weight_bytes = columns * tile.weight_row / pieces;
+    ahead.index = tile.index;
+    ahead.index_bytes = columns * tile.index_row / pieces;
+    return ahead;
+}
+
+static void ask_for(const uint8_t *bytes, size_t size)
+{
+#ifdef __GNUC__
+    for (size_t i = 0; i < size; i += LINE)
+        __builtin_prefetch(bytes + i, 0, 2);
+#else
+    (void)bytes;
+    (void)size;
+#endif
+}
+
+static void ask_for_a_piece(struct ahead *ahead)
+{
+    if (!ahead->weight || ahead->pieces == 0)
+        return;
+    ahead->pieces--;
+    ask_for(ahead->weight, ahead->weight_bytes);
+    ahead->weight += ahead->weight_bytes;
+    if (!ahead->index)
+        return;
+    ask_for(ahead->index, ahead->index_bytes);
+    ahead->index += ahead->index_bytes;
+}
+
 /* Multiply rows of activations by the packed block, STEPS_AT_ONCE of it at a time. */
 static void multiply(const struct work *work, const uint8_t *rows_at, size_t rows, size_t columns,
-                     const int32_t *start, int32_t *sums, size_t stride)
+                     const int32_t *start, int32_t *sums, size_t stride, struct ahead *ahead)
 {
     const size_t size = work->kernels->activation, steps = work->plan.steps;
-    for (size_t step = 0; step == 0 || step < steps; step += STEPS_AT_ONCE)
+    for (size_t step = 0; step == 0 || step < steps; step += STEPS_AT_ONCE) {
+        ask_for_a_piece(ahead);
         work->kernels->multiply(rows_at + step * LAYER_STEP * size, work->plan.k_packed * size,
                                 rows, work->memory.packed + step * PACKED_STEP * size,
                                 least(STEPS_AT_ONCE, steps - step),
                                 ceil_div(columns, LAYER_VECTOR), work->layer->index != NULL,
                                 step == 0 ? start : NULL, sums, stride);
+    }
 }
 
 /* All rows of a chunk for one block of columns. */
@@ -583,12 +632,15 @@ static int compute_block(const struct work *work, size_t batch, size_t row, size
     /* Sums that are the result are made where they shall stand. */
     const int in_place = !layer->words && layer->form != CUBE24_NCHW && columns == LAYER_COLUMNS;
     const size_t row_bytes = work->plan.k_packed * work->kernels->activation;
-    for (size_t i = 0, count; i < rows; i += count) {
-        count = ceil_div(rows - i, ceil_div(rows - i, SUB_ROWS));
+    struct ahead ahead = bytes_ahead(
+        work, column + LAYER_COLUMNS,
+        ceil_div(rows, SUB_ROWS) * ceil_div(work->plan.steps, STEPS_AT_ONCE));
+    for (size_t i = 0; i < rows; i += SUB_ROWS) {
+        const size_t count = least(SUB_ROWS, rows - i);
         const size_t place = place_of(layer, batch, row + i, column);
         multiply(work, rows_at + i * row_bytes, count, columns, start,
                  in_place ? (int32_t *)layer->out + place : work->memory.sums,
-                 in_place ? layer->n : LAYER_COLUMNS);
+                 in_place ? layer->n : LAYER_COLUMNS, &ahead);
         if (layer->words)
             put_bytes(work, &how, place, count, columns);
         else if (!in_place)
@@ -612,7 +664,8 @@ static int compute_rows(struct work *work, size_t batch, size_t row, size_t rows
     }
     for (size_t i = 0, count; i < rows; i += count) {
         /* Chunks of even size: a small one would pack all weights for a few rows. */
-        count = ceil_div(rows - i, ceil_div(rows - i, work->plan.chunk_rows));
+        count = round_up(ceil_div(rows - i, ceil_div(rows - i, work->plan.chunk_rows)), SUB_ROWS);
+        count = least(least(count, work->plan.chunk_rows), rows - i);
         const uint8_t *rows_at = rows_of(work, row + i, count);
         for (size_t column = work->column_start; column < work->column_end;
              column += LAYER_COLUMNS) {

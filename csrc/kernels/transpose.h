@@ -28,21 +28,32 @@ static inline void turn16(__m128i x[SQUARE8])
 }
 
 #ifdef __AVX512BW__
-/* Four squares side by side, one a lane: 16 rows of 64 columns. */
-static inline void transpose8_wide(const uint8_t *from, size_t from_stride, uint8_t *to,
-                                   size_t to_stride, uint8_t flip)
+/* Four squares in one, each in a lane of its own. */
+static inline void turn64(__m512i x[SQUARE8])
 {
-    __m512i x[SQUARE8], y[SQUARE8];
-    const __m512i flips = _mm512_set1_epi8((char)flip);
-    for (size_t i = 0; i < SQUARE8; i++)
-        x[i] = _mm512_xor_si512(_mm512_loadu_si512(from + i * from_stride), flips);
     for (int step = 0; step < 4; step++) {
+        __m512i y[SQUARE8];
         for (int i = 0; i < 8; i++) {
             y[2 * i] = _mm512_unpacklo_epi8(x[i], x[i + 8]);
             y[2 * i + 1] = _mm512_unpackhi_epi8(x[i], x[i + 8]);
         }
         memcpy(x, y, sizeof y);
     }
+}
+
+/* Squares side by side: 16 rows of 64 columns. The rows behind them are asked for: each stands in a
+ * place of its own, and a processor does not foresee so many. */
+static inline void transpose8_wide(const uint8_t *from, size_t from_stride, uint8_t *to,
+                                   size_t to_stride, uint8_t flip, int more)
+{
+    __m512i x[SQUARE8];
+    const __m512i flips = _mm512_set1_epi8((char)flip);
+    if (more)
+        for (size_t i = SQUARE8; i < 2 * SQUARE8; i++)
+            _mm_prefetch((const char *)from + i * from_stride, _MM_HINT_T0);
+    for (size_t i = 0; i < SQUARE8; i++)
+        x[i] = _mm512_xor_si512(_mm512_loadu_si512(from + i * from_stride), flips);
+    turn64(x);
     for (size_t i = 0; i < SQUARE8; i++) {
         uint8_t *target = to + i * to_stride;
         const size_t lane = SQUARE8 * to_stride;
@@ -53,6 +64,28 @@ static inline void transpose8_wide(const uint8_t *from, size_t from_stride, uint
         _mm_storeu_si128((__m128i *)(void *)(target + 3 * lane),
                          _mm512_extracti32x4_epi32(x[i], 3));
     }
+}
+
+/* Squares one below the other: 64 rows of 16 columns, which become whole cache lines. */
+static inline void transpose8_tall(const uint8_t *from, size_t from_stride, uint8_t *to,
+                                   size_t to_stride, uint8_t flip)
+{
+    __m512i x[SQUARE8];
+    const __m512i flips = _mm512_set1_epi8((char)flip);
+    const size_t square = SQUARE8 * from_stride;
+    for (size_t i = 0; i < SQUARE8; i++) {
+        const uint8_t *row = from + i * from_stride;
+        x[i] = _mm512_castsi128_si512(_mm_loadu_si128((const __m128i *)(const void *)row));
+        x[i] = _mm512_inserti32x4(
+            x[i], _mm_loadu_si128((const __m128i *)(const void *)(row + square)), 1);
+        x[i] = _mm512_inserti32x4(
+            x[i], _mm_loadu_si128((const __m128i *)(const void *)(row + 2 * square)), 2);
+        x[i] = _mm512_inserti32x4(
+            x[i], _mm_loadu_si128((const __m128i *)(const void *)(row + 3 * square)), 3);
+    }
+    turn64(x);
+    for (size_t i = 0; i < SQUARE8; i++)
+        _mm512_storeu_si512(to + i * to_stride, _mm512_xor_si512(x[i], flips));
 }
 #endif
 
@@ -79,37 +112,73 @@ static inline void transpose8_edge(const uint8_t *from, size_t from_stride, size
     }
 }
 
+static void transpose8_square(const uint8_t *from, size_t from_stride, uint8_t *to,
+                              size_t to_stride, uint8_t flip)
+{
+    __m128i x[SQUARE8];
+    const __m128i flips = _mm_set1_epi8((char)flip);
+    for (size_t i = 0; i < SQUARE8; i++)
+        x[i] = _mm_loadu_si128((const __m128i *)(const void *)(from + i * from_stride));
+    turn16(x);
+    for (size_t i = 0; i < SQUARE8; i++)
+        _mm_storeu_si128((__m128i *)(void *)(to + i * to_stride), _mm_xor_si128(x[i], flips));
+}
+
+#ifdef __AVX512BW__
+/* 64 rows, of a source that is in the first cache. */
+static void transpose8_rows(const uint8_t *from, size_t from_stride, size_t columns, uint8_t *to,
+                            size_t to_stride, uint8_t flip)
+{
+    size_t column = 0;
+    for (; column + SQUARE8 <= columns; column += SQUARE8)
+        transpose8_tall(from + column, from_stride, to + column * to_stride, to_stride, flip);
+    for (size_t row = 0; column < columns && row < 64; row += SQUARE8)
+        transpose8_edge(from + row * from_stride + column, from_stride, SQUARE8, columns - column,
+                        to + column * to_stride + row, to_stride, SQUARE8, flip);
+}
+#endif
+
+/* Up to STRIP columns: rows from 16 to 16, each over all columns, so that every row is read on for a
+ * while. */
+static void transpose8_strip(const uint8_t *from, size_t from_stride, size_t rows, size_t columns,
+                             uint8_t *to, size_t to_stride, size_t width, uint8_t flip)
+{
+    size_t row = 0;
+#ifdef __AVX512BW__
+    for (; from_stride <= 64 && row + 64 <= rows; row += 64)
+        transpose8_rows(from + row * from_stride, from_stride, columns, to + row, to_stride, flip);
+#endif
+    for (; row < width; row += SQUARE8) {
+        const size_t there = row < rows ? least(SQUARE8, rows - row) : 0;
+        size_t wide;
+        for (size_t column = 0; column < columns; column += wide) {
+            const uint8_t *source = there ? from + row * from_stride + column : from;
+            uint8_t *target = to + column * to_stride + row;
+            wide = least(SQUARE8, columns - column);
+#ifdef __AVX512BW__
+            if (there == SQUARE8 && columns - column >= 64) {
+                wide = 64;
+                transpose8_wide(source, from_stride, target, to_stride, flip,
+                                rows - row >= 2 * SQUARE8);
+                continue;
+            }
+#endif
+            if (there == SQUARE8 && wide == SQUARE8)
+                transpose8_square(source, from_stride, target, to_stride, flip);
+            else
+                transpose8_edge(source, from_stride, there, wide, target, to_stride,
+                                least(SQUARE8, width - row), flip);
+        }
+    }
+}
+
 static void transpose8(const uint8_t *from, size_t from_stride, size_t rows, size_t columns,
                        uint8_t *to, size_t to_stride, size_t width, uint8_t flip)
 {
-    const __m128i flips = _mm_set1_epi8((char)flip);
-    for (size_t column = 0; column < columns; column += SQUARE8)
-        for (size_t row = 0; row < width; row += SQUARE8) {
-            const size_t there = row < rows ? least(SQUARE8, rows - row) : 0;
-#ifdef __AVX512BW__
-            if (there == SQUARE8 && column % 64 == 0 && columns - column >= 64) {
-                transpose8_wide(from + row * from_stride + column, from_stride,
-                                to + column * to_stride + row, to_stride, flip);
-                continue;
-            }
-            if (there == SQUARE8 && columns - column / 64 * 64 >= 64)
-                continue; /* done with the first of four */
-#endif
-            const uint8_t *source = there ? from + row * from_stride + column : from;
-            uint8_t *target = to + column * to_stride + row;
-            if (there < SQUARE8 || columns - column < SQUARE8 || width - row < SQUARE8) {
-                transpose8_edge(source, from_stride, there, least(SQUARE8, columns - column),
-                                target, to_stride, least(SQUARE8, width - row), flip);
-                continue;
-            }
-            __m128i x[SQUARE8];
-            for (size_t i = 0; i < SQUARE8; i++)
-                x[i] = _mm_loadu_si128((const __m128i *)(const void *)(source + i * from_stride));
-            turn16(x);
-            for (size_t i = 0; i < SQUARE8; i++)
-                _mm_storeu_si128((__m128i *)(void *)(target + i * to_stride),
-                                 _mm_xor_si128(x[i], flips));
-        }
+    enum { STRIP = 512 };
+    for (size_t column = 0; column < columns; column += STRIP)
+        transpose8_strip(from + column, from_stride, rows, least(STRIP, columns - column),
+                         to + column * to_stride, to_stride, width, flip);
 }
 
 /* Columns of 8 rows of 8 int32. */
