@@ -336,8 +336,8 @@ typedef struct cube24_layer {
 } cube24_layer;
 
 /* Bytes of scratch memory that a call of cube24_layer_part for this layer needs, on any path and
- * for any part; CUBE24_E_SIZE and CUBE24_E_ARGUMENT as there. No pointer of the layer is looked at
- * but index, for NULL. */
+ * for any part; CUBE24_E_SIZE and CUBE24_E_ARGUMENT as there. No pointer of the layer is looked
+ * at. */
 int cube24_layer_scratch(const cube24_layer *layer, size_t *bytes);
 
 /* Compute a part of a layer: rows row_start.. of the batch * m rows of results, columns

@@ -36,6 +36,7 @@ struct plan {
     size_t pixel;      /* channels of one pixel in all blocks */
     size_t chunk_rows; /* rows that are multiplied at a time */
     int direct;        /* the image is the matrix that img2col would give */
+    int narrow;        /* few channels: of each tap one group is multiplied, two taps in a step */
 };
 
 static size_t round_up(size_t value, size_t unit)
@@ -94,11 +95,14 @@ static void plan_image(const cube24_layer *layer, struct plan *plan)
     /* Channels that are not there hold zero in the image, whatever their weights are, so steps of
      * nothing else are passed over; but in the padding of the image they hold what it holds. */
     plan->pixel = whole + (layer->pad != 0 && rest ? C0 : round_up(rest, LAYER_STEP));
+    plan->narrow = plan->pixel == LAYER_STEP && rest <= GROUP && plan->taps > 1;
+    if (plan->narrow)
+        plan->pixel = GROUP;
     plan->tap_steps = (plan->pixel - whole) / LAYER_STEP;
     plan->whole_steps = plan->taps * whole / LAYER_STEP;
     /* With one tap, the order of k is that of the channels, and pixels stand whole. */
     plan->width = plan->taps == 1 ? plan->pixel : C0;
-    plan->k_packed = plan->taps * plan->pixel;
+    plan->k_packed = round_up(plan->taps * plan->pixel, LAYER_STEP);
     plan->direct = plan->taps == 1 && image->stride_h == 1 && image->stride_w == 1 &&
                    image->pad_top == 0 && image->pad_bottom == 0 && image->pad_left == 0 &&
                    image->pad_right == 0;
@@ -360,10 +364,14 @@ static const uint8_t *rows_of(const struct work *work, size_t row, size_t rows)
     size_t height, width;
     if (cube24_image_output(image, &height, &width) != CUBE24_OK)
         return NULL; /* it was asked before */
+    const size_t filled = work->plan.k_packed - work->plan.taps * work->plan.pixel;
     size_t y = row / width, z = row % width;
     uint8_t *to = work->memory.rows;
     for (size_t i = 0; i < rows; i++) {
         to = gather(work, y * image->stride_h, z * image->stride_w, to);
+        if (filled)
+            fill(work, 0, filled, to);
+        to += filled * work->kernels->activation;
         if (++z == width) {
             z = 0;
             y++;
@@ -454,13 +462,64 @@ static unsigned kept_steps(const struct plan *plan, size_t step, size_t *count)
     return kept;
 }
 
+/* A tile of a narrow layer: of 16 taps from `tap` on the first group, one behind the other. Gives 1
+ * if there is an index of 3 in the other groups. */
+static int stage_taps(const struct work *work, size_t column, size_t columns, size_t tap,
+                      struct cube24_weight_tile *tile, struct staged *staged)
+{
+    int found = 0;
+    memset(staged, 0, sizeof *staged);
+    for (size_t g = 0; g < least(2 * LAYER_TILE, work->plan.taps - tap); g++) {
+        const size_t k = (tap + g) * C0, inside = k % SPARSE_K;
+        *tile = tile_at(work, column, k - inside);
+        for (size_t i = 0; i < columns; i++) {
+            const int8_t *weight = tile->weight + i * tile->weight_row;
+            if (!tile->index) {
+                memcpy(staged->weight + (i * 2 * LAYER_TILE + g) * GROUP, weight + inside, GROUP);
+                continue;
+            }
+            const uint8_t *index = tile->index + i * tile->index_row + inside / LAYER_STEP;
+            memcpy(staged->weight + i * LAYER_TILE * LAYER_STEP + 2 * g, weight + inside / 2, 2);
+            staged->index[i * LAYER_TILE + g / 2] =
+                (uint8_t)(staged->index[i * LAYER_TILE + g / 2] | (index[0] & 0xf) << g % 2 * 4);
+            for (size_t b = 0; b < C0 / LAYER_STEP; b++)
+                found |= index[b] & index[b] >> 1 & (b == 0 ? 0x50 : 0x55);
+        }
+    }
+    tile->weight = staged->weight;
+    tile->weight_row = LAYER_TILE * LAYER_STEP;
+    tile->index = tile->index ? staged->index : NULL;
+    tile->index_row = LAYER_TILE;
+    return found != 0;
+}
+
+/* A block of columns of a narrow layer; gives 1 if there is an index of 3. */
+static int pack_narrow(const struct work *work, size_t column, size_t columns, int32_t *start)
+{
+    const size_t step_bytes = PACKED_STEP * work->kernels->activation;
+    int found = 0;
+    for (size_t vector = 0; vector * LAYER_VECTOR < columns; vector++) {
+        const size_t first = column + vector * LAYER_VECTOR;
+        for (size_t step = 0; step < work->plan.steps; step += LAYER_TILE) {
+            struct cube24_weight_tile tile;
+            struct staged staged;
+            found |= stage_taps(work, first, least(LAYER_VECTOR, work->layer->n - first), 2 * step,
+                                &tile, &staged);
+            tile.kept = (1U << least(LAYER_TILE, work->plan.steps - step)) - 1;
+            found |= work->kernels->pack(&tile, vector, work->memory.packed + step * step_bytes,
+                                         start + vector * LAYER_VECTOR);
+        }
+    }
+    return found;
+}
+
 /* Pack the block of columns from `column` on; 0 if an index of 3 is refused. */
 static int pack_block(const struct work *work, size_t column, size_t columns, int32_t *start)
 {
     const cube24_layer *layer = work->layer;
     const size_t step_bytes = PACKED_STEP * work->kernels->activation;
-    int found = 0;
-    for (size_t vector = 0; vector * LAYER_VECTOR < columns; vector++) {
+    int found = work->plan.narrow ? pack_narrow(work, column, columns, start) : 0;
+    for (size_t vector = 0; !work->plan.narrow && vector * LAYER_VECTOR < columns; vector++) {
         const size_t first = column + vector * LAYER_VECTOR;
         const size_t there = least(LAYER_VECTOR, layer->n - first);
         uint8_t *packed = work->memory.packed;

@@ -9,6 +9,7 @@ the weight as they stand, selects by the index alone, as the datapath does, and 
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from cube24 import _core
 from cube24.encoder import SparseWeight
 from cube24.simulator import layouts, requant
 from cube24.simulator.config import UnitConfig
-from cube24.simulator.layer import Conv2d, Layer, Matmul
+from cube24.simulator.layer import Layer, Matmul
 from cube24.simulator.requant import Requant
 
 #: What the sum of a column must stay below.
@@ -134,7 +135,6 @@ def _call(
     nhwc: bool,
     out: npt.NDArray[Any],
 ) -> _core.LayerCall:
-    form = "rows" if isinstance(layer, Matmul) else "NHWC" if nhwc else "NCHW"
     index, zn = None, False
     if isinstance(weight, SparseWeight):
         values, index, zn = weight.dense, weight.index, weight.layout == "zn"
@@ -142,13 +142,20 @@ def _call(
         values = np.ascontiguousarray(weight)
     else:
         values = layouts.conv_rows(weight)
-    call = _core.LayerCall(
-        form, (layer.batch, layer.m, layer.n, layer.k), np.ascontiguousarray(x), values, index, zn,
+    return _core.LayerCall(
+        _sizes(layer, nhwc), np.ascontiguousarray(x), values, index, zn,
         None if bias is None else np.ascontiguousarray(bias), out,
     )  # fmt: skip
-    if isinstance(layer, Conv2d):
-        call.channels, call.pad = layer.cin, layer.offset_x
-        call.image = _core.Image(
-            layer.c1, layer.h, layer.w, *layer.kernel, *layer.strides, *layer.dilations, *layer.pads
-        )
-    return call
+
+
+@lru_cache(1024)
+def _sizes(layer: Layer, nhwc: bool) -> _core.LayerSizes:
+    if isinstance(layer, Matmul):
+        return _core.LayerSizes("rows", 1, layer.m, layer.n, layer.k)
+    image = _core.Image(
+        layer.c1, layer.h, layer.w, *layer.kernel, *layer.strides, *layer.dilations, *layer.pads
+    )
+    form = "NHWC" if nhwc else "NCHW"
+    return _core.LayerSizes(
+        form, layer.batch, layer.m, layer.n, layer.k, layer.cin, image, layer.offset_x
+    )

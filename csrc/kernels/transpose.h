@@ -105,10 +105,27 @@ static inline void transpose8_edge(const uint8_t *from, size_t from_stride, size
         uint8_t line[SQUARE8];
         _mm_storeu_si128((__m128i *)(void *)line,
                          _mm_xor_si128(x[i], _mm_set1_epi8((char)flip)));
+        memcpy(to + i * to_stride, line, width);
+    }
+}
+
+/* A few rows of 16 columns, to 4 or 8 bytes each: the channels of the image of a network. */
+static void transpose8_few(const uint8_t *from, size_t from_stride, size_t rows, uint8_t *to,
+                           size_t to_stride, size_t width, uint8_t flip)
+{
+    __m128i x[SQUARE8];
+    const __m128i flips = _mm_set1_epi8((char)flip);
+    for (size_t i = 0; i < SQUARE8; i++)
+        x[i] = i < rows ? _mm_loadu_si128((const __m128i *)(const void *)(from + i * from_stride))
+                        : _mm_setzero_si128();
+    turn16(x);
+    for (size_t i = 0; i < SQUARE8; i++) {
+        const __m128i line = _mm_xor_si128(x[i], flips);
+        const int32_t four = _mm_cvtsi128_si32(line);
         if (width == 8)
-            memcpy(to + i * to_stride, line, 8);
+            _mm_storel_epi64((__m128i *)(void *)(to + i * to_stride), line);
         else
-            memcpy(to + i * to_stride, line, width);
+            memcpy(to + i * to_stride, &four, sizeof four);
     }
 }
 
@@ -165,6 +182,8 @@ static void transpose8_strip(const uint8_t *from, size_t from_stride, size_t row
 #endif
             if (there == SQUARE8 && wide == SQUARE8)
                 transpose8_square(source, from_stride, target, to_stride, flip);
+            else if (wide == SQUARE8 && (width - row == 4 || width - row == 8))
+                transpose8_few(source, from_stride, there, target, to_stride, width - row, flip);
             else
                 transpose8_edge(source, from_stride, there, wide, target, to_stride,
                                 least(SQUARE8, width - row), flip);

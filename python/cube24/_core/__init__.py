@@ -44,7 +44,7 @@ from cube24._core.datapath import (
     mmad_sparse,
     mmad_start,
 )
-from cube24._core.layer import LayerCall, layer
+from cube24._core.layer import LayerCall, LayerSizes, layer
 from cube24._core.paths import chosen_path, paths, use_path
 from cube24._core.threads import PARALLEL_FROM, run_ranges, thread_count
 
@@ -62,6 +62,7 @@ __all__ = [
     "Again",
     "Image",
     "LayerCall",
+    "LayerSizes",
     "Place",
     "check",
     "chosen_path",

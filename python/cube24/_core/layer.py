@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +35,19 @@ _MOST_SPARE = 8
 _LARGEST_SPARE = 64 << 20
 
 
+class LayerSizes(NamedTuple):
+    """What is computed, without its arrays: see struct cube24_layer. form: a key of FORMS."""
+
+    form: str
+    batch: int
+    m: int
+    n: int
+    k: int
+    channels: int = 0
+    image: Image | None = None
+    pad: int = 0
+
+
 @dataclass(slots=True)
 class LayerCall:
     """The arguments of cube24_layer_part: see struct cube24_layer.
@@ -41,17 +55,13 @@ class LayerCall:
     All arrays are C-contiguous; scale (float32) and offset (int32) are there together, or neither.
     """
 
-    form: str
-    sizes: tuple[int, int, int, int]  # batch, m, n, k
+    sizes: LayerSizes
     x: npt.NDArray[np.int8]
     weight: npt.NDArray[np.int8]
     index: npt.NDArray[np.uint8] | None
     zn: bool
     bias: npt.NDArray[np.int32] | None
     out: npt.NDArray[Any]
-    channels: int = 0
-    image: Image | None = None
-    pad: int = 0
     scale: npt.NDArray[np.float32] | None = None
     offset: npt.NDArray[np.int32] | None = None
     shift: int = 0
@@ -66,17 +76,16 @@ def layer(call: LayerCall, flags: int, threads: int | None) -> bool:
     Raises:
         ArgumentError: threads is no whole number of 1 or more.
     """
-    batch, m, n, k = call.sizes
+    _, batch, m, n, k, *_ = call.sizes
     count = thread_count(threads, batch * m * n * k // _MACS_A_BYTE)
-    of = _struct(call)
-    size = ffi.new("size_t *")
-    demand(lib.cube24_layer_scratch(of, size))
+    template, size = _template(call.sizes)
+    of = _struct(call, template)
     flags |= path_flags()
     refused = False
 
     def part(rows: tuple[int, int], columns: tuple[int, int]) -> None:
         nonlocal refused
-        scratch = _scratch(size[0])
+        scratch = _scratch(size)
         status = lib.cube24_layer_part(
             of, rows[0], rows[1] - rows[0], columns[0], columns[1] - columns[0], flags,
             ffi.from_buffer("uint8_t[]", scratch),
@@ -104,13 +113,21 @@ def _scratch(size: int) -> npt.NDArray[np.uint8]:
     return found if found.size >= size else np.empty(size, np.uint8)
 
 
-def _struct(call: LayerCall) -> Any:
+@lru_cache(1024)
+def _template(sizes: LayerSizes) -> tuple[Any, int]:
+    """A struct without arrays, and the scratch memory that a call needs; one is used many times."""
+    of, size = ffi.new("cube24_layer *"), ffi.new("size_t *")
+    of.form = FORMS[sizes.form]
+    of.batch, of.m, of.n, of.k = sizes.batch, sizes.m, sizes.n, sizes.k
+    if sizes.image is not None:
+        of.channels, of.image, of.pad = sizes.channels, sizes.image, sizes.pad
+    demand(lib.cube24_layer_scratch(of, size))
+    return of, int(size[0])
+
+
+def _struct(call: LayerCall, template: Any) -> Any:
     """The arguments as C has them; the arrays must live as long."""
-    of = ffi.new("cube24_layer *")
-    of.form = FORMS[call.form]
-    of.batch, of.m, of.n, of.k = call.sizes
-    if call.image is not None:
-        of.channels, of.image, of.pad = call.channels, call.image, call.pad
+    of = ffi.new("cube24_layer *", template[0])
     of.x = ffi.from_buffer("int8_t[]", call.x)
     of.weight = ffi.from_buffer("int8_t[]", call.weight)
     if call.index is not None:
