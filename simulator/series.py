@@ -100,10 +100,8 @@ class Trees:
         alike, period = range(1, lines - 1), 1
         if problem.image is not None:
             alike, period = self._plan.alike(m, lines)
-            if self._touches:
-                # The first one may share its lines with one that touches padding; and blocks may
-                # share lines, so that each has to be looked at.
-                alike = range(0) if blocks.total > problem.batch else alike[1:]
+            if self._touches:  # the first may share its lines with one that touches padding
+                alike = alike[1:]
         return self._series(lines, line, alike, period)
 
     def _place(self, number: int) -> tuple[int, int, int]:
@@ -188,11 +186,10 @@ class Trees:
             return Stretch(tuple(steps_of(plan, piece, before)), moved)
         # Loads of activations and weights of different length begin together once in a period.
         period = max(c // step if c < k else 1 for c in (plan.chunk, plan.weight_chunk))
-        whole = k // (period * step) * period
         return self._series(
             count,
             lambda index: Stretch((step_of(plan, piece, before, index * step),), moved),
-            range(period, min(whole, count - 1)),
+            range(period, count - 1),
             period,
         )
 

@@ -443,3 +443,34 @@ def test_each_preset_has_the_costs_of_the_formulas(i, preset):
     assert (got.head, got.behind, got.more, got.work) == (
         expected.idle, expected.behind, expected.more, expected.work,
     )  # fmt: skip
+
+
+# --- one of many ----------------------------------------------------------------------------------
+
+#: Two values of each field that a cost could depend on; of each instruction all of its fields.
+TWO: dict[str, tuple[Any, Any]] = {
+    "bytes": (64, 640), "bursts": (2, 5), "src_stride": (64, 999), "rows": (16, 7),
+    "dst_rows": (16, 32), "repeat": (1, 9), "m": (16, 64), "n": (16, 80),
+    "k": (64, 256), "k_start": (0, 96), "kernel_h": (3, 2), "kernel_w": (3, 1),
+    "stride_w": (1, 2), "stride_h": (1, 3),
+    "to": ("L0A", "L0B"), "mode": ("int32", "req8"), "layout": ("nd", "nz"),
+    "dtype": ("int8", "float16"),
+    "start": (0, 1), "unit_flag": (0, 3), "relu": ("none", "relu"), "alpha": (0.0, 0.5),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", sorted(isa.INSTRUCTIONS.values(), key=lambda kind: kind.name))
+def test_the_cost_of_one_is_not_that_of_another_that_was_asked_for_before(kind):
+    names = [spec.name for spec in dataclasses.fields(kind)]
+    values = {name: TWO.get(name, (1, 2)) for name in names}
+    if kind is isa.Fixpipe:
+        values["to"] = ("GM", "L1")
+    if issubclass(kind, isa.Mmad):
+        values["start"] = ("zero", "keep")
+    # All combinations of the values of any three fields, in one Costs and each in one of its own.
+    shared = cost.Costs(DEFAULT)
+    for three in itertools.combinations(names, min(3, len(names))):
+        for chosen in itertools.product((0, 1), repeat=len(three)):
+            fields = {name: values[name][0] for name in names}
+            fields |= {name: values[name][i] for name, i in zip(three, chosen, strict=True)}
+            assert shared.of(kind(**fields)) == cost.Costs(DEFAULT).of(kind(**fields)), fields

@@ -20,6 +20,7 @@ from cube24.simulator import (
     Conv2d,
     Layer,
     Matmul,
+    Program,
     ScheduleError,
     Tile,
     TilingError,
@@ -32,7 +33,9 @@ from cube24.simulator import (
     writer,
 )
 from cube24.simulator.chip import core_program, costs_of, time_plan
+from cube24.simulator.cost import Costs
 from cube24.simulator.dealing import deal, tiles_of
+from cube24.simulator.operations import Compiler
 from cube24.simulator.tiler import Plan, Problem
 from cube24.simulator.timing import schedule
 from cube24.simulator.writer import plan_for
@@ -42,8 +45,11 @@ UNIT = Unit()
 SLOW_HBM = UnitConfig(hbm_rate=10.0)
 #: FIXPIPE is the bottleneck, and queues are short.
 SLOW_STORE = UnitConfig(store_rate=5.0, queue_depth=3)
-#: MTE1 is slowed down by both, in odd parts.
-CONTENTION = UnitConfig(mte1_slow_m=37, mte1_slow_mte2=11, load_b_rate=29.0)
+#: MTE1 is slowed down by both, in odd parts, and most of the time at work.
+CONTENTION = UnitConfig(
+    mte1_slow_m=137, mte1_slow_mte2=71, load_b_rate=9.0, row_rate=20.0, sparse_head=0,
+    load2d_head=0, load2d_head_behind=0, queue_depth=2,
+)  # fmt: skip
 
 
 @pytest.fixture(params=[0, 400], ids=["steps", "tiles"])
@@ -84,7 +90,7 @@ def planned(layer: Layer, config: UnitConfig, tile: Tile, **options: Any) -> Pla
 ])  # fmt: skip
 def test_all_small_numbers_of_tiles_and_chunks_are_those_of_the_plain_schedule(short, tile, config):
     # Of each number the first ones, some of which repeat nothing, and one with an edge.
-    for lines, columns, k in itertools.product((1, 2, 6), (1, 3, 7), (64, 100, 64 * 9)):
+    for lines, columns, k in itertools.product((1, 6), (1, 2, 7), (64, 100, 64 * 25)):
         assert_plain(planned(Matmul(16 * lines - 3, 16 * columns - 1, k), config, tile, bias=True))
 
 
@@ -94,19 +100,21 @@ def test_all_small_numbers_of_tiles_and_chunks_are_those_of_the_plain_schedule(s
 @pytest.mark.parametrize("m", [16, 48])
 def test_all_small_images_are_those_of_the_plain_schedule(m, stride, pads, config):
     tile = Tile(m, 16, 64, 64)
-    for height, width, batch in itertools.product((3, 4, 9), (3, 7, 16, 20), (1, 3)):
+    for height, width, batch in (
+        (3, 7, 1), (4, 20, 3), (9, 3, 1), (40, 16, 1), (40, 18, 3), (34, 8, 5), (17, 48, 1),
+    ):  # fmt: skip
         layer = Conv2d(batch, 32, height, width, 40, (3, 3), (stride,) * 2, pads)
         assert_plain(planned(layer, config, tile, fixpipe="vreq8"))
 
 
 @pytest.mark.parametrize("config", [UnitConfig(), SLOW_HBM])
 @pytest.mark.parametrize("cores", [2, 3, 5, 24])
-@pytest.mark.parametrize("blocks", [(0, 0), (16, 32), (64, 16)])
+@pytest.mark.parametrize("blocks", [(0, 0), (16, 32), (64, 16), (688, 32)])
 def test_cores_that_share_lines_of_an_image_are_those_of_the_plain_schedule(blocks, cores, config):
     m_core, n_core = blocks
-    tile = Tile(16, 16, 64, 64, m_core=m_core, n_core=n_core)
-    for width, batch in itertools.product((5, 16, 40), (1, 2, 7)):
-        layer = Conv2d(batch, 32, 6, width, 64, (2, 2), pads=(1, 1, 0, 0))
+    tile = Tile(32 if m_core > 64 else 16, 16, 64, 64, m_core=m_core, n_core=n_core)
+    for height, width, batch in ((6, 5, 1), (6, 40, 2), (6, 16, 7), (33, 40, 1), (90, 16, 1)):
+        layer = Conv2d(batch, 32, height, width, 64, (2, 2), pads=(1, 1, 0, 0))
         assert_plain(planned(layer, config, tile, sparse=False), cores)
 
 
@@ -123,7 +131,7 @@ def test_queues_of_any_depth_are_those_of_the_plain_schedule(depth):
     st.integers(0, 30), st.integers(0, 900),
 )  # fmt: skip
 def test_long_k_is_that_of_the_plain_schedule(
-    lines, columns, k, weights, buffers, unit_flag, config, flag_cycles, idle_after
+    short, lines, columns, k, weights, buffers, unit_flag, config, flag_cycles, idle_after
 ):
     tile = Tile(16, 16, 64, 128, weights, buffers, unit_flag)
     config = UnitConfig(**{
@@ -133,6 +141,36 @@ def test_long_k_is_that_of_the_plain_schedule(
         assert_plain(planned(Matmul(16 * lines, 16 * columns, 64 * k), config, tile))
     except TilingError:
         assume(False)
+
+
+#: A long load, beside Mmads and moves that come and go and let the scalar unit issue the next.
+BESIDE = (
+    "load_sparse dst=0 dense=0 index=0 repeat=100\n"
+    + "mmad c=0 a=0 b=0 m=16 n=16 k=640\ncopy_in dst=0 src=0 bytes=3000\n" * 8
+) * 2  # fmt: skip
+
+
+@pytest.mark.parametrize("program", ["tiles", "unit flags", "beside"])
+@pytest.mark.parametrize("config", [UnitConfig(), SLOW_STORE, CONTENTION])
+def test_pipes_that_are_made_from_a_state_go_on_as_those_that_were_in_it(config, program):
+    tile = Tile(32, 32, 64, 128, unit_flag=program == "unit flags")
+    code = core_program(planned(Matmul(60, 70, 200), config, tile))
+    if program == "beside":
+        code = Program.parse(BESIDE)
+    ops = Compiler(Costs(config)).compile(code.instructions)
+    straight = pipes.Pipes(config)
+    straight.run(ops, to_end=True)
+    expected = straight.take(end=True).timing()
+    for cut in range(len(ops) + 1):
+        first = pipes.Pipes(config)
+        first.run(ops[:cut])
+        state = first.state()
+        counts = first.take()
+        second = pipes.Pipes(config, state)
+        assert second.state() == state
+        second.run(ops[cut:], to_end=True)
+        counts.add(second.take(end=True))
+        assert counts.timing() == expected
 
 
 # --- beyond what can be walked --------------------------------------------------------------------
