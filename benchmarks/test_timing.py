@@ -12,7 +12,7 @@ from __future__ import annotations
 import sys
 
 import pytest
-from test_resnet50 import resnet50
+from resnet50 import layers
 
 from cube24.simulator import PRESETS, Conv2d, Matmul, chip, hazards, timing
 from cube24.simulator.profiles import PROFILES
@@ -46,14 +46,14 @@ def program(problem: Problem):
 
 def network() -> list[Problem]:
     """The 53 convolutions of ResNet-50 and its final layer, 2:4, batch 1."""
-    layers = [
+    convolutions = [
         Conv2d(
             1, layer.cin, layer.size, layer.size, layer.cout, (layer.kernel,) * 2,
             (layer.stride,) * 2, (layer.kernel // 2,) * 4,
         )
-        for layer in resnet50()
+        for layer in layers()
     ]  # fmt: skip
-    return [Problem(layer, True) for layer in (*layers, Matmul(1, 1000, 2048))]
+    return [Problem(layer, True) for layer in (*convolutions, Matmul(1, 1000, 2048))]
 
 
 def plain_network() -> list[int]:

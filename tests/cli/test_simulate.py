@@ -8,6 +8,8 @@ import pytest
 
 from cube24 import encoder, simulator
 from cube24.cli import run
+from cube24.simulator import direct
+from cube24.simulator import run as run_module
 
 
 def legal(shape: tuple[int, ...], axis: int, seed: int = 1) -> np.ndarray:
@@ -98,16 +100,23 @@ def test_the_program_is_written_and_runs_alone():
     assert np.array_equal(output.view(np.int32).reshape(20, 30), EXACT)
 
 
-def test_a_difference_fails_the_check(monkeypatch, capsys):
+@pytest.mark.parametrize("stepwise", [False, True])
+def test_a_difference_fails_the_check(monkeypatch, capsys, stepwise):
     """A unit that adds wrongly is found out: exit code 1, and the place."""
-    execute = simulator.Unit.execute
+    compute, execute = direct.compute, run_module.execute
 
-    def broken(self, program, inputs=None):
-        buffers = execute(self, program, inputs)
+    def broken_layer(*arguments, out, **options):
+        done = compute(*arguments, out=out, **options)
+        out[1, 1] += 1
+        return done and not stepwise
+
+    def broken_program(program, inputs, config):
+        buffers = execute(program, inputs, config)
         buffers["output"].view(np.int32)[31] += 1
         return buffers
 
-    monkeypatch.setattr(simulator.Unit, "execute", broken)
+    monkeypatch.setattr(direct, "compute", broken_layer)
+    monkeypatch.setattr(run_module, "execute", broken_program)
     assert run(["simulate", "matmul", "a.npy", "w.npy", "-o", "o.npy"]) == 1
     assert "1 of 600 outputs differ from the dense computation; the first at (1, 1)" in (
         capsys.readouterr().err
