@@ -81,31 +81,48 @@ class Convolution:
 
     def theirs(self, threads: int) -> tuple[Callable[[], Any], np.ndarray]:
         """A call of QLinearConv, and the uint8 array that it writes to: ours plus 128."""
-        layer, out = self.layer, np.empty(self.out.shape, np.uint8)
-        given = self.x.view(np.uint8) ^ 128
-        constants = {
-            "xs": np.float32(1), "xz": np.uint8(128), "w": self.weight, "ws": self.scale,
-            "wz": np.zeros(layer.cout, np.int8), "ys": np.float32(1), "yz": np.uint8(128),
+        call, (out,) = peers([self], threads)
+        return call, out
+
+
+def peers(layers: list[Convolution], threads: int) -> tuple[Callable[[], Any], list[np.ndarray]]:
+    """One call of onnxruntime for all layers, and the uint8 arrays that it writes to.
+
+    They are nodes of one model that do not know each other: a session each would bring threads of
+    its own each, which wait by turning and disturb the others.
+    """
+    nodes, inputs, outputs, constants = [], [], [], []
+    given = [one.x.view(np.uint8) ^ 128 for one in layers]
+    outs = [np.empty(one.out.shape, np.uint8) for one in layers]
+    for number, (one, x, y) in enumerate(zip(layers, given, outs, strict=True)):
+        values = {
+            "xs": np.float32(1), "xz": np.uint8(128), "w": one.weight, "ws": one.scale,
+            "wz": np.zeros(one.layer.cout, np.int8), "ys": np.float32(1), "yz": np.uint8(128),
         }  # fmt: skip
-        node = helper.make_node(
-            "QLinearConv", ["x", "xs", "xz", "w", "ws", "wz", "ys", "yz"], ["y"],
-            strides=[layer.stride] * 2, pads=list(self.pads),
+        names = {name: f"{name}{number}" for name in ("x", "y", *values)}
+        order = ("x", "xs", "xz", "w", "ws", "wz", "ys", "yz")
+        nodes.append(
+            helper.make_node(
+                "QLinearConv", [names[name] for name in order], [names["y"]],
+                strides=[one.layer.stride] * 2, pads=list(one.pads),
+            )
         )  # fmt: skip
-        graph = helper.make_graph(
-            [node],
-            "conv",
-            [helper.make_tensor_value_info("x", TensorProto.UINT8, self.x.shape)],
-            [helper.make_tensor_value_info("y", TensorProto.UINT8, out.shape)],
-            [numpy_helper.from_array(np.asarray(v), name) for name, v in constants.items()],
-        )
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
-        options = SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-        of = InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
-        binding = of.io_binding()
-        binding.bind_cpu_input("x", given)  # bindings keep no references
-        binding.bind_output("y", "cpu", 0, np.uint8, out.shape, out.ctypes.data)
-        return lambda: (given, out, of.run_with_iobinding(binding)), out
+        inputs.append(helper.make_tensor_value_info(names["x"], TensorProto.UINT8, x.shape))
+        outputs.append(helper.make_tensor_value_info(names["y"], TensorProto.UINT8, y.shape))
+        constants += [
+            numpy_helper.from_array(np.asarray(value), names[name])
+            for name, value in values.items()
+        ]
+    graph = helper.make_graph(nodes, "layers", inputs, outputs, constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    options = SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    of = InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
+    binding = of.io_binding()
+    for number, (x, y) in enumerate(zip(given, outs, strict=True)):
+        binding.bind_cpu_input(f"x{number}", x)  # bindings keep no references
+        binding.bind_output(f"y{number}", "cpu", 0, np.uint8, y.shape, y.ctypes.data)
+    return lambda: (given, outs, of.run_with_iobinding(binding)), outs
 
 
 def convolutions(which: Callable[[Layer], bool] = lambda layer: True) -> list[Convolution]:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 from race import race
-from resnet50 import convolutions, layers
+from resnet50 import convolutions, layers, peers
 
 from cube24.simulator import Unit
 
@@ -38,31 +38,26 @@ def test_the_network_has_53_convolutions():
 
 @pytest.fixture(scope="module")
 def network() -> Any:
-    """All layers and a call of the peer for each; all outputs are compared, once."""
-    found = []
-    unit = Unit()
-    for one in convolutions():
-        theirs, wanted = one.theirs(1)
-        theirs()
+    """All layers, and a call of the peer for all of them; all outputs are compared, once."""
+    unit, found = Unit(), convolutions()
+    theirs, outputs = peers(found, 1)
+    theirs()
+    for one, wanted in zip(found, outputs, strict=True):
         for operand in (one.sparse, one.weight):
             one.out[...] = 0
             assert not one.ours(unit, 1, operand).exact_steps
             assert np.array_equal(one.out.view(np.uint8) ^ 128, wanted)
-        found.append((one, theirs))
-    return found
+    return found, theirs
 
 
 @pytest.mark.parametrize("what", ["2:4, NCHW", "2:4, NHWC", "dense, NCHW"])
 def test_one_thread(benchmark, network, what):
     unit, data_format = Unit(), what[-4:]
+    layers, theirs = network
 
     def ours() -> None:
-        for one, _ in network:
+        for one in layers:
             one.ours(unit, 1, one.weight if "dense" in what else None, data_format)
-
-    def theirs() -> None:
-        for _, call in network:
-            call()
 
     race(
         benchmark, ours, {PEER: theirs}, what=f"ResNet-50, 53 convolutions, {what}",
@@ -73,7 +68,7 @@ def test_one_thread(benchmark, network, what):
 def test_the_instructions(benchmark, network):
     """What the same takes step by step."""
     unit = Unit()
-    some = [one for one, _ in network][:6]
+    some = network[0][:6]
 
     def steps() -> None:
         for one in some:
@@ -122,14 +117,12 @@ def test_two_threads(benchmark):
 def main(library: str, threads: int) -> None:
     """Time one library on all layers, and print the median."""
     network, unit = convolutions(), Unit()
-    calls = [one.theirs(threads)[0] for one in network] if library == "onnxruntime" else []
 
-    def once() -> None:
-        for call in calls:
-            call()
-        if not calls:
-            for one in network:
-                one.ours(unit, threads)
+    def ours() -> None:
+        for one in network:
+            one.ours(unit, threads)
+
+    once = ours if library == "cube24" else peers(network, threads)[0]
 
     once()
     times = []
