@@ -58,7 +58,8 @@ def encode(
         # The short way: asks only what the work needs. What it does not do, the long way does or
         # explains. Of a small weight, the checks of the long way cost more than the work.
         if type(out) is SparseWeight:
-            if _like(weight, out) and (again := out._encode_again) and _done(again, weight):
+            again = out._encode_again
+            if again is not None and again(weight):
                 return out
         elif (done := _encode_pair(weight, out)) is not None:
             return done
@@ -118,7 +119,8 @@ def decode(
     """
     if out is not None and threads is None and type(strict) is bool:
         check_limit(limit)  # and the short way, as in encode
-        if _like(out, sparse) and (again := sparse._decode_again) and _done(again[strict], out):
+        again = sparse._decode_again
+        if again is not None and again[strict](out):
             return out
     check_limit(limit)
     geometry = sparse.geometry
@@ -163,22 +165,6 @@ def decode_conv(
 
 
 # --- the short way: whole rows in layout ``nd`` ---------------------------------------------------
-
-
-def _like(weight: object, sparse: SparseWeight) -> bool:
-    return (
-        type(weight) is _Array
-        and weight.dtype is _INT8
-        and weight.shape == sparse.shape
-        and (weight.size < PARALLEL_FROM or thread_count(None, weight.size) == 1)
-    )
-
-
-def _done(again: _core.Again, weight: npt.NDArray[np.int8]) -> bool:
-    try:
-        return again(weight)
-    except (ValueError, BufferError):  # not contiguous, or read-only
-        return False
 
 
 def _encode_pair(weight: object, out: Target) -> SparseWeight | None:

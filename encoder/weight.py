@@ -95,7 +95,7 @@ class SparseWeight:
         of = self.geometry
         if not self._are_rows or self.changes != NO_CHANGES:
             return None
-        return _core.encode_again(self.dense, self.index, of.rows, of.k)
+        return _core.encode_again(self.dense, self.index, self.shape, of.rows, of.k)
 
     @cached_property
     def _decode_again(self) -> tuple[_core.Again, _core.Again] | None:
@@ -104,7 +104,7 @@ class SparseWeight:
         if not self._are_rows:
             return None
         default, strict = (
-            _core.decode_again(self.dense, self.index, of.rows, of.k, strict)
+            _core.decode_again(self.dense, self.index, self.shape, of.rows, of.k, strict)
             for strict in (False, True)
         )
         return default, strict

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from cube24._core.binding import demand, ffi, lib, view, writable
 from cube24._core.paths import path_flags
-from cube24._core.threads import run_ranges
+from cube24._core.threads import PARALLEL_FROM, run_ranges, thread_count
 from cube24.sizes import ceil_div, round_up
 
 Int8 = npt.NDArray[np.int8]
@@ -63,42 +63,62 @@ class Place(NamedTuple):
     fault: int
 
 
-#: Encodes or decodes one small weight; whether it is done. If not, why is for others to find out.
-Again = Callable[[Int8], bool]
+# The short ways, for what is encoded or decoded again and again: C's pointers to the bytes are made
+# once, and what is asked of a weight is what the call needs. In calls of some microseconds each
+# function in between is seen, so all of it is in one.
+
+#: Encodes or decodes a weight; whether it is done. If not, the long way does it or finds out why.
+Again = Callable[[object], bool]
+
+_Array = np.ndarray
+_INT8 = np.dtype(np.int8)
 
 
-def encode_again(dense: Int8, index: UInt8, n: int, k: int) -> Again:
-    """A call that encodes n rows of k into these arrays: C's pointers to them are made once.
-
-    It raises ValueError or BufferError if the weight is not contiguous.
-    """
+def encode_again(dense: Int8, index: UInt8, shape: tuple[int, ...], n: int, k: int) -> Again:
+    """A call that encodes a weight of a shape, n rows of k, into these arrays."""
     call, buffer = lib.cube24_encode, ffi.from_buffer
-    to_dense, to_index = view(dense, INT8), view(index, UINT8)
+    to_dense, to_index, small = view(dense, INT8), view(index, UINT8), n * k < PARALLEL_FROM
 
-    def again(weight: Int8) -> bool:
-        if not (dense.flags.writeable and index.flags.writeable):
+    def again(weight: object) -> bool:
+        try:
+            return (
+                type(weight) is _Array
+                and weight.dtype is _INT8
+                and weight.shape == shape
+                and dense.flags.writeable
+                and index.flags.writeable
+                and (small or thread_count(None, n * k) == 1)
+                and call(buffer(INT8, weight), n, k, 0, path_flags(), to_dense, to_index, NULL)
+                == OK
+            )
+        except (ValueError, BufferError):  # not contiguous
             return False
-        status = call(buffer(INT8, weight), n, k, 0, path_flags(), to_dense, to_index, NULL)
-        return bool(status == OK)
 
     return again
 
 
-def decode_again(dense: Int8, index: UInt8, n: int, k: int, strict: bool) -> Again:
-    """A call that decodes n rows of k from these arrays: C's pointers to them are made once.
-
-    It raises ValueError or BufferError if the weight is not contiguous, or read-only.
-    """
+def decode_again(
+    dense: Int8, index: UInt8, shape: tuple[int, ...], n: int, k: int, strict: bool
+) -> Again:
+    """A call that decodes these arrays to a weight of a shape, n rows of k."""
     call, buffer = lib.cube24_decode, ffi.from_buffer
-    from_dense, from_index, stored = view(dense, INT8), view(index, UINT8), round_up(k, 8)
-    option = _STRICT if strict else 0
+    from_dense, from_index, small = view(dense, INT8), view(index, UINT8), n * k < PARALLEL_FROM
+    stored, option = round_up(k, 8), _STRICT if strict else 0
 
-    def again(weight: Int8) -> bool:
-        status = call(
-            from_dense, from_index, n, stored, n, k, path_flags() | option,
-            buffer(INT8, weight, True), NULL,
-        )  # fmt: skip
-        return bool(status == OK)
+    def again(weight: object) -> bool:
+        try:
+            return (
+                type(weight) is _Array
+                and weight.dtype is _INT8
+                and weight.shape == shape
+                and (small or thread_count(None, n * k) == 1)
+                and call(
+                    from_dense, from_index, n, stored, n, k, path_flags() | option,
+                    buffer(INT8, weight, True), NULL,
+                ) == OK
+            )  # fmt: skip
+        except (ValueError, BufferError):  # not contiguous, or read-only
+            return False
 
     return again
 
