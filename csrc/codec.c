@@ -164,6 +164,14 @@ void cube24_encode_rows(struct cube24_encoder *encoder, const int8_t *weight,
     }
 }
 
+/* 1 if two of the buffers of a call share a byte. */
+static int any_overlap(const int8_t *weight, size_t size, const int8_t *dense, size_t dense_size,
+                       const uint8_t *index, size_t index_size)
+{
+    return overlap(weight, size, dense, dense_size) || overlap(weight, size, index, index_size) ||
+           overlap(dense, dense_size, index, index_size);
+}
+
 int cube24_encode(const int8_t *weight, size_t n, size_t k, int policy, uint32_t flags,
                   int8_t *dense, uint8_t *index, cube24_changes *changes)
 {
@@ -172,12 +180,11 @@ int cube24_encode(const int8_t *weight, size_t n, size_t k, int policy, uint32_t
     if (!fits(n, k) || !fits(n, rows.stored) || (k != 0 && rows.stored == 0))
         return CUBE24_E_SIZE;
     const int empty = n == 0 || k == 0;
-    const size_t dense_size = n * rows.stored / 2, index_size = n * rows.stored / PAIR;
     if (!cube24_encoder_start(&encoder, policy, flags, n * k))
         return CUBE24_E_ARGUMENT;
-    if (!empty && (!weight || !dense || !index || overlap(weight, n * k, dense, dense_size) ||
-                   overlap(weight, n * k, index, index_size) ||
-                   overlap(dense, dense_size, index, index_size)))
+    if (!empty && (!weight || !dense || !index ||
+                   any_overlap(weight, n * k, dense, n * rows.stored / 2, index,
+                               n * rows.stored / PAIR)))
         return CUBE24_E_ARGUMENT;
     if (!empty)
         cube24_encode_rows(&encoder, weight, &rows, dense, index);
@@ -245,8 +252,12 @@ int cube24_encode_zn(const int8_t *weight, size_t n, size_t k, size_t n1_start, 
     if (!cube24_zn_exists(n, k) || n1_start > n1 || n1_count > n1 - n1_start)
         return CUBE24_E_SIZE;
     const int empty = n1_count == 0 || k == 0;
-    if (!cube24_encoder_start(&encoder, policy, flags, n * k) ||
-        (!empty && (!weight || !dense || !index)))
+    const size_t fractals = n1 * ceil_div(k, SPARSE_K);
+    if (!cube24_encoder_start(&encoder, policy, flags, n * k))
+        return CUBE24_E_ARGUMENT;
+    if (!empty && (!weight || !dense || !index ||
+                   any_overlap(weight, n * k, dense, fractals * FRACTAL, index,
+                               fractals * INDEX_FRACTAL)))
         return CUBE24_E_ARGUMENT;
     for (size_t i = 0; !empty && i < n1_count; i++)
         cube24_encode_zn_rows(&encoder, weight, n, k, n1_start + i, dense, index);

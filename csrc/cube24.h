@@ -11,7 +11,8 @@
  *     is at row * k + column. Sizes count elements; all element types but the counters are one
  *     byte wide, so no buffer of weights or indices needs any alignment.
  *   - Outputs must not overlap inputs, unless the function says that they may be the same.
- *     cube24_encode and cube24_decode look, and refuse it with CUBE24_E_ARGUMENT.
+ *     cube24_encode, cube24_encode_zn and cube24_decode look, and refuse it with
+ *     CUBE24_E_ARGUMENT.
  *   - A pointer may be NULL only if its buffer holds no elements or the function says so.
  *   - Sizes are refused with CUBE24_E_SIZE if a buffer, or the matrix it stands for, would be
  *     larger than PTRDIFF_MAX bytes. Sizes are looked at before pointers, policies and flags.

@@ -54,14 +54,14 @@ def encode(
         ViolationError: the weight is not 2:4 and the policy is ``error``.
         DtypeError, ShapeError, ArgumentError, OutBufferError: the arguments do not fit.
     """
-    if out is not None and policy == "error" and layout == "nd" and threads is None:
+    if out is not None and policy == "error" and threads is None:
         # The short way: asks only what the work needs. What it does not do, the long way does or
         # explains. Of a small weight, the checks of the long way cost more than the work.
         if type(out) is SparseWeight:
             again = out._encode_again
-            if again is not None and again(weight):
+            if again is not None and out.layout == layout and again(weight):
                 return out
-        elif (done := _encode_pair(weight, out)) is not None:
+        elif layout == "nd" and (done := _encode_pair(weight, out)) is not None:
             return done
     weight = int8_array(weight, "weight")
     return _encode(weight, geometry_of(weight.shape, "matrix", layout), policy, out, threads)

@@ -93,25 +93,23 @@ class SparseWeight:
     @cached_property
     def _encode_again(self) -> _core.Again | None:
         of = self.geometry
-        if not self._are_rows or self.changes != NO_CHANGES:
+        if self.changes != NO_CHANGES or self.kind != "matrix" or (of.layout == "zn" and of.batch):
             return None
+        if of.layout == "zn":
+            return _core.encode_zn_again(self.dense, self.index, self.shape)
         return _core.encode_again(self.dense, self.index, self.shape, of.rows, of.k)
 
     @cached_property
     def _decode_again(self) -> tuple[_core.Again, _core.Again] | None:
         """The default way, and the strict one."""
         of = self.geometry
-        if not self._are_rows:
+        if self.kind != "matrix" or self.layout != "nd":
             return None
         default, strict = (
             _core.decode_again(self.dense, self.index, self.shape, of.rows, of.k, strict)
             for strict in (False, True)
         )
         return default, strict
-
-    @property
-    def _are_rows(self) -> bool:
-        return self.kind == "matrix" and self.layout == "nd"
 
     def __getstate__(self) -> dict[str, Any]:
         """What is copied and pickled: not what was derived."""

@@ -464,6 +464,25 @@ static void rows_without_columns_take_no_time(void)
     CHECK_EQUAL(cube24_check(NULL, SIZE_MAX, 0, 0, out.masks, NULL), CUBE24_OK);
 }
 
+/* The same of fractals: one of 512 and 128 bytes, of a weight of 4 x 16. */
+static void fractals_that_overlap_are_refused(void)
+{
+    enum { OF_WEIGHT = 64, OF_DENSE = 512, OF_INDEX = 128, SIZE = OF_WEIGHT + OF_DENSE + OF_INDEX };
+    static int8_t memory[2 * SIZE];
+    for (size_t weight = 0; weight <= SIZE; weight += 7)
+        for (size_t dense = 0; dense <= SIZE; dense += 8)
+            for (size_t index = 0; index <= SIZE; index += 8) {
+                const int shared =
+                    (weight < dense + OF_DENSE && dense < weight + OF_WEIGHT) ||
+                    (weight < index + OF_INDEX && index < weight + OF_WEIGHT) ||
+                    (dense < index + OF_INDEX && index < dense + OF_DENSE);
+                memset(memory, 0, sizeof memory);
+                CHECK_EQUAL(cube24_encode_zn(memory + weight, 4, 16, 0, 1, CUBE24_POLICY_ERROR, 0,
+                                             memory + dense, (uint8_t *)memory + index, NULL),
+                            shared ? CUBE24_E_ARGUMENT : CUBE24_OK);
+            }
+}
+
 /* A weight of 2 x 16, 16 dense and 4 index bytes, each at any place of a memory: refused if two of
  * what must be apart share a byte, and nothing is written then. */
 static void buffers_that_overlap_are_refused(void)
@@ -513,5 +532,6 @@ int main(void)
     path_0_is_scalar_and_every_path_has_a_name();
     rows_without_columns_take_no_time();
     buffers_that_overlap_are_refused();
+    fractals_that_overlap_are_refused();
     return check_report("test_limits");
 }

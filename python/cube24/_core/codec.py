@@ -75,7 +75,7 @@ _INT8 = np.dtype(np.int8)
 
 
 def encode_again(dense: Int8, index: UInt8, shape: tuple[int, ...], n: int, k: int) -> Again:
-    """A call that encodes a weight of a shape, n rows of k, into these arrays."""
+    """A call that encodes a weight of a shape, n rows of k, into these ND rows."""
     call, buffer = lib.cube24_encode, ffi.from_buffer
     to_dense, to_index, small = view(dense, INT8), view(index, UINT8), n * k < PARALLEL_FROM
 
@@ -89,6 +89,31 @@ def encode_again(dense: Int8, index: UInt8, shape: tuple[int, ...], n: int, k: i
                 and index.flags.writeable
                 and (small or thread_count(None, n * k) == 1)
                 and call(buffer(INT8, weight), n, k, 0, path_flags(), to_dense, to_index, NULL)
+                == OK
+            )
+        except (ValueError, BufferError):  # not contiguous
+            return False
+
+    return again
+
+
+def encode_zn_again(dense: Int8, index: UInt8, shape: tuple[int, ...]) -> Again:
+    """A call that encodes a weight of a shape (N, K) into these Zn fractals."""
+    call, (n, k) = lib.cube24_encode_zn, shape
+    to_dense, to_index, blocks = view(dense, INT8), view(index, UINT8), ceil_div(n, N0)
+
+    def again(weight: object) -> bool:
+        try:
+            return (
+                type(weight) is _Array
+                and weight.dtype is _INT8
+                and weight.shape == shape
+                and dense.flags.writeable
+                and index.flags.writeable
+                and thread_count(None, n * k) == 1
+                and call(
+                    view(weight, INT8), n, k, 0, blocks, 0, path_flags(), to_dense, to_index, NULL
+                )
                 == OK
             )
         except (ValueError, BufferError):  # not contiguous
