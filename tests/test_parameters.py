@@ -447,7 +447,8 @@ PAIRS: dict[str, Pairs] = {
     ),
     "encoder.open_stored": Pairs(encoder.open_stored, {"path": "enc"}, {"path": "other"}),
     "encoder.pack_index": Pairs(
-        encoder.pack_index, {"values": np.uint8([1, 2])}, {"values": np.uint8([2, 1])}
+        encoder.pack_index, {"values": np.uint8([1, 2])},
+        {"values": np.uint8([2, 1]), "out": np.zeros(3, np.uint8)},
     ),
     "encoder.chosen_path": Pairs(encoder.chosen_path, {}, {}),
     "encoder.paths": Pairs(encoder.paths, {}, {}),
@@ -470,7 +471,8 @@ PAIRS: dict[str, Pairs] = {
         encoder.style_for, {"path": "x", "format": None}, {"path": "x.npz", "format": "hex"}
     ),
     "encoder.unpack_index": Pairs(
-        encoder.unpack_index, {"packed": np.uint8([27])}, {"packed": np.uint8([28]), "count": 3}
+        encoder.unpack_index, {"packed": np.uint8([27])},
+        {"packed": np.uint8([28]), "count": 3, "out": np.zeros(3, np.uint8)},
     ),
     "encoder.use_path": Pairs(encoder.use_path, {"name": None}, {"name": "no such path"}),
     "SparseWeight.to_fractal": Pairs(

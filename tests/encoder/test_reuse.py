@@ -144,6 +144,34 @@ def test_layouts_are_changed_into_a_weight(shape, kind):
         nd.to_fractal(out=nd)
 
 
+@pytest.mark.parametrize("shape", [(8,), (3, 5), (2, 3, 7), (0, 4), (3, 0)])
+def test_bits_are_packed_and_unpacked_into_arrays(shape):
+    values = np.random.default_rng(12).integers(0, 4, shape).astype(np.uint8)
+    packed = np.full((*shape[:-1], -(-shape[-1] // 4)), 77, np.uint8)
+    assert encoder.pack_index(values, out=packed) is packed
+    expected = np.zeros_like(packed)
+    for place, value in np.ndenumerate(values):
+        expected[(*place[:-1], place[-1] // 4)] |= value << 2 * (place[-1] % 4)
+    assert np.array_equal(packed, expected)
+    out = np.full(shape, 77, np.uint8)
+    assert encoder.unpack_index(packed, shape[-1], out=out) is out
+    assert np.array_equal(out, values)
+
+
+def test_arrays_that_cannot_take_bits_are_refused():
+    values = np.zeros(16, np.uint8)
+    for out, error in (
+        (np.zeros(3, np.uint8), ShapeError), (np.zeros(4, np.int8), encoder.DtypeError),
+        (np.zeros(8, np.uint8)[::2], OutBufferError), (values[:4], OutBufferError),
+    ):  # fmt: skip
+        with pytest.raises(error, match="out"):
+            encoder.pack_index(values, out=out)
+    with pytest.raises(ShapeError, match="out"):
+        encoder.unpack_index(values[:4], out=np.zeros(15, np.uint8))
+    with pytest.raises(OutBufferError, match="overlaps"):
+        encoder.unpack_index(values[:4], out=values)
+
+
 # --- by threads -----------------------------------------------------------------------------------
 
 
