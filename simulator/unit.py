@@ -122,7 +122,7 @@ class Unit:
             exact_steps: run the instructions, one after the other, in any case.
             threads: of this machine, which share the work where all products are added up at once;
                 None: as the environment variable ``CUBE24_THREADS`` says, else one for each core
-                that this process may use, and one alone for a small layer.
+                that this process may use, and one alone for a small layer. Not with exact_steps.
             out: a C-contiguous array of the type and shape of the output, which is written to it.
 
         Returns:
@@ -168,6 +168,8 @@ class Unit:
         stepwise = truth(exact_steps, "exact_steps")
         if threads is not None:
             whole(threads, "threads", 1)
+            if stepwise:
+                raise ArgumentError("threads: with exact_steps instructions run one by one")
         plan = self._plan(problem, tile)
         if plan is None:
             return Run(output, self.config, exact_steps=stepwise)

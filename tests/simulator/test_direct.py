@@ -419,6 +419,12 @@ def test_nothing_has_a_way_too():
 
 
 @pytest.mark.usefixtures("path")
+def test_threads_of_instructions_are_refused():
+    x, w = activations((2, 8), 1), samples.legal_weight((3, 8), 1)
+    with pytest.raises(ArgumentError, match="threads: with exact_steps"):
+        UNIT.matmul(x, w, threads=2, exact_steps=True)
+
+
 @pytest.mark.parametrize("threads", [1, 2, 3, 64])
 def test_any_number_of_threads_gives_the_same_bytes(threads):
     how = Requant(2.0**-9)
