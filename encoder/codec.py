@@ -117,12 +117,11 @@ def decode(
         OutBufferError, ShapeError, DtypeError: out does not fit.
         ArgumentError: limit is negative, or threads is no number of threads.
     """
-    if out is not None and threads is None and type(strict) is bool:
-        check_limit(limit)  # and the short way, as in encode
+    check_limit(limit)
+    if out is not None and threads is None and type(strict) is bool:  # the short way, as in encode
         again = sparse._decode_again
         if again is not None and again[strict](out):
             return out
-    check_limit(limit)
     geometry = sparse.geometry
     if out is None:
         out = np.empty(geometry.shape, np.int8)
