@@ -353,6 +353,23 @@ int cube24_layer_scratch(const cube24_layer *layer, size_t *bytes);
 int cube24_layer_part(const cube24_layer *layer, size_t row_start, size_t rows,
                       size_t column_start, size_t columns, uint32_t flags, uint8_t *scratch);
 
+/* Threads that compute layers together, one layer after the other, and need not be woken for each.
+ * All bytes are zero at first; after that they are the library's. */
+typedef struct cube24_team {
+    uint64_t word[16];
+} cube24_team;
+
+/* Compute all of a layer, together with the threads that are in cube24_team_help at the time: at
+ * most `seats` threads, this one among them. One call of a team at a time. Results, options and
+ * status as of cube24_layer_part, in whatever parts.
+ *   scratch   seats times what cube24_layer_scratch says
+ * CUBE24_E_ARGUMENT also if seats is zero. */
+int cube24_team_layer(cube24_team *team, const cube24_layer *layer, size_t seats, uint32_t flags,
+                      uint8_t *scratch);
+
+/* Help to compute the layers of a team, until there was none for some tenths of a millisecond. */
+int cube24_team_help(cube24_team *team);
+
 /* cffi: end */
 
 #ifdef __cplusplus

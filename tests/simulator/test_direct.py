@@ -7,6 +7,8 @@ for one sum. What it says is compared with both ways that the unit computes, on 
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 import threading
 from typing import Any
 
@@ -467,6 +469,41 @@ def test_runs_may_be_at_one_time():
     for one in several:
         one.join()
     assert not wrong
+
+
+HELPERS = """
+import os, threading, time
+import numpy as np
+from cube24 import encoder
+from cube24.simulator import Unit
+unit = Unit()
+x, w = np.ones((300, 64), np.int8), encoder.encode(np.tile(np.int8([0, 5, 0, -3]), (70, 16)))
+wanted = unit.matmul(x, w, threads=1).output
+counts = [threading.active_count()]
+
+def runs(threads):
+    assert np.array_equal(unit.matmul(x, w, threads=threads).output, wanted)
+    counts.append(threading.active_count())
+
+runs(3)
+time.sleep(0.1)  # they have given up, and are asked again
+runs(3)
+runs(2)
+pid = os.fork()
+if pid == 0:
+    counts.clear()
+    runs(1)
+    runs(3)
+    os._exit(0 if counts == [1, 3] else 1)
+print(counts, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"""
+
+
+def test_helpers_are_as_many_as_asked_for_also_after_a_fork():
+    done = subprocess.run(
+        [sys.executable, "-c", HELPERS], text=True, capture_output=True, check=False, timeout=60
+    )
+    assert done.stdout == "[1, 3, 3, 3] 0\n", done.stderr
 
 
 # --- out, memory images, and what a run keeps -----------------------------------------------------

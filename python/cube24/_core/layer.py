@@ -1,9 +1,11 @@
-"""Whole layers: cube24_layer_part on NumPy arrays, in parts for some threads."""
+"""Whole layers: cube24_layer_part and cube24_team_layer on NumPy arrays."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import lru_cache
+from threading import Lock
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,19 +14,10 @@ import numpy.typing as npt
 from cube24._core.binding import demand, ffi, lib
 from cube24._core.datapath import Image
 from cube24._core.paths import path_flags
-from cube24._core.threads import run_ranges, thread_count
+from cube24._core.threads import offer, thread_count
 
 #: Multiplications of 2:4 weights that take as long as reading a byte, about.
 _MACS_A_BYTE = 16
-
-#: Columns of a block of the kernels: parts begin at multiples of it.
-_BLOCK = 64
-
-#: Rows of results below which threads share columns: each packs the weights of its own.
-_FEW_ROWS = 96
-
-#: Rows of results of which parts are multiples.
-_ROWS = 16
 
 FORMS = {"rows": lib.CUBE24_ROWS, "NCHW": lib.CUBE24_NCHW, "NHWC": lib.CUBE24_NHWC}
 
@@ -81,28 +74,65 @@ def layer(call: LayerCall, flags: int, threads: int | None) -> bool:
     template, size = _template(call.sizes)
     of = _struct(call, template)
     flags |= path_flags()
-    refused = False
-
-    def part(rows: tuple[int, int], columns: tuple[int, int]) -> None:
-        nonlocal refused
-        scratch = _scratch(size)
-        status = lib.cube24_layer_part(
-            of, rows[0], rows[1] - rows[0], columns[0], columns[1] - columns[0], flags,
-            ffi.from_buffer("uint8_t[]", scratch),
-        )  # fmt: skip
-        if len(_spare) < _MOST_SPARE and scratch.size <= _LARGEST_SPARE:
-            _spare.append(scratch)
-        if demand(status, lib.CUBE24_E_REFUSED):
-            refused = True
-
-    rows = batch * m
+    scratch = _scratch(count * size)
+    memory = ffi.from_buffer("uint8_t[]", scratch)
     if count == 1:
-        part((0, rows), (0, n))
-    elif rows < _FEW_ROWS and n > _BLOCK:
-        run_ranges(n, count, lambda start, end: part((0, rows), (start, end)), _BLOCK)
+        status = lib.cube24_layer_part(of, 0, batch * m, 0, n, flags, memory)
     else:
-        run_ranges(rows, count, lambda start, end: part((start, end), (0, n)), _ROWS)
-    return not refused
+        status = _teams.lead(of, count, flags, memory)
+    if len(_spare) < _MOST_SPARE and scratch.size <= _LARGEST_SPARE:
+        _spare.append(scratch)
+    return not demand(status, lib.CUBE24_E_REFUSED)
+
+
+class _Team:
+    """Threads that compute layers together: see struct cube24_team."""
+
+    def __init__(self) -> None:
+        self.of = ffi.new("cube24_team *")
+        self._helpers = 0  # in C, or on their way there
+        self._lock = Lock()
+
+    def work(self) -> None:
+        """Help, until there was no layer for a while."""
+        try:
+            lib.cube24_team_help(self.of)
+        finally:
+            with self._lock:
+                self._helpers -= 1
+
+    def call(self, count: int) -> None:
+        """See that so many threads help, or will soon."""
+        with self._lock:
+            missing = count - self._helpers
+            if missing > 0:
+                self._helpers += offer(self, missing)
+
+
+class _Teams:
+    """The teams that nobody leads at the moment."""
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew: of a process that was forked, only the forking thread is there."""
+        self._free: list[_Team] = []
+
+    def lead(self, of: Any, threads: int, flags: int, scratch: Any) -> int:
+        """Compute a layer with up to so many threads; gives the status."""
+        try:
+            team = self._free.pop()
+        except IndexError:
+            team = _Team()
+        team.call(threads - 1)
+        status = lib.cube24_team_layer(team.of, of, threads, flags, scratch)
+        self._free.append(team)
+        return int(status)
+
+
+_teams = _Teams()
+os.register_at_fork(after_in_child=_teams.forget)
 
 
 def _scratch(size: int) -> npt.NDArray[np.uint8]:

@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable
 from queue import SimpleQueue
 from threading import Condition, Thread
+from typing import Protocol
 
 from cube24.errors import ArgumentError
 from cube24.sizes import ceil_div, whole, whole_of
@@ -75,6 +76,22 @@ def run_ranges(count: int, threads: int, call: Callable[[int, int], None], unit:
     job.demand_done()
 
 
+def offer(job: Job, count: int) -> int:
+    """Let up to ``count`` threads that wait for work call ``job.work()``.
+
+    Returns:
+        how many will, sooner or later: fewer than asked for where the system has no more threads.
+    """
+    return _helpers.offer(job, count)
+
+
+class Job(Protocol):
+    """What a thread can help with."""
+
+    def work(self) -> None:
+        """Help, as long as there is something to do; raises nothing."""
+
+
 class _Job:
     """A call that is shared: whoever is free takes its next range.
 
@@ -126,22 +143,24 @@ class _Helpers:
 
     def forget(self) -> None:
         """Begin anew: of a process that was forked, only the forking thread is there."""
-        self._jobs: SimpleQueue[_Job] = SimpleQueue()
+        self._jobs: SimpleQueue[Job] = SimpleQueue()
         self._threads = 0
 
-    def offer(self, job: _Job, count: int) -> None:
-        """Let up to ``count`` helpers take part in a job."""
+    def offer(self, job: Job, count: int) -> int:
+        """Let up to ``count`` helpers take part in a job; gives how many."""
         while self._threads < count:
             try:
                 Thread(target=_help, args=(self._jobs,), daemon=True, name="cube24").start()
             except RuntimeError:  # the system has no more threads: then fewer share the work
                 break
             self._threads += 1
-        for _ in range(min(count, self._threads)):
+        given = min(count, self._threads)
+        for _ in range(given):
             self._jobs.put(job)
+        return given
 
 
-def _help(jobs: SimpleQueue[_Job]) -> None:
+def _help(jobs: SimpleQueue[Job]) -> None:
     while True:
         jobs.get().work()
 
