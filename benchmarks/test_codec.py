@@ -187,6 +187,37 @@ def test_encode_beside_other_languages(benchmark):
     )  # fmt: skip
 
 
+def torch_peers(weight: np.ndarray) -> tuple[Callable[[], Any], Callable[[], Any]] | None:
+    """The same by PyTorch, where it is installed: to its own 2:4 form for GPUs, and back."""
+    try:
+        import torch
+        from torch.sparse import _semi_structured_conversions as conversions
+    except ImportError:
+        return None
+    torch.set_num_threads(1)
+    dense = torch.from_numpy(weight)
+    made = conversions.sparse_semi_structured_from_dense_cutlass(dense)
+    assert torch.equal(conversions.sparse_semi_structured_to_dense_cutlass(*made), dense)
+    return (
+        lambda: conversions.sparse_semi_structured_from_dense_cutlass(dense),
+        lambda: conversions.sparse_semi_structured_to_dense_cutlass(*made),
+    )
+
+
+def test_beside_torch(benchmark):
+    own = Buffers("4 MiB")
+    found = torch_peers(own.weight)
+    name = "torch, to its 2:4 form and back"
+    peers = {name: lambda: [there_or_back() for there_or_back in found]} if found else {}
+    race(
+        benchmark,
+        lambda: (
+            encoder.encode(own.weight, out=own.sparse), encoder.decode(own.sparse, out=own.out),
+        ),
+        peers, what="encode and decode 4 MiB",
+    )  # fmt: skip
+
+
 def test_encode_into_a_pair_of_arrays(benchmark):
     own = Buffers("64 KiB")
     race(
