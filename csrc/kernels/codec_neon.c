@@ -174,9 +174,107 @@ static void count(const int8_t *weight, size_t blocks, uint64_t *masks)
     }
 }
 
+/* --- prune ---------------------------------------------------------------------------------- */
+
+#define AS_BITS(keep) keep
+static const uint8_t FIRST_TWO[16] = {FIRST_TWO_OF_MASKS(AS_BITS)};
+static const uint8_t FIRST_LAST[16] = {FIRST_LAST_OF_MASKS(AS_BITS)};
+
+/* The elements that a table of masks keeps. */
+INLINE uint8x16x4_t keep_by_table(uint8x16x4_t e, const uint8_t table[16])
+{
+    const uint8x16_t keep = vqtbl1q_u8(vld1q_u8(table), masks_of(e));
+    for (int p = 0; p < 4; p++)
+        e.val[p] = vandq_u8(e.val[p], vtstq_u8(keep, vdupq_n_u8((uint8_t)(1 << p))));
+    return e;
+}
+
+/* |w|, of -128 it is 128, unsigned. */
+INLINE uint8x16_t size_of(uint8x16_t e)
+{
+    return vreinterpretq_u8_s8(vabsq_s8(vreinterpretq_s8_u8(e)));
+}
+
+/* The two largest of each group: those that at most one of the other three beats. Of two that are as
+ * large, the first wins. */
+INLINE uint8x16x4_t keep_largest(uint8x16x4_t e)
+{
+    uint8x16_t beaten[4]; /* by how many, negative */
+    for (int p = 0; p < 4; p++)
+        beaten[p] = vdupq_n_u8(0);
+    for (int p = 0; p < 3; p++)
+        for (int q = p + 1; q < 4; q++) {
+            const uint8x16_t first = vcgeq_u8(size_of(e.val[p]), size_of(e.val[q]));
+            beaten[q] = vaddq_u8(beaten[q], first);
+            beaten[p] = vaddq_u8(beaten[p], vmvnq_u8(first));
+        }
+    for (int p = 0; p < 4; p++)
+        e.val[p] = vandq_u8(e.val[p], vcgeq_s8(vreinterpretq_s8_u8(beaten[p]), vdupq_n_s8(-1)));
+    return e;
+}
+
+/* Sums of |w| and of w * w in lanes of 32 bits, which a run does not overflow. */
+struct norms {
+    uint32x4_t l1;
+    int32x4_t l2;
+};
+
+INLINE void add_norms(struct norms *sums, uint8x16_t elements)
+{
+    const int8x16_t e = vreinterpretq_s8_u8(elements);
+    const int8x8_t low = vget_low_s8(e), high = vget_high_s8(e);
+    sums->l1 = vpadalq_u16(sums->l1, vpaddlq_u8(size_of(elements)));
+    sums->l2 = vpadalq_s16(sums->l2, vmull_s8(low, low));
+    sums->l2 = vpadalq_s16(sums->l2, vmull_s8(high, high));
+}
+
+INLINE void prune_run(const int8_t *weight, size_t blocks, int policy, int8_t *out,
+                      cube24_cost *cost)
+{
+    struct norms total = {vdupq_n_u32(0), vdupq_n_s32(0)}, removed = total;
+    uint64_t groups = 0, weights = 0;
+    for (size_t i = 0; i < blocks * CUBE24_BLOCK; i += CUBE24_PIECE) {
+        const uint8x16x4_t e = load_groups(weight + i);
+        const uint8x16x4_t kept = policy == CUBE24_POLICY_FIRST_TWO    ? keep_by_table(e, FIRST_TWO)
+                                  : policy == CUBE24_POLICY_FIRST_LAST ? keep_by_table(e, FIRST_LAST)
+                                                                       : keep_largest(e);
+        uint8x16_t count_lost = vdupq_n_u8(0);
+        for (int p = 0; p < 4; p++) {
+            const uint8x16_t lost = veorq_u8(e.val[p], kept.val[p]);
+            count_lost = vsubq_u8(count_lost, nonzero(lost));
+            add_norms(&total, e.val[p]);
+            add_norms(&removed, lost);
+        }
+        groups += vaddvq_u8(vandq_u8(nonzero(count_lost), vdupq_n_u8(1)));
+        weights += vaddvq_u8(count_lost);
+        vst4q_u8((uint8_t *)out + i, kept);
+    }
+    cost->groups += groups;
+    cost->weights += weights;
+    cost->l1_removed += vaddlvq_u32(removed.l1);
+    cost->l1_total += vaddlvq_u32(total.l1);
+    cost->l2_removed += (uint64_t)vaddlvq_s32(removed.l2);
+    cost->l2_total += (uint64_t)vaddlvq_s32(total.l2);
+}
+
+static void prune(const int8_t *weight, size_t blocks, int policy, int8_t *out, cube24_cost *cost)
+{
+    switch (policy) {
+    case CUBE24_POLICY_FIRST_TWO:
+        prune_run(weight, blocks, CUBE24_POLICY_FIRST_TWO, out, cost);
+        break;
+    case CUBE24_POLICY_FIRST_LAST:
+        prune_run(weight, blocks, CUBE24_POLICY_FIRST_LAST, out, cost);
+        break;
+    default:
+        prune_run(weight, blocks, CUBE24_POLICY_MAGNITUDE, out, cost);
+    }
+}
+
 const struct cube24_codec_kernels cube24_codec_neon = {
     .encode = encode,
     .decode = decode,
     .decode_strict = decode_strict,
     .count = count,
+    .prune = prune,
 };
