@@ -157,7 +157,7 @@ static void check_layer(struct crew *crew, cube24_layer *l, size_t seats, uint32
 
 static void every_layer(struct crew *crew, const struct numbers *of, uint32_t flags)
 {
-    for (size_t seats = 1; seats < 6; seats++)
+    for (size_t seats = 1; seats < 6; seats += 2)
         for (int kind = 0; kind < 4; kind++) {
             for (size_t i = 0; i < COUNT(MATRICES); i++) {
                 cube24_layer l = matrix(MATRICES[i]);
@@ -195,7 +195,7 @@ static void results_are_those_of_one_thread(void)
 static void nobody_enters_a_layer_that_is_closed(void)
 {
     hire(&crew, HELPERS);
-    for (size_t i = 0; i < 3000; i++) {
+    for (size_t i = 0; i < 1000; i++) {
         cube24_layer l = matrix(MATRICES[i % 5]);
         if (i % 5 == 4)
             l.m = 33;
