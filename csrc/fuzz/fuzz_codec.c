@@ -1,79 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Fuzz target (libFuzzer): bytes from anywhere as dense and index bytes, as weights, as layouts.
- * The first bytes of the input choose sizes and flags, the rest fills buffers of exactly the size
- * that a call asks for, so that the sanitizers see every stray access. What a call gives must
- * follow the laws below; a law that does not hold ends the process with its line.
+ * The first bytes of the input choose sizes and flags, the rest fills the buffers. What a call gives
+ * must follow the laws below.
  *
  * The rules here are written from docs/format.md and share nothing with the library nor with the
  * tests. Run it with run.sh. */
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include "cube24.h"
+#include "input.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void law(int holds, const char *what, int line)
-{
-    if (holds)
-        return;
-    fprintf(stderr, "fuzz_codec.c:%d: does not hold: %s\n", line, what);
-    abort();
-}
-
-#define LAW(condition) law((condition) ? 1 : 0, #condition, __LINE__)
-
-/* --- input ---------------------------------------------------------------------------------- */
-
-struct input {
-    const uint8_t *data;
-    size_t size;
-};
-
-static size_t take(struct input *in, size_t below)
-{
-    if (in->size == 0 || below == 0)
-        return 0;
-    in->size--;
-    return *in->data++ % below;
-}
-
-/* A buffer of this size, NULL if it is empty; its content does not matter. */
-static void *buffer(size_t size)
-{
-    void *memory = size ? malloc(size) : NULL;
-    if (size && !memory)
-        abort();
-    return memory;
-}
-
-/* The same, filled from the input, and with zeros when that is used up. */
-static void *take_bytes(struct input *in, size_t size)
-{
-    uint8_t *bytes = buffer(size);
-    const size_t given = size < in->size ? size : in->size;
-    if (given)
-        memcpy(bytes, in->data, given);
-    if (size > given)
-        memset(bytes + given, 0, size - given);
-    in->data += given;
-    in->size -= given;
-    return bytes;
-}
-
-static int same(const void *a, const void *b, size_t size)
-{
-    return size == 0 || memcmp(a, b, size) == 0;
-}
-
-/* Some path of this machine, or 0 for the default. */
-static uint32_t take_path(struct input *in)
-{
-    const size_t choice = take(in, cube24_path_count() + 1);
-    return choice && cube24_path_supported(choice - 1) ? (uint32_t)choice : 0;
-}
 
 /* --- stored bytes: decode, list_refused ----------------------------------------------------- */
 
