@@ -14,9 +14,11 @@ from itertools import islice
 from cube24.simulator import isa
 from cube24.simulator.account import Timing
 from cube24.simulator.cost import Costs
+from cube24.simulator.config import UnitConfig
 from cube24.simulator.dealing import blocks_of, hand, tiles_of
 from cube24.simulator.forward import Forward
-from cube24.simulator.pipes import ScheduleError
+from cube24.simulator.operations import Compiler
+from cube24.simulator.pipes import Pipes, ScheduleError
 from cube24.simulator.series import Node, Trees
 from cube24.simulator.tiler import Plan
 from cube24.simulator.writer import PLANS, instructions_of
@@ -79,6 +81,41 @@ def _timed(plan: Plan, cores: int) -> ChipTiming:
         for tree, core in first.items()
     ]
     return ChipTiming(tuple(sorted(groups, key=lambda group: -group.timing.cycles)))
+
+
+#: A program of so few instructions is scheduled one by one in less time than trees of it are made.
+SHORT = 256
+
+#: So many operations are known at most from one program to the next.
+KNOWN = 1 << 16
+
+
+def time_program(plan: Plan, program: isa.Program) -> ChipTiming:
+    """The time of a plan on one core, as :func:`time_plan` gives it, by its program.
+
+    Args:
+        plan: the plan.
+        program: its program on one core, which somebody has written already.
+
+    Raises:
+        ScheduleError: the configuration leaves the program no schedule.
+    """
+    compiler = _compiler(plan.config)
+    if len(program.instructions) > SHORT or compiler is None:
+        return time_plan(plan)
+    if len(compiler) > KNOWN:
+        _compiler.cache_clear()
+    pipes = Pipes(plan.config)
+    pipes.run([compiler.one(i) for i in program.instructions], to_end=True)
+    timing = pipes.take(end=True).timing()
+    return ChipTiming((CoreGroup(1, 0, tiles_of(plan, 1, 0), timing),))
+
+
+@lru_cache(16)
+def _compiler(config: UnitConfig) -> Compiler | None:
+    """What makes the operations of all programs on one core; None where they depend on the plan."""
+    costs = Costs(config)
+    return None if costs.first_touch_matters else Compiler(costs)
 
 
 def costs_of(plan: Plan, cores: int) -> Costs:

@@ -55,18 +55,23 @@ class Compiler:
         self._seen: dict[int, Op] = {}
         self._kept: list[isa.Instruction] = []
 
+    def __len__(self) -> int:
+        """How many operations it knows."""
+        return len(self._known)
+
     def compile(self, instructions: Iterable[isa.Instruction]) -> list[Op]:
         """The operations of instructions, of which ``isa.problem`` has nothing to say."""
         found, seen = [], self._seen
         for instruction in instructions:
             op = seen.get(id(instruction))
             if op is None:
-                op = seen[id(instruction)] = self._op(instruction)
+                op = seen[id(instruction)] = self.one(instruction)
                 self._kept.append(instruction)
             found.append(op)
         return found
 
-    def _op(self, i: isa.Instruction) -> Op:
+    def one(self, i: isa.Instruction) -> Op:
+        """The operation of one instruction, which is not kept."""
         key = self._key(i)
         op = self._known.get(key)
         if op is None:

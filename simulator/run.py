@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from cube24.simulator import isa, reasons
 from cube24.simulator.account import PIPE_NAMES, PipeAccount, Row, Timing
-from cube24.simulator.chip import ChipTiming, core_program, costs_of, time_plan
+from cube24.simulator.chip import ChipTiming, core_program, costs_of, time_plan, time_program
 from cube24.simulator.config import UnitConfig
 from cube24.simulator.machine import execute
 from cube24.simulator.pipes import ScheduleError
@@ -81,7 +81,11 @@ class Run:
     @cached_property
     def chip(self) -> ChipTiming:
         """The time of all cores, by groups of cores that do the same."""
-        return time_plan(self.plan, self.cores) if self.plan else ChipTiming(())
+        if self.plan is None:
+            return ChipTiming(())
+        if self.exact_steps:  # its program is written
+            return time_program(self.plan, self.program)
+        return time_plan(self.plan, self.cores)
 
     @property
     def cycles(self) -> int:

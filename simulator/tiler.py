@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from math import gcd, lcm
 from typing import NamedTuple
 
@@ -417,6 +418,10 @@ class Plan:
 
     def buffers(self) -> tuple[Buffer, ...]:
         """GM: activations, weights, bias, words and output, in this order, aligned to 512."""
+        return self._buffers
+
+    @cached_property
+    def _buffers(self) -> tuple[Buffer, ...]:
         problem = self.problem
         k1, n1 = ceil_div(problem.k, problem.k_fractal), ceil_div(problem.n, 16)
         if problem.image is None:

@@ -32,7 +32,7 @@ from cube24.simulator import (
     series,
     writer,
 )
-from cube24.simulator.chip import core_program, costs_of, time_plan
+from cube24.simulator.chip import core_program, costs_of, time_plan, time_program
 from cube24.simulator.cost import Costs
 from cube24.simulator.dealing import deal, tiles_of
 from cube24.simulator.operations import Compiler
@@ -73,6 +73,10 @@ def assert_plain(plan: Plan, cores: int = 1) -> None:
     for group in time_plan(plan, cores).groups:
         got[group.timing.cycles, str(group.timing.pipes), group.tiles] += group.cores
     assert got == expected
+    if cores == 1:  # the same from the program, which short ones are timed by
+        (group,) = time_program(plan, core_program(plan, limit=None)).groups
+        found = (group.timing.cycles, str(group.timing.pipes), group.tiles)
+        assert (expected[found], group.cores, group.first) == (1, 1, 0)
 
 
 def planned(layer: Layer, config: UnitConfig, tile: Tile, **options: Any) -> Plan:
