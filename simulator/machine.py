@@ -82,21 +82,6 @@ class Machine:
         ) * _core.PAIR20_TABLE
         self._number = 0
         self._instruction: isa.Instruction = isa.Barrier("M")
-        self._handlers: dict[type[isa.Instruction], Callable[[Any], None]] = {
-            isa.CopyIn: self._copy_in,
-            isa.Nd2Nz: self._nd2nz,
-            isa.Load2D: self._load2d,
-            isa.Load3D: self._load3d,
-            isa.LoadSparse: self._load_sparse,
-            isa.LoadBias: self._load_bias,
-            isa.LoadParams: self._load_params,
-            isa.Mmad: self._mmad,
-            isa.MmadSparse: self._mmad_sparse,
-            isa.Fixpipe: self._fixpipe,
-            isa.SetFlag: self._set_flag,
-            isa.WaitFlag: self._wait_flag,
-            isa.Barrier: self._barrier,
-        }
 
     def run(self, instructions: tuple[isa.Instruction, ...]) -> None:
         """Run instructions in program order.
@@ -108,7 +93,7 @@ class Machine:
         for self._number, self._instruction in enumerate(instructions):
             if problem := isa.problem(self._instruction):
                 raise self._fail(RangeError, problem)
-            self._handlers[type(self._instruction)](self._instruction)
+            _HANDLERS[type(self._instruction)](self, self._instruction)
 
     # --- checks -----------------------------------------------------------------------------------
 
@@ -151,7 +136,7 @@ class Machine:
     def _pieces(self, memory: str, address: int, count: int, size: int, stride: int) -> Bytes:
         """The same, wherever they begin."""
         whole = self._bytes(memory, address, (count - 1) * stride + size)
-        return np.lib.stride_tricks.as_strided(whole, (count, size), (stride, 1))
+        return np.ndarray((count, size), np.uint8, whole, 0, (stride, 1))
 
     # --- MTE2 -------------------------------------------------------------------------------------
 
@@ -342,6 +327,24 @@ class Machine:
 
     def _barrier(self, i: isa.Barrier) -> None:
         """Nothing: program order is kept as it is."""
+
+
+# Not in a machine, which would hold itself: its memories, most of a megabyte, go with it at once.
+_HANDLERS: Mapping[type[isa.Instruction], Callable[[Machine, Any], None]] = {
+    isa.CopyIn: Machine._copy_in,
+    isa.Nd2Nz: Machine._nd2nz,
+    isa.Load2D: Machine._load2d,
+    isa.Load3D: Machine._load3d,
+    isa.LoadSparse: Machine._load_sparse,
+    isa.LoadBias: Machine._load_bias,
+    isa.LoadParams: Machine._load_params,
+    isa.Mmad: Machine._mmad,
+    isa.MmadSparse: Machine._mmad_sparse,
+    isa.Fixpipe: Machine._fixpipe,
+    isa.SetFlag: Machine._set_flag,
+    isa.WaitFlag: Machine._wait_flag,
+    isa.Barrier: Machine._barrier,
+}
 
 
 def load_buffers(

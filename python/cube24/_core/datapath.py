@@ -41,8 +41,11 @@ class Image(NamedTuple):
     pad_right: int
 
 
+_ARRAYS = {name: ffi.typeof(f"{name}[]") for name in ("int8_t", "uint8_t", "int32_t")}
+
+
 def _pointer(memory: Bytes, ctype: str) -> Any:
-    return ffi.cast(f"{ctype} *", ffi.from_buffer("uint8_t[]", memory))
+    return ffi.from_buffer(_ARRAYS[ctype], memory)
 
 
 def mmad_start(c: Bytes, m: int, n: int, bias: Bytes | None) -> None:
