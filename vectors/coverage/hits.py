@@ -18,25 +18,39 @@ import numpy as np
 import numpy.typing as npt
 
 from cube24.encoder import C0, GROUP, N0, ZN_K
-from cube24.simulator import Conv2d, isa
+from cube24.simulator import Conv2d, Layer, isa
 from cube24.sizes import ceil_div
 from cube24.vectors.case import Array, Case, img2col
-from cube24.vectors.coverage.points import CLASSES, PATTERNS, STALLS, is_bin, named, numbered
+from cube24.vectors.coverage.points import (
+    CLASSES,
+    PATTERNS,
+    STALLS,
+    any_of,
+    collected,
+    is_bin,
+    named,
+)
 from cube24.vectors.coverage.rounding import of_requant
-from cube24.vectors.spec import INT32_MAX, INT32_MIN, is_conv, layer_of
+from cube24.vectors.spec import INT32_MAX, INT32_MIN, is_conv
 
 _PER_ROW = ZN_K // GROUP  # groups of a row of a fractal
+_SLOTS = np.arange(2)
 
 #: The class of each int8, by its byte.
 _CLASS = np.array(
     [3, 4, *[5] * 125, 6, 0, *[1] * 126, 2], np.uint8
 )  # 0, 1, 2 to 126, 127, -128, -127 to -2, -1
 
+_CLASS_NUMBERS = np.arange(len(CLASSES), dtype=np.uint8)[:, None]
+
 #: The same as a bit of it.
 _CLASS_BIT = np.left_shift(1, _CLASS, dtype=np.uint8)
 
-#: The bins of activations by the numbers of the classes.
-_ACT = tuple(f"act/{name}" for name in CLASSES)
+#: The classes that a byte of these bits stands for, as numbers.
+_CLASSES_OF = tuple(
+    np.array([i for i in range(len(CLASSES)) if bits >> i & 1], np.intp)
+    for bits in range(1 << len(CLASSES))
+)
 
 #: The pattern of each mask with at most two bits, bit i for element i.
 _PATTERN = np.zeros(16, np.int64)
@@ -52,10 +66,9 @@ def bins(case: Case) -> tuple[str, ...]:
     arrays = {role: piece.array for role, piece in case.pieces.items()}
     weight = _weight(case, arrays)
     x = arrays["activations"]
-    layer = layer_of(spec)
+    layer = _layer(case)
     rows = img2col(x, layer) if isinstance(layer, Conv2d) else x
-    found.update(_of_weight(weight))
-    found.update(_of_activations(case, x, rows, weight))
+    numbered = _of_weight(weight) | _of_activations(case, x, rows, weight)
     found.update(_of_shape(case))
     bias = arrays.get("bias")
     found.update(_of_bias(bias))
@@ -63,7 +76,12 @@ def bins(case: Case) -> tuple[str, ...]:
     found.update(_of_sums(case, rows, weight, bias, words))
     for account in case.run.pipes.values():
         found.update(f"stall/{stall(cause)}" for cause in account.waits)
-    return tuple(sorted(found))
+    return collected(found, numbered)
+
+
+def _layer(case: Case) -> Layer:
+    assert case.run.plan is not None  # every size of a case is 1 or more
+    return case.run.plan.problem.layer
 
 
 def _change(change: Mapping[str, Any]) -> Iterator[str]:
@@ -147,48 +165,51 @@ def _weight(case: Case, arrays: Mapping[str, Array]) -> _Weight:
     return _Weight(values, pairs, selected, live, there)
 
 
-def _of_weight(weight: _Weight) -> Iterator[str]:
+def _of_weight(weight: _Weight) -> dict[str, Array]:
+    """The numbers of the bins that a weight hits, by their coverpoint."""
     values, pairs = weight.real(weight.values), weight.real(weight.pairs)
     kept = (values != 0) & weight.real(weight.live)
     element = weight.real(weight.selected) % GROUP
     mask = (kept[..., 0] << element[..., 0]) | (kept[..., 1] << element[..., 1])
     pattern = _PATTERN[mask]
     classes = _CLASS[values.view(np.uint8)]
-    for slot in (0, 1):
-        yield from numbered("value", len(CLASSES) * (2 * pattern + slot) + classes[..., slot])
-    yield from numbered("pair", 4 * pairs[..., 0] + pairs[..., 1])
     scaled = 16 * pattern
-    yield from numbered("pos", scaled + weight.there % _PER_ROW)
-    yield from numbered("col", scaled + np.arange(len(pattern))[:, None] % N0)
+    return {
+        "value": len(CLASSES) * (2 * pattern[..., None] + _SLOTS) + classes,
+        "pair": 4 * pairs[..., 0] + pairs[..., 1],
+        "pos": scaled + weight.there % _PER_ROW,
+        "col": scaled + np.arange(len(pattern))[:, None] % N0,
+    }
 
 
 # --- the activations ------------------------------------------------------------------------------
 
 
-def _of_activations(case: Case, x: Array, rows: Array, weight: _Weight) -> Iterator[str]:
+def _of_activations(case: Case, x: Array, rows: Array, weight: _Weight) -> dict[str, Array]:
+    """The numbers of the bins that activations and their products hit, by their coverpoint."""
     if is_conv(case.spec):  # without the channels that there are not
         x = np.moveaxis(x, 1, -2).reshape(-1, x.shape[1] * C0)[:, : case.spec["sizes"]["cin"]]
     held = np.bitwise_or.reduce(_CLASS_BIT[np.ascontiguousarray(x).view(np.uint8)], axis=None)
-    yield from (name for number, name in enumerate(_ACT) if held >> number & 1)
     k = GROUP * weight.values.shape[1]
     # Of each k: which classes its activations have, and the slots that select it.
     of_k = np.full(k, _CLASS_BIT[0])  # padding holds 0
     of_k[: rows.shape[1]] = np.bitwise_or.reduce(_CLASS_BIT[rows.view(np.uint8)], axis=0)
-    seen = (of_k >> np.arange(len(CLASSES), dtype=np.uint8)[:, None] & 1).astype(np.float32)
+    seen = (of_k >> _CLASS_NUMBERS & 1).astype(np.float32)
     live = weight.real(weight.live)
     classes = _CLASS[np.ascontiguousarray(weight.real(weight.values)).view(np.uint8)]
     chosen = (len(CLASSES) * weight.real(weight.selected) + classes)[live]
     wanted = np.zeros(k * len(CLASSES), np.float32)
     wanted[chosen] = 1
-    yield from numbered("mul", np.flatnonzero(seen @ wanted.reshape(k, len(CLASSES))))
+    products = (seen @ wanted.reshape(k, len(CLASSES))).ravel().nonzero()[0]
+    return {"act": _CLASSES_OF[held], "mul": products}
 
 
 # --- shapes ---------------------------------------------------------------------------------------
 
 
 def _of_shape(case: Case) -> Iterator[str]:
-    spec, plan, layer = case.spec, case.run.plan, layer_of(case.spec)
-    assert plan is not None  # every size of a case is 1 or more
+    spec, plan, layer = case.spec, case.run.plan, _layer(case)
+    assert plan is not None
     yield f"op/{spec['operation']}.{spec['layout']}"
     k, length = layer.weight[1], layer.k
     if isinstance(layer, Conv2d):
@@ -263,7 +284,7 @@ def _of_bias(bias: Array | None) -> Iterator[str]:
         pos=(bias > 0) & (bias < INT32_MAX),
         max=bias == INT32_MAX,
     )
-    if (bias == 0).any():
+    if any_of(bias == 0):
         yield "bias/0"
 
 
@@ -321,7 +342,10 @@ def accumulate(
     high = low = False
     for begin, end in pairwise([0, *ends]):
         total = total + (x[:, begin:end] @ matrix[:, begin:end].T).astype(np.int64)
-        high, low = high or bool((total > INT32_MAX).any()), low or bool((total < INT32_MIN).any())
+        above, below = any_of(total > INT32_MAX), any_of(total < INT32_MIN)
+        high, low = high or above, low or below
+        if not above and not below:
+            continue
         if overflow == "saturate":
             total = np.clip(total, INT32_MIN, INT32_MAX)
         else:

@@ -171,12 +171,36 @@ def is_bin(name: str) -> bool:
     return point in _BY_NAME and _BY_NAME[point].knows(bin_)
 
 
-def numbered(point: str, codes: npt.NDArray[Any]) -> list[str]:
-    """The bins of a coverpoint by their numbers."""
-    names = _NAMES[point]
-    return [names[code] for code in np.bincount(codes.ravel()).nonzero()[0].tolist()]
+#: The bins as they are sorted by name, and of each coverpoint the places of its bins among them.
+_SORTED = tuple(sorted(BINS))
+_PLACES: Mapping[str, npt.NDArray[np.intp]] = {
+    name: np.array([_SORTED.index(bin_) for bin_ in bins], np.intp) for name, bins in _NAMES.items()
+}
+
+
+def collected(names: Iterable[str], numbered: Mapping[str, npt.NDArray[Any]]) -> tuple[str, ...]:
+    """Bins, sorted and each once.
+
+    Args:
+        names: of bins.
+        numbered: numbers of bins by their coverpoint, as they stand in it.
+    """
+    hit = np.zeros(len(_SORTED), bool)
+    for point, codes in numbered.items():
+        hit[_PLACES[point][codes]] = True
+    found = [_SORTED[place] for place in hit.nonzero()[0].tolist()]
+    return tuple(sorted([*found, *set(names).difference(found)]))
 
 
 def named(point: str, **found: Any) -> Iterator[str]:
     """The bins of which something is true; _ stands for -."""
-    return (f"{point}/{name.replace('_', '-')}" for name, is_ in found.items() if np.any(is_))
+    return (
+        f"{point}/{name.replace('_', '-')}"
+        for name, is_ in found.items()
+        if (is_ if type(is_) is bool else any_of(is_))
+    )
+
+
+def any_of(found: npt.NDArray[Any]) -> bool:
+    """What np.any gives: of small arrays in a fourth of the time."""
+    return bool(np.count_nonzero(found))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy.typing as npt
 
 from cube24.simulator import UnitConfig, requant
 from cube24.vectors.case import Array
-from cube24.vectors.coverage.points import named
+from cube24.vectors.coverage.points import any_of, named
 
 
 def of_requant(
@@ -25,21 +26,22 @@ def of_requant(
     mode, relu = rule.get("mode", "REQ8"), rule.get("relu", False)
     kind = ("relu" if relu else "none") if isinstance(relu, bool) else "leaky"
     yield f"rq/{mode}.{'one' if len(words) == 1 else 'column'}"
-    of = requant.fields_of(words, config)
+    of = _fields_of(words.tobytes(), config)
     scale = of.scale
     sub = (scale != 0) & (np.abs(scale) < np.finfo(np.float32).tiny)
     yield from named("scale", neg=scale < 0, sub=sub, pos=(scale > 0) & ~sub)
-    if (scale == 0).any():
+    if any_of(scale == 0):
         yield "scale/0"
     x = sums
     if mode == "REQ8":
         yield from _of_shift(sums, of.mcb, of.shift, config)
-        shifted = np.clip(sums >> of.shift, -(1 << 15), (1 << 15) - 1)
-        x = np.where(of.mcb, shifted, sums)
+        if any_of(of.mcb):
+            shifted = np.clip(sums >> of.shift, -(1 << 15), (1 << 15) - 1)
+            x = np.where(of.mcb, shifted, sums)
     singles = x.astype(np.float32)
     yield from _nearest("cvt/", x.astype(np.float64), singles)
     for sign, is_ in (("neg", x < 0), ("0", x == 0), ("pos", x > 0)):
-        if is_.any():
+        if any_of(is_):
             yield f"relu/{mode}.{kind}.{sign}"
     below = scale if kind == "none" else np.float32(0 if kind == "relu" else relu)
     with np.errstate(over="ignore"):
@@ -50,13 +52,19 @@ def of_requant(
         yield from _of_halves(y)
 
 
+@lru_cache(maxsize=256)
+def _fields_of(words: bytes, config: UnitConfig) -> requant.Fields:
+    """What the words of a case say, which many cases have."""
+    return requant.fields_of(np.frombuffer(words, np.uint64), config)
+
+
 def _of_shift(sums: Array, mcb: Array, shift: Array, config: UnitConfig) -> Iterator[str]:
     yield from named("shift", none=~mcb)
-    if not mcb.any():
+    if not any_of(mcb):
         return
     yield f"reading/shift.{config.requant_shift}"
     for name, is_ in (("1", shift == 1), ("2-15", (shift > 1) & (shift < 16)), ("16", shift == 16)):
-        if (is_ & mcb).any():
+        if any_of(is_ & mcb):
             yield f"shift/{name}"
     moved = sums >> shift
     dropped = mcb & (moved << shift != sums)
@@ -72,7 +80,7 @@ def _of_shift(sums: Array, mcb: Array, shift: Array, config: UnitConfig) -> Iter
 def _of_bytes(y: Array, fields: requant.Fields, config: UnitConfig) -> Iterator[str]:
     """What rounding and saturation do in REQ8."""
     offset = fields.offset
-    if offset.any():
+    if any_of(offset):
         yield f"reading/offset.{config.requant_offset}"
     least, most = (-256, 255) if config.requant_offset == "signed" else (0, 511)
     yield from named(
@@ -82,17 +90,16 @@ def _of_bytes(y: Array, fields: requant.Fields, config: UnitConfig) -> Iterator[
         pos=(offset > 0) & (offset < most),
         max=offset == most,
     )
-    if (offset == 0).any():
+    if any_of(offset == 0):
         yield "offset/0"
     signed = np.broadcast_to(fields.signed, y.shape[-1:])
     clamped_low, clamped_high = y < -256, y > 255
-    clamped = np.clip(y, -256, 255)
-    result = np.rint(clamped)
+    result = np.rint(np.minimum(np.maximum(y, -256), 255))
     moved = result + offset
     low = moved < np.where(signed, -128, 0)
     high = moved > np.where(signed, 127, 255)
     for format_, of in (("s8", signed), ("u8", ~signed)):
-        if not of.any():
+        if not any_of(of):
             continue
         point = f"round/{format_}"
         inside = ~clamped_low & ~clamped_high & of
@@ -102,7 +109,7 @@ def _of_bytes(y: Array, fields: requant.Fields, config: UnitConfig) -> Iterator[
         for name, is_ in (
             ("clamp-low", clamped_low), ("clamp-high", clamped_high), ("low", low), ("high", high),
         ):  # fmt: skip
-            if (is_ & of).any():
+            if any_of(is_ & of):
                 yield f"{point}.{name}"
 
 
@@ -117,7 +124,7 @@ def _of_halves(y: Array) -> Iterator[str]:
         ("low", low), ("high", high), ("sub", (result != 0) & (np.abs(result) < tiny)),
         ("-0", (result == 0) & np.signbit(result)),
     ):  # fmt: skip
-        if is_.any():
+        if any_of(is_):
             yield f"round/f16.{name}"
 
 
@@ -134,5 +141,5 @@ def _nearest(prefix: str, exact: Array, rounded: Array) -> Iterator[str]:
         ("exact", error == 0), ("tie-down", tie & (error < 0)), ("tie-up", tie & (error > 0)),
         ("below", ~tie & (error < 0)), ("above", ~tie & (error > 0)),
     ):  # fmt: skip
-        if is_.any():
+        if any_of(is_):
             yield f"{prefix}{name}"
