@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ def files_of(
     seed, style = shown(case.seed), case.style
 
     def add(name: str, role: str, piece: CaseArray) -> None:
-        array, dtype = piece.array, piece.array.dtype.name
+        array, dtype = piece.array, _name(piece.array.dtype)
         payload = payload_of(array)
         words, summed = words_of(len(payload), style), digest(payload)
         for format_ in style.formats:
@@ -118,6 +119,12 @@ def files_of(
     return files
 
 
+@lru_cache
+def _name(dtype: np.dtype[Any]) -> str:
+    """Its name, which NumPy makes anew each time."""
+    return dtype.name
+
+
 def sealed(of: Mapping[str, Any]) -> bytes:
     """A manifest with the SHA-256 of itself without this line, so that no field can change."""
     text = json_text(of)
@@ -176,11 +183,28 @@ def json_text(value: Mapping[str, Any]) -> bytes:
     """JSON with a line for each name, and for each object of a list: short, and good to compare."""
     lines = []
     for name, item in value.items():
-        text = json.dumps(item)
         if isinstance(item, list) and item and isinstance(item[0], dict):
-            text = "[\n  " + ",\n  ".join(map(json.dumps, item)) + "\n ]"
-        lines.append(f" {json.dumps(name)}: {text}")
+            text = "[\n  " + ",\n  ".join(map(_encode, item)) + "\n ]"
+        else:
+            text = _encode(item)
+        lines.append(f" {_encode(name)}: {text}")
     return ("{\n" + ",\n".join(lines) + "\n}\n").encode()
+
+
+def _encoder() -> Callable[[Any], str]:
+    """What json.dumps is, which makes an encoder for each value, where Python has one in C."""
+    make = getattr(json.encoder, "c_make_encoder", None)
+    if make is None:
+        return json.dumps
+    of = json.JSONEncoder()
+    pieces = make(
+        None, of.default, json.encoder.encode_basestring_ascii, None, of.key_separator,
+        of.item_separator, of.sort_keys, of.skipkeys, of.allow_nan,
+    )  # fmt: skip
+    return lambda value: "".join(pieces(value, 0))
+
+
+_encode = _encoder()
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,6 +16,11 @@ PRNG = "splitmix64"
 
 _MASK = (1 << 64) - 1
 _STEP = 0x9E3779B97F4A7C15
+_STEP_64, _LAST_SHIFT = np.uint64(_STEP), np.uint64(31)
+_MIX = (
+    (np.uint64(30), np.uint64(0xBF58476D1CE4E5B9)),
+    (np.uint64(27), np.uint64(0x94D049BB133111EB)),
+)
 
 
 def case_seed(campaign_seed: int, suite: str, case: str) -> int:
@@ -50,13 +55,15 @@ class SplitMix64:
 
     def words(self, count: int) -> npt.NDArray[np.uint64]:
         """The next 64-bit words."""
-        with np.errstate(over="ignore"):
-            steps = np.arange(1, count + 1, dtype=np.uint64) * np.uint64(_STEP)
-            z = np.uint64(self._state) + steps
-            z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-            z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        z = np.arange(1, count + 1, dtype=np.uint64)  # arrays wrap without a word
+        z *= _STEP_64
+        z += np.uint64(self._state)
+        for shift, factor in _MIX:
+            z ^= z >> shift
+            z *= factor
+        z ^= z >> _LAST_SHIFT
         self._state = (self._state + count * _STEP) & _MASK
-        return z ^ (z >> np.uint64(31))
+        return z
 
     def below(self, bound: int, count: int) -> npt.NDArray[np.int64]:
         """Numbers from 0 to bound - 1, bound up to 2^31: (upper half of a word * bound) >> 32."""

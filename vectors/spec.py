@@ -205,23 +205,23 @@ def unit_digest(spec: Spec) -> str:
 
 Found = TypeVar("Found")
 
-#: Fields of a unit that are others than in its preset: name, value and its text, which tells apart
-#: what is equal, such as 1 and True, or 0.0 and -0.0.
-_Overrides = tuple[tuple[str, Any, str], ...]
+#: Fields, such as those of a unit that are others than in its preset: name, value and its text,
+#: which tells apart what is equal, such as 1 and True, or 0.0 and -0.0.
+_Fields = tuple[tuple[str, Any, str], ...]
 
 
-def _cached(function: Callable[[str, _Overrides], Found], of: UnitSpec) -> Found:
+def _cached(function: Callable[[str, _Fields], Found], of: UnitSpec) -> Found:
     """What a cached function gives of a unit; the cases of a campaign have few."""
     given = tuple((field, value, repr(value)) for field, value in of["overrides"].items())
     try:
         return function(of["name"], given)
     except TypeError:  # no value of a field is a list or object: told where it is refused
-        uncached: Callable[[str, _Overrides], Found] = inspect.unwrap(function)
+        uncached: Callable[[str, _Fields], Found] = inspect.unwrap(function)
         return uncached(of["name"], given)
 
 
 @lru_cache(maxsize=256)
-def _unit(name: str, given: _Overrides) -> UnitConfig:
+def _unit(name: str, given: _Fields) -> UnitConfig:
     config = Unit(name).config
     overrides = {field: value for field, value, _ in given}
     known = {field.name for field in fields(UnitConfig)}
@@ -231,17 +231,28 @@ def _unit(name: str, given: _Overrides) -> UnitConfig:
 
 
 @lru_cache(maxsize=256)
-def _unit_digest(name: str, given: _Overrides) -> str:
+def _unit_digest(name: str, given: _Fields) -> str:
     return sha256(_unit(name, given).to_toml().encode()).hexdigest()
 
 
 def requant_of(spec: Spec) -> Requant | None:
     """The requantisation of a spec: the fields of Requant; a list is one number a column."""
-    if spec["requant"] is None:
+    rule = spec["requant"]
+    if rule is None:
         return None
-    given, crop = dict(spec["requant"]), spec["fill"].get("crop")
+    try:
+        return _requant(tuple((name, value, repr(value)) for name, value in rule.items()))
+    except TypeError:  # a list, which is none of its numbers; or no field, which is told below
+        pass
+    given, crop = dict(rule), spec["fill"].get("crop")
     for name in ("scale", "offset"):
         if isinstance(given.get(name), list):
             values = np.array(given[name])
             given[name] = values[crop["columns"]] if crop else values
     return Requant(**given)
+
+
+# Of numbers for all columns, of which the cases of a campaign have few; it does not change.
+@lru_cache(maxsize=256)
+def _requant(given: _Fields) -> Requant:
+    return Requant(**{name: value for name, value, _ in given})

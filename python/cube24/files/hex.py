@@ -58,8 +58,8 @@ def write_hex(
         ArgumentError: no such word size or order.
     """
     check_words(word_bytes, order)
-    for name, value in (header or {}).items():
-        target.write(f"// {name}: {value}\n".encode())
+    lines = [f"// {name}: {value}\n" for name, value in (header or {}).items()]
+    target.write("".join(lines).encode())
     rest = b""
     for piece in payload:
         data = rest + piece
@@ -73,10 +73,9 @@ def write_hex(
 def _write_words(target: BinaryIO, data: bytes, word_bytes: int, order: str) -> None:
     if not data:
         return
-    table = np.frombuffer(data, np.uint8).reshape(-1, word_bytes)
-    if order == "little":
-        table = table[:, ::-1]
-    target.write(table.tobytes().hex("\n", word_bytes).encode() + b"\n")
+    if order == "little" and word_bytes > 1:
+        data = np.frombuffer(data, np.uint8).reshape(-1, word_bytes)[:, ::-1].tobytes()
+    target.write(data.hex("\n", word_bytes).encode() + b"\n")
 
 
 def read_hex(path: StrPath, size: int, *, word_bytes: int = 1, order: str = "little") -> bytes:
