@@ -7,6 +7,7 @@ writes the rules down for C and SystemVerilog.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,6 @@ PRNG = "splitmix64"
 
 _MASK = (1 << 64) - 1
 _STEP = 0x9E3779B97F4A7C15
-_STEP_64, _LAST_SHIFT = np.uint64(_STEP), np.uint64(31)
 _MIX = (
     (np.uint64(30), np.uint64(0xBF58476D1CE4E5B9)),
     (np.uint64(27), np.uint64(0x94D049BB133111EB)),
@@ -46,6 +46,27 @@ def shown(seed: int) -> str:
     return f"{seed:#018x}"
 
 
+def _steps(count: int) -> npt.NDArray[np.uint64]:
+    """1 to count times the step; what is beyond 64 bits is dropped, in arrays without a word."""
+    steps: npt.NDArray[np.uint64] = np.arange(1, count + 1, dtype=np.uint64)
+    steps *= np.uint64(_STEP)
+    return steps
+
+
+def _mixed(z: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """The words of states, which are overwritten."""
+    for shift, factor in _MIX:
+        z ^= z >> shift
+        z *= factor
+    z ^= z >> np.uint64(31)
+    return z
+
+
+def first_words(seeds: Sequence[int], count: int) -> npt.NDArray[np.uint64]:
+    """The first words of some generators, (len(seeds), count): quicker than one after the other."""
+    return _mixed(np.array(seeds, np.uint64)[:, None] + _steps(count))
+
+
 class SplitMix64:
     """The generator: word i (from 1) is the mix of seed + i * 0x9e3779b97f4a7c15."""
 
@@ -55,15 +76,10 @@ class SplitMix64:
 
     def words(self, count: int) -> npt.NDArray[np.uint64]:
         """The next 64-bit words."""
-        z = np.arange(1, count + 1, dtype=np.uint64)  # arrays wrap without a word
-        z *= _STEP_64
+        z = _steps(count)
         z += np.uint64(self._state)
-        for shift, factor in _MIX:
-            z ^= z >> shift
-            z *= factor
-        z ^= z >> _LAST_SHIFT
         self._state = (self._state + count * _STEP) & _MASK
-        return z
+        return _mixed(z)
 
     def below(self, bound: int, count: int) -> npt.NDArray[np.int64]:
         """Numbers from 0 to bound - 1, bound up to 2^31: (upper half of a word * bound) >> 32."""

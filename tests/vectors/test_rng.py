@@ -24,6 +24,13 @@ def test_words_are_the_same_however_they_are_drawn(seed):
     assert drawn == [next(plain) for _ in range(108)]
 
 
+def test_first_words_are_those_of_each_generator():
+    seeds = [0, 1, M64, 0x123456789ABCDEF]
+    drawn = [splitmix64(seed) for seed in seeds]
+    assert rng.first_words(seeds, 9).tolist() == [[next(of) for _ in range(9)] for of in drawn]
+    assert rng.first_words([], 9).shape == (0, 9)
+
+
 def test_numbers_and_bytes_follow_their_rules():
     plain = splitmix64(9)
     assert rng.SplitMix64(9).below(11, 50).tolist() == [

@@ -5,19 +5,31 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from cube24.vectors.rng import SplitMix64, case_seed
+from cube24.vectors.rng import case_seed, first_words
 from cube24.vectors.spec import INT32_MAX, INT32_MIN, Item, conv2d, matmul
 from cube24.vectors.suites.shapes import MN
+
+#: Cases whose words are drawn at once, and the words of each: it takes fewer.
+_LOT, _WORDS = 256, 32
+
+
+def _name(number: int) -> str:
+    return f"r{number:06d}"
 
 
 def cases(level: int, seed: int) -> Iterator[Item]:
     """Drawn shapes, fills and requantisations, weighted towards edges."""
     count = {0: 12, 1: 10_000, 2: 1_000_000}[level]
     for number in range(count):
-        name = f"r{number:06d}"
-        # All words at once, and the rule of SplitMix64.below on plain integers: each worker draws
-        # the specs of all cases, and computes its own.
-        words = iter(SplitMix64(case_seed(seed, "random-spec", name)).words(64).tolist())
+        # The words of some cases at once, and the rule of SplitMix64.below on plain integers: each
+        # worker draws the specs of all cases, and computes its own.
+        if number % _LOT == 0:
+            lot = [_name(other) for other in range(number, min(number + _LOT, count))]
+            drawn = first_words([case_seed(seed, "random-spec", name) for name in lot], _WORDS)
+        name, words = lot[number % _LOT], iter(drawn[number % _LOT].tolist())
+
+        def below(bound: int, words: Iterator[int] = words) -> int:
+            return (next(words) >> 32) * bound >> 32
 
         def pick(*of: Any, words: Iterator[int] = words) -> Any:
             return of[(next(words) >> 32) * len(of) >> 32]
@@ -35,8 +47,8 @@ def cases(level: int, seed: int) -> Iterator[Item]:
             ),
         }  # fmt: skip
         if pick(True, True, False):
-            m, n = (pick(*MN, 1 + pick(*range(40))) for _ in range(2))
-            k = pick(4, 5, 7, 60, 63, 64, 65, 68, 128) if small else 4 * (1 + pick(*range(200)))
+            m, n = (pick(*MN, 1 + below(40)) for _ in range(2))
+            k = pick(4, 5, 7, 60, 63, 64, 65, 68, 128) if small else 4 * (1 + below(200))
             yield Item(name, matmul(m, n, k, **rest), ("random",))
             continue
         kernel = (pick(1, 2, 3), pick(1, 2, 3, 5))
