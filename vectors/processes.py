@@ -11,11 +11,12 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import cycle, islice
+from dataclasses import dataclass
+from itertools import islice
 from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection, wait
 from types import FrameType
-from typing import Any, NoReturn, TypeVar
+from typing import Any, Generic, NoReturn, TypeVar
 
 from cube24.errors import Cube24Error
 
@@ -27,6 +28,9 @@ CLOSING = 10.0
 
 #: How many lots of work a worker has, so that it need not wait for the next one.
 _AHEAD = 2
+
+#: How many lots for each worker there are at most, of which not all before them are done.
+_WINDOW = 32
 
 
 class WorkerError(Cube24Error, RuntimeError):
@@ -100,21 +104,33 @@ def in_order(
     """
     pieces = _Held(work)
     with crew(_serve, [(function,)] * workers) as pipes:
-        asked: deque[Connection] = deque()  # in the order in which the results are wanted
-        done: dict[Connection, deque[list[Result]]] = {pipe: deque() for pipe in pipes}
-        turns = cycle(pipes)
+        asked: deque[_Lot[Result]] = deque()  # in the order in which the results are wanted
+        busy: dict[Connection, deque[_Lot[Result]]] = {pipe: deque() for pipe in pipes}
         while True:
-            while len(asked) < _AHEAD * workers and (some := list(islice(pieces, lot))):
-                asked.append(next(turns))
-                _send(asked[-1], some)
+            # Whoever has the least gets the next lot, so that one which takes long holds up nobody.
+            while len(asked) < _WINDOW * workers:
+                pipe = min(pipes, key=lambda pipe: len(busy[pipe]))
+                if len(busy[pipe]) == _AHEAD or not (some := list(islice(pieces, lot))):
+                    break
+                asked.append(_Lot())
+                busy[pipe].append(asked[-1])
+                _send(pipe, some)
             if not asked:
                 break
-            while not done[asked[0]]:
-                for pipe in ready(pipes):
-                    done[pipe].append(_receive(pipe))
-            yield from done[asked.popleft()].popleft()
+            for pipe in ready(pipes):
+                found = _receive(pipe)
+                busy[pipe].popleft().found = found
+            while asked and asked[0].found is not None:
+                yield from asked.popleft().found or ()
     if pieces.error is not None:
         raise pieces.error
+
+
+@dataclass
+class _Lot(Generic[Result]):
+    """Pieces of work that were sent at once, and what was found of them; None: not yet."""
+
+    found: list[Result] | None = None
 
 
 class _Held(Iterator[Work]):

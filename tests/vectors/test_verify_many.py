@@ -89,6 +89,15 @@ def test_results_come_in_order_however_long_each_takes():
     assert list(shared.in_order(str, [], 2)) == []
 
 
+def test_a_piece_that_takes_long_holds_up_no_other_process(tmp_path):
+    """The first one waits for what a much later one does."""
+    flag = tmp_path / "flag"
+    waits = f"for i in $(seq 2000); do [ -e {flag} ] && exit 0; sleep 0.01; done; exit 1"
+    work = [waits, *["exit 2"] * 20, f"touch {flag}"]
+    codes = [status >> 8 for status in shared.in_order(os.system, work, 2)]
+    assert codes == [0, *[2] * 20, 0]
+
+
 def test_an_error_of_what_lists_the_work_comes_after_the_work_before_it():
     def listed():
         yield from range(100)
