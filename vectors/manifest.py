@@ -330,11 +330,8 @@ def load(folder: StrPath) -> Stored:
         raise FileFormatError(path, str(error)) from error
     if found := _problem(manifest):
         raise FileFormatError(path, found)
-    for entry in manifest["files"]:  # also those that the caller is not going to read
-        above, _, _ = entry["name"].rpartition("/")
-        if above:
-            plain.demand_known(folder / above)
-        plain.demand_known(folder / entry["name"])
+    # Also those that the caller is not going to read.
+    plain.demand_all_known(folder, [entry["name"] for entry in manifest["files"]])
     return stored
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
@@ -167,6 +167,26 @@ def demand_known(path: Path) -> None:
     mode = _mode(path)
     if mode is not None and not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
         raise NotPlainError(path, f"is {kind(mode)}, no plain file; copy it to one, or remove it")
+
+
+def demand_all_known(folder: Path, names: Iterable[str]) -> None:
+    """The same of the files of these names in a folder, and of the folders above them.
+
+    Raises:
+        NotPlainError, FileAccessError: as there.
+    """
+    at = os.fspath(folder)
+    for name in names:
+        above, _, _ = name.rpartition("/")
+        if not above:
+            try:
+                if stat.S_ISREG(os.lstat(f"{at}/{name}").st_mode):
+                    continue
+            except (OSError, ValueError):  # told by those who look closely
+                pass
+        else:
+            demand_known(folder / above)
+        demand_known(folder / name)
 
 
 def kind(mode: int) -> str:

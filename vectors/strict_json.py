@@ -50,6 +50,8 @@ def parse(path: StrPath, data: bytes, *, mark: bool = False) -> Any:
 
 
 def _whole(text: str) -> int:
+    if len(text) <= 18:
+        return int(text)
     # Of thousands of digits Python makes a number slowly, or none at all.
     if len(text) > 20 or not LEAST <= int(text) <= MOST:
         raise ValueError(f"number {_short(text)} needs more than 64 bits")
@@ -79,19 +81,24 @@ def _problem(value: Any, escaped: bool) -> str | None:
     for more in reversed(range(DEPTH)):
         below: list[Any] = []
         for item in level:
-            if isinstance(item, dict):
-                below.extend(item)
-                below.extend(item.values())
-            elif isinstance(item, list):
-                below.extend(item)
-            elif isinstance(item, str) and not _is_unicode(item):
+            kind = type(item)
+            if kind is dict:
+                if escaped:
+                    below += item
+                below += item.values()
+            elif kind is list:
+                below += item
+            elif escaped and kind is str and not _is_unicode(item):
                 return f"text {ascii(item)[:40]} has half of a surrogate pair"
         level = below
         if more and not escaped:
-            level = [item for item in below if isinstance(item, dict | list)]
+            level = [item for item in below if type(item) in _NESTING]
         if not level:
             return None
     return f"deeper than {DEPTH}"
+
+
+_NESTING = (dict, list)
 
 
 def _is_unicode(text: str) -> bool:

@@ -67,11 +67,12 @@ def verify(folder: StrPath) -> Stored:
             raise
         raise VerifyError(f"{stored.folder}: cannot be made again: {error}") from error
     for name, expected in files.items():
-        path = stored.folder / name
         if name not in held:
-            raise VerifyError(f"{path}: belongs to this case and is not in its manifest")
+            raise VerifyError(
+                f"{stored.folder / name}: belongs to this case and is not in its manifest"
+            )
         if held[name] != expected:
-            raise VerifyError(f"{path}: {_difference(held[name], expected)}")
+            raise VerifyError(f"{stored.folder / name}: {_difference(held[name], expected)}")
     if extra := held.keys() - files.keys():
         raise VerifyError(f"{stored.folder}: {sorted(extra)[0]} does not belong to this case")
     outcome = stored.manifest["outcome"]
