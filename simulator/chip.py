@@ -13,8 +13,8 @@ from itertools import islice
 
 from cube24.simulator import isa
 from cube24.simulator.account import Timing
-from cube24.simulator.cost import Costs
 from cube24.simulator.config import UnitConfig
+from cube24.simulator.cost import Costs
 from cube24.simulator.dealing import blocks_of, hand, tiles_of
 from cube24.simulator.forward import Forward
 from cube24.simulator.operations import Compiler

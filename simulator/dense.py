@@ -151,6 +151,6 @@ def _accumulate(
     total = start.astype(np.int64)
     for piece in pieces:
         total = total + piece
-        if overflow == "saturate":
-            total = np.clip(total, -(1 << 31), (1 << 31) - 1)
+        if overflow == "saturate":  # np.clip does the same, of small arrays in three times the time
+            total = np.minimum(np.maximum(total, -(1 << 31)), (1 << 31) - 1)
     return total.astype(np.uint64).astype(np.uint32).view(np.int32)

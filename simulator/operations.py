@@ -51,6 +51,7 @@ class Compiler:
         """Start with no operation known."""
         self._costs, self._block = costs, block
         self._known: dict[tuple[Any, ...], Op] = {}
+        self._flags: dict[tuple[Any, ...], Op] = {}  # by what they say, in less time than a key
         # Programs repeat the same objects. One that is kept leaves its id to no other.
         self._seen: dict[int, Op] = {}
         self._kept: list[isa.Instruction] = []
@@ -72,6 +73,12 @@ class Compiler:
 
     def one(self, i: isa.Instruction) -> Op:
         """The operation of one instruction, which is not kept."""
+        if isinstance(i, (isa.SetFlag, isa.WaitFlag)):
+            flag = (type(i), i.of, i.to, i.id)
+            op = self._flags.get(flag)
+            if op is None:
+                op = self._flags[flag] = Op(*self._order(i))
+            return op
         key = self._key(i)
         op = self._known.get(key)
         if op is None:
@@ -86,13 +93,13 @@ class Compiler:
         cost = self._costs.of(i)
         if cost is NOTHING:
             return (EMPTY, pipe, i.name)
-        if pipe >= _M and isinstance(i, isa.Mmad | isa.Fixpipe) and i.unit_flag:
+        if pipe >= _M and isinstance(i, (isa.Mmad, isa.Fixpipe)) and i.unit_flag:
             return (WORK, pipe, i.name, *cost, 0, 0, 0, False, i.unit_flag, *self._blocks(i))
         return (WORK, pipe, i.name, *cost)
 
     def _order(self, i: isa.Instruction) -> tuple[Any, ...]:
         """The fields of one that orders others: a flag, or a barrier."""
-        if isinstance(i, isa.SetFlag | isa.WaitFlag):
+        if isinstance(i, (isa.SetFlag, isa.WaitFlag)):
             of, to = isa.PIPES.index(i.of), isa.PIPES.index(i.to)
             flag = (of * 4 + to) * isa.FLAG_IDS + i.id
             if isinstance(i, isa.WaitFlag):

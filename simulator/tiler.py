@@ -11,7 +11,7 @@ multiplication stand in GM as rows (M, K), those of a convolution as NC1HWC0.
 from __future__ import annotations
 
 from bisect import bisect_left
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import gcd, lcm
 from typing import NamedTuple
@@ -59,14 +59,15 @@ class Tile:
 
     def __post_init__(self) -> None:
         """Keep plain numbers: small integer types of NumPy would overflow."""
-        for spec in fields(self):
-            value: object = getattr(self, spec.name)
-            name = f"tile {spec.name}"
-            if spec.name == "unit_flag":
-                value = truth(value, name, error=TilingError)
-            else:
-                value = whole(value, name, -isa.LARGEST, isa.LARGEST, error=TilingError)
-            object.__setattr__(self, spec.name, value)
+        for name, value in list(vars(self).items()):
+            if type(value) is int and name != "unit_flag" and abs(value) <= isa.LARGEST:
+                continue
+            found: object = (
+                truth(value, f"tile {name}", error=TilingError)
+                if name == "unit_flag"
+                else whole(value, f"tile {name}", -isa.LARGEST, isa.LARGEST, error=TilingError)
+            )
+            object.__setattr__(self, name, found)
 
 
 @dataclass(frozen=True)

@@ -151,7 +151,7 @@ def reread(
     return _array_of(Path(name), io.BytesIO(data), len(data), name, dtype, shape, style)
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=8192)  # of the shapes of a campaign; to read one costs as much as a whole file
 def _own_header(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:
     """The header of our .npy files of a shape and type, which NumPy reads as that shape and type.
 

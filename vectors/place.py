@@ -132,9 +132,9 @@ def _write(path: str, data: bytes) -> None:
     """Write a new file; a case has a dozen, so without the layers of open()."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
-        left = memoryview(data)
-        while left:
-            left = left[os.write(descriptor, left) :]
+        written = os.write(descriptor, data)
+        while written < len(data):  # a file system that takes no more at once
+            written += os.write(descriptor, memoryview(data)[written:])
     finally:
         os.close(descriptor)
 

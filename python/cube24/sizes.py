@@ -49,6 +49,8 @@ def whole(
     Raises:
         ArgumentError: or the given error: no whole number, or another one than may be.
     """
+    if type(value) is int and (low is None or low <= value) and (high is None or value <= high):
+        return value  # as nearly all are
     takes = "" if low is None else f", {low} or more" if high is None else f", {low} to {high}"
     try:
         if isinstance(value, bool | np.bool_):

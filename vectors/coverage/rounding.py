@@ -36,7 +36,7 @@ def of_requant(
     if mode == "REQ8":
         yield from _of_shift(sums, of.mcb, of.shift, config)
         if any_of(of.mcb):
-            shifted = np.clip(sums >> of.shift, -(1 << 15), (1 << 15) - 1)
+            shifted = np.minimum(np.maximum(sums >> of.shift, -(1 << 15)), (1 << 15) - 1)
             x = np.where(of.mcb, shifted, sums)
     singles = x.astype(np.float32)
     yield from _nearest("cvt/", x.astype(np.float64), singles)

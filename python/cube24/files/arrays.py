@@ -254,7 +254,7 @@ def _plain_sizes(shape: tuple[object, ...]) -> tuple[int, ...]:
     return shape  # type: ignore[return-value]  # as just seen
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=8192)
 def npy_header(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:
     """The header of a .npy file of a C-order array."""
     header = io.BytesIO()
