@@ -193,14 +193,14 @@ def json_text(value: Mapping[str, Any]) -> bytes:
 
 def _encoder() -> Callable[[Any], str]:
     """What json.dumps is, which makes an encoder for each value, where Python has one in C."""
-    make = getattr(json.encoder, "c_make_encoder", None)
-    if make is None:
-        return json.dumps
     of = json.JSONEncoder()
-    pieces = make(
-        None, of.default, json.encoder.encode_basestring_ascii, None, of.key_separator,
-        of.item_separator, of.sort_keys, of.skipkeys, of.allow_nan,
-    )  # fmt: skip
+    try:
+        pieces = json.encoder.c_make_encoder(  # type: ignore[attr-defined]
+            None, of.default, json.encoder.encode_basestring_ascii, None, of.key_separator,
+            of.item_separator, of.sort_keys, of.skipkeys, of.allow_nan,
+        )  # fmt: skip
+    except (AttributeError, TypeError):  # no promise of the library
+        return json.dumps
     return lambda value: "".join(pieces(value, 0))
 
 
