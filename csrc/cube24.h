@@ -45,8 +45,8 @@ enum cube24_status {
     CUBE24_E_ARGUMENT = 1,  /* NULL where data is needed, unknown policy, flag or path */
     CUBE24_E_SIZE = 2,      /* a size that cannot be, or is too large for a buffer */
     CUBE24_E_VIOLATION = 3, /* a group with three or four non-zeros under CUBE24_POLICY_ERROR */
-    CUBE24_E_REFUSED = 4,   /* dense and index bytes that stand for no weight */
-    CUBE24_E_RANGE = 5      /* a value that does not fit two bits */
+    CUBE24_E_REFUSED = 4,   /* bytes that stand for no weight, or words that have no meaning */
+    CUBE24_E_RANGE = 5      /* a value that does not fit the bits it is to stand in */
 };
 
 /* What encode and prune do with a group of three or four non-zeros. */
@@ -99,6 +99,9 @@ typedef struct cube24_cost {
     uint64_t l2_removed; /* sum of w * w of the dropped weights */
     uint64_t l2_total;   /* sum of w * w of all weights before */
 } cube24_cost;
+
+/* What a status means: a static string in English, also for a number that is none. */
+const char *cube24_status_text(int status);
 
 /* --- which code runs ------------------------------------------------------------------------ */
 
@@ -222,6 +225,34 @@ int cube24_nd_to_zn(const uint8_t *nd, size_t n, size_t row_bytes, size_t k0, ui
 /* The inverse; what lies beyond n and row_bytes is not read. */
 int cube24_zn_to_nd(const uint8_t *zn, size_t n, size_t row_bytes, size_t k0, uint8_t *nd);
 
+/* ND rows to Zz fractals, as the unit reads activations: m rows of row_bytes bytes become (M1, K1,
+ * 16, k0) bytes, M1 = ceil(m / 16), K1 = ceil(row_bytes / k0); k0 is 32 for int8. Padding is
+ * written as zero. */
+int cube24_nd_to_zz(const uint8_t *nd, size_t m, size_t row_bytes, size_t k0, uint8_t *zz);
+
+/* The inverse; what lies beyond m and row_bytes is not read. */
+int cube24_zz_to_nd(const uint8_t *zz, size_t m, size_t row_bytes, size_t k0, uint8_t *nd);
+
+/* ND rows to Nz, as the unit writes results: m rows of row_bytes bytes become (N1, stored, n0)
+ * bytes, N1 = ceil(row_bytes / n0); n0 is 64 for int32, that is 16 columns, and 32 for int8. stored
+ * is the rows of a column of fractals, m or more; 16 * ceil(m / 16) for whole fractals. Padding is
+ * written as zero. */
+int cube24_nd_to_nz(const uint8_t *nd, size_t m, size_t row_bytes, size_t n0, size_t stored,
+                    uint8_t *nz);
+
+/* The inverse; what lies beyond m and row_bytes is not read. */
+int cube24_nz_to_nd(const uint8_t *nz, size_t m, size_t row_bytes, size_t n0, size_t stored,
+                    uint8_t *nd);
+
+/* Images (batch, channels, h, w) to NC1HWC0 (batch, C1, h, w, 32), C1 = ceil(channels / 32); missing
+ * channels are written as zero. */
+int cube24_nchw_to_nc1hwc0(const int8_t *nchw, size_t batch, size_t channels, size_t h, size_t w,
+                           uint32_t flags, int8_t *nc1hwc0);
+
+/* The inverse; missing channels are not read. */
+int cube24_nc1hwc0_to_nchw(const int8_t *nc1hwc0, size_t batch, size_t channels, size_t h,
+                           size_t w, uint32_t flags, int8_t *nchw);
+
 /* Channels of one C0 block of a convolution weight. */
 size_t cube24_c0(void);
 
@@ -283,6 +314,30 @@ int cube24_find_index3(const uint8_t *index, size_t n, size_t k, cube24_place *p
 int cube24_mmad_sparse(const int8_t *a, const int8_t *dense, const uint8_t *index, size_t m,
                        size_t n, size_t k, uint32_t flags, int32_t *c, cube24_place *place);
 
+/* What the two slots of a group select: of four activations, by an index pair (i0 in bits 1:0, i1
+ * in bits 3:2). The options are CUBE24_INDEX3_NOTHING and CUBE24_PAIR20_TABLE.
+ *   a         4
+ *   selected  2; 0 where a slot selects nothing
+ * CUBE24_E_RANGE: pair is above 15. CUBE24_E_REFUSED: an index of 3. */
+int cube24_select(const int8_t *a, uint32_t pair, uint32_t flags, int8_t *selected);
+
+/* The accumulator: *result = c + sum, saturating, or with CUBE24_WRAP modulo 2^32. */
+int cube24_accumulate(int32_t c, int32_t sum, uint32_t flags, int32_t *result);
+
+/* A whole multiplication, from rows to rows: c = bias + a x the transpose of the weight, in steps as
+ * cube24_mmad and cube24_mmad_sparse take them, 32 or 64 of k; k is below 2^16. With
+ * CUBE24_GRAIN_INSTRUCTION all of k is one instruction. Any option of cube24_mmad_sparse.
+ *   a       m x k
+ *   weight  index NULL: n x k, dense, and the flags are those of cube24_mmad. Else the dense bytes
+ *           that cube24_encode writes, n * k_stored / 2
+ *   index   n * k_stored / 8, or NULL
+ *   bias    n, or NULL for zero
+ *   c       m x n
+ *   place   may be NULL; on CUBE24_E_REFUSED an index of 3: its row and group of the weight
+ * CUBE24_E_REFUSED: there is one; the content of c is then unspecified. */
+int cube24_matmul(const int8_t *a, const int8_t *weight, const uint8_t *index, size_t m, size_t n,
+                  size_t k, const int32_t *bias, uint32_t flags, int32_t *c, cube24_place *place);
+
 /* The geometry of an img2col: an image of c1 blocks of 32 channels and a kernel on it. */
 typedef struct cube24_image {
     size_t c1, h, w;
@@ -303,6 +358,49 @@ int cube24_image_output(const cube24_image *image, size_t *height, size_t *width
  *   x   NC1HWC0 image of one batch, (c1, h, w, 32) */
 int cube24_load3d(const cube24_image *image, const int8_t *x, size_t m_start, size_t m,
                   size_t k_start, size_t k, int pad, int8_t *out);
+
+/* --- requantisation ------------------------------------------------------------------------- */
+
+/* How parameter words are read, where the public documents leave it open, and ReLU. */
+enum cube24_requant_flags {
+    CUBE24_OFFSET_UNSIGNED = 0x200, /* an offset is 0 to 511, not -256 to 255 */
+    CUBE24_SHIFT_N = 0x400,         /* field N is a shift by N, not by N + 1 */
+    CUBE24_RELU = 0x800             /* what is negative is multiplied by alpha, not by the scale */
+};
+
+/* What a parameter word says. */
+typedef struct cube24_word {
+    float scale;       /* its low 13 mantissa bits are not in the word, and read as zero */
+    int32_t shifts;    /* 1 (MCB): a sum is shifted and saturates to int16; 0: it is not */
+    int32_t shift;     /* to the right: 1 to 16, or with CUBE24_SHIFT_N 0 to 15 */
+    int32_t offset;    /* nine bits */
+    int32_t is_signed; /* 1: int8; 0: uint8 */
+} cube24_word;
+
+/* Read parameter words. The options are CUBE24_OFFSET_UNSIGNED and CUBE24_SHIFT_N. */
+int cube24_read_words(const uint64_t *words, size_t count, uint32_t flags, cube24_word *fields);
+
+/* Write them. A shift that is not done is not looked at, and N is then 0.
+ *   position  may be NULL; on CUBE24_E_RANGE the first word with a shift or offset that does not
+ *             fit; the content of words is then unspecified */
+int cube24_write_words(const cube24_word *fields, size_t count, uint32_t flags, uint64_t *words,
+                       uint64_t *position);
+
+/* REQ8 and VREQ8: a matrix of sums to bytes, int8 or uint8 as each word says. Any option of enum
+ * cube24_requant_flags.
+ *   words     count: 1 for all columns, or one a column
+ *   alpha     with CUBE24_RELU, finite: 0, or the slope of a leaky ReLU; else not looked at
+ *   position  may be NULL; on CUBE24_E_REFUSED the first word that has no finite scale; out is
+ *             then untouched */
+int cube24_requantise(const int32_t *sums, size_t rows, size_t columns, const uint64_t *words,
+                      size_t count, float alpha, uint32_t flags, uint8_t *out,
+                      uint64_t *position);
+
+/* DEQF16 and VDEQF16: a matrix of sums to the bits of fp16. The option is CUBE24_RELU; of a word only
+ * the scale counts. The rest as above. */
+int cube24_dequantise(const int32_t *sums, size_t rows, size_t columns, const uint64_t *words,
+                      size_t count, float alpha, uint32_t flags, uint16_t *out,
+                      uint64_t *position);
 
 /* --- whole layers --------------------------------------------------------------------------- */
 

@@ -89,6 +89,19 @@ static inline unsigned pair_i1(unsigned pair)
     return pair >> 2 & 3;
 }
 
+/* The element that slot 0 of a group selects; index 3 selects none, which reads GROUP - 1. */
+static inline unsigned slot0_element(unsigned pair)
+{
+    return pair_i0(pair);
+}
+
+/* The element that slot 1 selects; index 3 selects none, which reads GROUP. The option is
+ * CUBE24_PAIR20_TABLE. */
+static inline unsigned slot1_element(unsigned pair, uint32_t options)
+{
+    return options & CUBE24_PAIR20_TABLE && pair == pack_pair(2, 0) ? 2 : pair_i1(pair) + 1;
+}
+
 /* Encode the elements of a group that `mask` keeps (at most two). Gives the four index bits. */
 static inline unsigned encode_group(const int8_t e[GROUP], unsigned mask, int8_t dense[2])
 {

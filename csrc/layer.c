@@ -10,6 +10,7 @@
 #include "format.h"
 #include "fractal.h"
 #include "paths.h"
+#include "requant.h"
 #include "sizes.h"
 
 enum {
@@ -552,13 +553,13 @@ static void requant_column(const cube24_layer *layer, size_t word, size_t column
     const int32_t least_result = layer->is_signed ? INT8_MIN : 0;
     const int32_t most_result = layer->is_signed ? INT8_MAX : UINT8_MAX;
     int32_t low = least_result - offset, high = most_result - offset;
-    if (low > 255) /* whatever is added to, the result is the least */
+    if (low > SCALED_MOST) /* whatever is added to, the result is the least */
         high = low;
-    else if (high < -256)
+    else if (high < SCALED_LEAST)
         low = high;
     else {
-        low = low < -256 ? -256 : low;
-        high = high > 255 ? 255 : high;
+        low = low < SCALED_LEAST ? SCALED_LEAST : low;
+        high = high > SCALED_MOST ? SCALED_MOST : high;
     }
     how->scale[column] = layer->scale[word];
     how->low[column] = (float)low;

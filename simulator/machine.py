@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from cube24 import _core
 from cube24.errors import ArgumentError, Cube24Error, DtypeError, ShapeError
-from cube24.simulator import isa, requant
+from cube24.simulator import isa, layouts, requant
 from cube24.simulator.config import UnitConfig
 from cube24.sizes import ceil_div, round_up, whole
 
@@ -270,8 +270,7 @@ class Machine:
         """The m x n results in L0C as rows."""
         m1, n1 = ceil_div(i.m, 16), ceil_div(i.n, 16)
         piece = self._piece("L0C", i.src, m1 * n1 * isa.C_FRACTAL)
-        blocks = piece.view(np.int32).reshape(n1, m1 * 16, 16)
-        return blocks.transpose(1, 0, 2).reshape(m1 * 16, n1 * 16)[: i.m, : i.n]
+        return layouts.from_nz(piece.view(np.int32).reshape(n1, m1 * 16, 16), i.m, i.n)
 
     def _converted(self, i: isa.Fixpipe, acc: npt.NDArray[np.int32]) -> npt.NDArray[Any]:
         if i.mode == "fp16":
@@ -295,14 +294,9 @@ class Machine:
         self._strided(i.to, i.dst, i.m, i.n * size, i.stride * size)[...] = rows
 
     def _write_nz(self, i: isa.Fixpipe, result: npt.NDArray[Any]) -> None:
-        # Two neighbouring 16 x 16 fractals merge into one 16 x 32 when the result is int8.
-        n0 = 32 if result.dtype.itemsize == 1 else 16
-        blocks = ceil_div(i.n, n0)
-        target = self._piece(i.to, i.dst, blocks * i.stride * n0 * result.dtype.itemsize)
-        padded = np.zeros((i.stride, blocks * n0), result.dtype)
-        padded[: i.m, : i.n] = result
-        fractals = padded.reshape(i.stride, blocks, n0).transpose(1, 0, 2)
-        target[...] = np.ascontiguousarray(fractals).view(np.uint8).reshape(-1)
+        n0 = layouts.nz_n0(result.dtype)
+        target = self._piece(i.to, i.dst, ceil_div(i.n, n0) * i.stride * n0 * result.dtype.itemsize)
+        target[...] = layouts.to_nz(result, i.stride).view(np.uint8).reshape(-1)
 
     # --- order ------------------------------------------------------------------------------------
 

@@ -2,7 +2,8 @@
 
 A word is 64 bits [ADK]: 31:13 the scale, an fp32 whose low 13 bits are dropped; 35:32 the field N
 of a right shift; 36 MCB, which turns the shift on; 45:37 the offset; 46 whether the result is
-signed. All arithmetic is single fp32 operations, so every machine gives the same bits.
+signed. All arithmetic is single fp32 operations, so every machine gives the same bits. The C core
+(csrc/requant.c) reads and writes words and computes; here is what users say, and what they may not.
 """
 
 from __future__ import annotations
@@ -14,12 +15,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from cube24 import _core
 from cube24.errors import ArgumentError, Cube24Error, DtypeError, ShapeError
 from cube24.simulator.config import UnitConfig
 from cube24.sizes import truth, whole
-
-_F16_MAX = np.float32(65504)
-_SCALE_MASK = np.uint32(0xFFFF_E000)  # 1 sign, 8 exponent and 10 mantissa bits of an fp32
 
 _LEAST_SCALE = 2.0**-136  # the subnormal whose lowest kept bit is set
 
@@ -154,20 +153,19 @@ class Requant:
         return {}
 
     def _words(self, offset_rule: str, shift_rule: str) -> npt.NDArray[np.uint64]:
-        scale = np.atleast_1d(_kept(np.asarray(self.scale))).view(np.uint32)
-        offset = np.atleast_1d(np.asarray(self.offset)).astype(np.int64)
+        scale = np.atleast_1d(np.asarray(self.scale))
+        offset = np.atleast_1d(np.asarray(self.offset))
+        fields = np.zeros(max(scale.size, offset.size), _core.WORD)
+        fields["scale"], fields["offset"] = scale, offset
+        fields["shifts"], fields["shift"] = self.shift != 0, self.shift
+        fields["is_signed"] = self.signed and self.mode == "REQ8"
+        words = _core.write_words(fields, _reading(offset_rule, shift_rule))
+        if not isinstance(words, int):
+            return words
         low, high = (-256, 255) if offset_rule == "signed" else (0, 511)
         if (offset < low).any() or (offset > high).any():
             raise ArgumentError(f"offset is not in {low}..{high}, which this unit reads")
-        field = self.shift - 1 if shift_rule == "n+1" else self.shift
-        if self.shift and field > 15:
-            raise ArgumentError(f"shift {self.shift} does not fit four bits on this unit")
-        words = scale.astype(np.uint64) | ((offset & 0x1FF).astype(np.uint64) << np.uint64(37))
-        if self.shift:
-            words |= np.uint64(1 << 36 | field << 32)
-        if self.signed and self.mode == "REQ8":
-            words |= np.uint64(1 << 46)
-        return np.asarray(words, np.uint64)
+        raise ArgumentError(f"shift {self.shift} does not fit four bits on this unit")
 
     @cached_property
     def columns(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]:
@@ -187,10 +185,17 @@ def _frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return array
 
 
+def _reading(offset_rule: str, shift_rule: str) -> int:
+    """How a unit reads words, as flags."""
+    return (offset_rule == "unsigned") * _core.OFFSET_UNSIGNED | (shift_rule == "n") * _core.SHIFT_N
+
+
 def _kept(scale: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-    """Scales with the bits that a word keeps of them."""
-    bits = np.asarray(scale, np.float32).view(np.uint32)
-    return np.asarray(bits & _SCALE_MASK, np.uint32).view(np.float32)
+    """Scales with the bits that a word keeps of them: written, and read again."""
+    fields = np.zeros(scale.size, _core.WORD)
+    fields["scale"] = scale.reshape(-1)
+    words = np.asarray(_core.write_words(fields, 0), np.uint64)
+    return np.array(_core.read_words(words, 0)["scale"]).reshape(scale.shape)
 
 
 class Fields(NamedTuple):
@@ -208,20 +213,16 @@ class Fields(NamedTuple):
 
 
 def fields_of(words: npt.NDArray[np.uint64], config: UnitConfig) -> Fields:
-    """Read parameter words, as a unit reads them: the one place that knows their bits."""
-
-    def bits(low: int, count: int) -> npt.NDArray[np.int64]:
-        return (words >> np.uint64(low) & np.uint64((1 << count) - 1)).astype(np.int64)
-
-    offset = bits(37, 9)
-    if config.requant_offset == "signed":
-        offset = np.where(offset >= 256, offset - 512, offset)
+    """Read parameter words, as a unit reads them."""
+    of = _core.read_words(
+        np.ascontiguousarray(words), _reading(config.requant_offset, config.requant_shift)
+    )
     return Fields(
-        _scale_of(words),
-        bits(36, 1).astype(bool),
-        bits(32, 4) + (1 if config.requant_shift == "n+1" else 0),
-        offset,
-        bits(46, 1).astype(bool),
+        np.array(of["scale"]),
+        of["shifts"].astype(bool),
+        of["shift"].astype(np.int64),
+        of["offset"].astype(np.int64),
+        of["is_signed"].astype(bool),
     )
 
 
@@ -232,19 +233,15 @@ def requantise(
     relu: str = "none",
     alpha: float = 0.0,
 ) -> npt.NDArray[np.uint8]:
-    """REQ8 and VREQ8: (m, n) int32 with words (1,) or (n,) to (m, n) bytes, int8 or uint8.
+    """REQ8 and VREQ8: (..., n) int32 with words (1,) or (n,) to bytes, int8 or uint8.
 
     Raises:
         RequantError: a scale that is not finite.
     """
-    of = fields_of(words, config)
-    _demand_finite(words, of.scale)
-    shifted = np.clip(accumulators.astype(np.int64) >> of.shift, -(1 << 15), (1 << 15) - 1)
-    x = np.where(of.mcb, shifted, accumulators).astype(np.float32)
-    y = np.rint(np.clip(_scaled(x, of.scale, relu, alpha), np.float32(-256), np.float32(255)))
-    moved = y.astype(np.int64) + of.offset
-    result = np.where(of.signed, np.clip(moved, -128, 127), np.clip(moved, 0, 255))
-    return np.asarray(result & 0xFF, np.uint8)
+    out = np.empty(accumulators.shape, np.uint8)
+    flags = _reading(config.requant_offset, config.requant_shift)
+    _demand(words, _core.requantise(*_matrix(accumulators, words), *_relu(relu, alpha, flags), out))
+    return out
 
 
 def dequantise(
@@ -253,34 +250,33 @@ def dequantise(
     relu: str = "none",
     alpha: float = 0.0,
 ) -> npt.NDArray[np.float16]:
-    """DEQF16 and VDEQF16: (m, n) int32 with words (1,) or (n,) to (m, n) fp16.
+    """DEQF16 and VDEQF16: (..., n) int32 with words (1,) or (n,) to fp16.
 
     Raises:
         RequantError: a scale that is not finite.
     """
-    scale = _scale_of(words)
-    _demand_finite(words, scale)
-    y = _scaled(accumulators.astype(np.float32), scale, relu, alpha)
-    return np.clip(y, -_F16_MAX, _F16_MAX).astype(np.float16)
+    out = np.empty(accumulators.shape, np.float16)
+    _demand(words, _core.dequantise(*_matrix(accumulators, words), *_relu(relu, alpha, 0), out))
+    return out
 
 
-def _scale_of(words: npt.NDArray[np.uint64]) -> npt.NDArray[np.float32]:
-    return (words & np.uint64(_SCALE_MASK)).astype(np.uint32).view(np.float32)
+def _matrix(
+    accumulators: npt.NDArray[np.int32], words: npt.NDArray[np.uint64]
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.uint64]]:
+    """Accumulators and words as the core takes them."""
+    rows = np.ascontiguousarray(accumulators, np.int32)
+    n = rows.shape[-1]
+    return rows.reshape(rows.size // n if n else 0, n), np.ascontiguousarray(words)
 
 
-def _demand_finite(words: npt.NDArray[np.uint64], scale: npt.NDArray[np.float32]) -> None:
-    if not np.isfinite(scale).all():
-        place = int(np.flatnonzero(~np.isfinite(scale))[0])
-        raise RequantError(f"word {place} is {int(words[place]):#x}: its scale is not finite")
+def _relu(relu: str, alpha: float, flags: int) -> tuple[float, int]:
+    """The slope below zero, and the flags."""
+    if relu == "none":
+        return 0.0, flags
+    return (0.0 if relu == "relu" else float(alpha)), flags | _core.RELU
 
 
-def _scaled(
-    x: npt.NDArray[np.float32], scale: npt.NDArray[np.float32], relu: str, alpha: float
-) -> npt.NDArray[np.float32]:
-    """One multiplication in fp32: by the scale, or what ReLU puts in its place below zero."""
-    with np.errstate(over="ignore"):  # beyond fp32 is infinite, and saturates afterwards
-        if relu == "none":
-            return x * scale
-        below = np.float32(0) if relu == "relu" else np.float32(alpha)
-        product: npt.NDArray[np.float32] = x * np.where(x < 0, below, scale)
-        return product
+def _demand(words: npt.NDArray[np.uint64], refused: int | None) -> None:
+    if refused is not None:
+        word = int(words[refused])
+        raise RequantError(f"word {refused} is {word:#x}: its scale is not finite")

@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from cube24.encoder import N0, ZN_K
 from cube24.errors import ArgumentError
-from cube24.simulator import dealing, isa, machine
+from cube24.simulator import dealing, isa, layouts, machine
 from cube24.sizes import ceil_div
 from cube24.vectors.case import Array, Case, CaseArray
 
@@ -140,8 +140,7 @@ def _image(
 
 def _collect(matrix: npt.NDArray[np.int8], mmad: MmadStep, l0a: Array, m: int) -> None:
     """Put the rows that a Mmad reads where they stand in the img2col matrix."""
-    m1, k1, _, k0 = l0a.shape
-    rows = l0a.transpose(0, 2, 1, 3).reshape(m1 * N0, k1 * k0)
+    rows = layouts.from_zz(l0a)
     i, at = mmad.instruction, mmad.piece.batch * m + mmad.piece.m_start
     matrix[at : at + i.m, mmad.k_start : mmad.k_start + i.k] = rows[: i.m, : i.k]
 

@@ -9,6 +9,7 @@
 #include "../format.h"
 #include "../layer.h"
 #include "../paths.h"
+#include "../requant.h"
 #include "../sizes.h"
 
 /* The elements of one step for 16 columns. */
@@ -29,9 +30,7 @@ static int pack_sparse(const int8_t *dense, uint8_t index, uint32_t options, siz
         to[k][column] = 0;
     for (size_t g = 0; g < 2; g++) {
         const unsigned pair = pair_of_byte(index, (unsigned)g);
-        const unsigned first = pair_i0(pair);
-        const unsigned second =
-            options & CUBE24_PAIR20_TABLE && pair == pack_pair(2, 0) ? 2 : pair_i1(pair) + 1;
+        const unsigned first = slot0_element(pair), second = slot1_element(pair, options);
         if (first < GROUP - 1)
             to[GROUP * g + first][column] = dense[2 * g];
         if (second < GROUP)
@@ -96,38 +95,15 @@ static void multiply(const uint8_t *activations, size_t row_bytes, size_t rows,
         }
 }
 
-/* The nearest whole number, ties to even, of a number below 2^22: where the unit in the last place
- * is 1, adding rounds. */
-static float nearest(float x)
-{
-    const float ones = 12582912.0F; /* 1.5 * 2^23 */
-    return (x + ones) - ones;
-}
-
-static int32_t clamp(int32_t x, int32_t low, int32_t high)
-{
-    return x < low ? low : x > high ? high : x;
-}
-
-/* An arithmetic shift, of negative numbers too. */
-static int32_t shifted(int32_t x, int32_t shift)
-{
-    return x < 0 ? ~(~x >> shift) : x >> shift;
-}
-
 static void requantise(const int32_t *sums, size_t rows, const struct cube24_requant_columns *how,
                        uint8_t *out)
 {
     for (size_t i = 0; i < rows * LAYER_COLUMNS; i++) {
         const size_t column = i % LAYER_COLUMNS;
-        int32_t sum = sums[i];
-        if (how->shift)
-            sum = clamp(shifted(sum, how->shift), INT16_MIN, INT16_MAX);
-        const float x = (float)sum;
-        float y = x * (how->relu && x < 0 ? how->alpha : how->scale[column]);
-        y = y < how->low[column] ? how->low[column] : y;
-        y = y > how->high[column] ? how->high[column] : y;
-        out[i] = (uint8_t)((int32_t)nearest(y) + how->offset[column]);
+        const int32_t x = how->shift ? shift_sum(sums[i], how->shift) : sums[i];
+        const float y = scale_sum(x, how->scale[column], how->relu, how->alpha);
+        out[i] = (uint8_t)(nearest_int(clamp_float(y, how->low[column], how->high[column])) +
+                           how->offset[column]);
     }
 }
 

@@ -3,6 +3,7 @@
  * The reference kernels of multiply-add: portable C, in a way that a compiler can vectorise: a step
  * of the hardware is computed for one column of b and 16 rows of a at a time.
  */
+#include "../datapath.h"
 #include "../format.h"
 #include "../fractal.h"
 #include "../paths.h"
@@ -39,22 +40,12 @@ static void sparse_column(step_rows rows, const int8_t *dense, const uint8_t *in
 {
     for (size_t g = 0; g < STEP_GROUPS; g++) {
         const unsigned pair = pair_of_byte(index[g / 2], g % 2);
-        const unsigned first = pair_i0(pair);
-        const unsigned second =
-            flags & CUBE24_PAIR20_TABLE && pair == pack_pair(2, 0) ? 2 : pair_i1(pair) + 1;
+        const unsigned first = slot0_element(pair), second = slot1_element(pair, flags);
         if (first < GROUP - 1)
             add_products(sums, rows[GROUP * g + first], dense[2 * g]);
         if (second < GROUP)
             add_products(sums, rows[GROUP * g + second], dense[2 * g + 1]);
     }
-}
-
-static int32_t accumulate(int32_t c, int32_t sum, uint32_t flags)
-{
-    if (flags & CUBE24_WRAP)
-        return (int32_t)((uint32_t)c + (uint32_t)sum);
-    const int64_t exact = (int64_t)c + sum;
-    return exact > INT32_MAX ? INT32_MAX : exact < INT32_MIN ? INT32_MIN : (int32_t)exact;
 }
 
 /* b, and for a sparse b its index; k_step elements of a meet one fractal row of b. */

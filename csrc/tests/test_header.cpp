@@ -1,10 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // Every header is C++ as well, and the functions of cube24.h link by their C names.
+#include "codec.h"
 #include "cube24.h"
+#include "datapath.h"
 #include "format.h"
 #include "fractal.h"
+#include "layer.h"
 #include "paths.h"
+#include "requant.h"
 #include "sizes.h"
+
+#include "kernels/tables.h"
 
 #include <cstdio>
 

@@ -242,6 +242,140 @@ static void conv_order_is_that_of_section_6_and_back(uint32_t flags)
                 }
 }
 
+/* --- Zz and Nz ------------------------------------------------------------------------------ */
+
+/* Byte `byte` of row `row`: fractals of 16 rows of k0 bytes, those of a row of fractals one after
+ * the other (Zz), or those of a column, `stored` rows high (Nz). */
+static size_t zz_place(size_t row, size_t byte, size_t k0, size_t across)
+{
+    return ((row / 16 * across + byte / k0) * 16 + row % 16) * k0 + byte % k0;
+}
+
+static size_t nz_place(size_t row, size_t byte, size_t n0, size_t stored)
+{
+    return (byte / n0 * stored + row) * n0 + byte % n0;
+}
+
+/* stored is 0 for Zz. */
+static void check_fractals(size_t m, size_t row_bytes, size_t k0, size_t stored, int fill,
+                           uint64_t *state)
+{
+    const size_t across = ceil_of(row_bytes, k0), rows = stored ? stored : round_up(m, 16);
+    const size_t size = rows * across * k0;
+    uint8_t *const nd = allocate(m * row_bytes + 1), *const wanted = allocate(size + 1);
+    random_nonzero(state, nd, m * row_bytes);
+    memset(wanted, 0, size);
+    for (size_t row = 0; row < m; row++)
+        for (size_t byte = 0; byte < row_bytes; byte++)
+            wanted[stored ? nz_place(row, byte, k0, stored) : zz_place(row, byte, k0, across)] =
+                nd[row * row_bytes + byte];
+    const struct exact rows_in = exact_copy(nd, m * row_bytes);
+    const struct guarded fractals = guarded_bytes(size, fill);
+    CHECK_EQUAL(stored ? cube24_nd_to_nz(rows_in.data, m, row_bytes, k0, stored, fractals.data)
+                       : cube24_nd_to_zz(rows_in.data, m, row_bytes, k0, fractals.data),
+                CUBE24_OK);
+    CHECK(holds(fractals, wanted));
+
+    /* and back, whatever the padding holds */
+    for (size_t i = 0; i < size; i++)
+        wanted[i] = wanted[i] ? wanted[i] : (uint8_t)fill;
+    const struct exact fractals_in = exact_copy(wanted, size);
+    const struct guarded back = guarded_bytes(m * row_bytes, fill);
+    CHECK_EQUAL(stored ? cube24_nz_to_nd(fractals_in.data, m, row_bytes, k0, stored, back.data)
+                       : cube24_zz_to_nd(fractals_in.data, m, row_bytes, k0, back.data),
+                CUBE24_OK);
+    CHECK(holds(back, nd));
+    exact_free(rows_in);
+    exact_free(fractals_in);
+    guarded_free(fractals);
+    guarded_free(back);
+    free(nd);
+    free(wanted);
+}
+
+static void zz_and_nz_are_their_formulas_and_back(void)
+{
+    static const size_t rows[] = {1, 2, 15, 16, 17, 31, 32, 33, 48, 50};
+    static const size_t widths[] = {1, 4, 31, 32, 33, 60, 64, 68, 96, 128, 130};
+    static const size_t pieces[] = {32, 64, 8, 5};
+    uint64_t state = 3;
+    for (size_t r = 0; r < COUNT(rows); r++)
+        for (size_t w = 0; w < COUNT(widths); w++)
+            for (size_t p = 0; p < COUNT(pieces); p++) {
+                const size_t stored[] = {0, rows[r], round_up(rows[r], 16), rows[r] + 3,
+                                         round_up(rows[r], 16) + 32};
+                for (size_t s = 0; s < COUNT(stored); s++)
+                    check_fractals(rows[r], widths[w], pieces[p], stored[s], FILLS[(r + w) % 2],
+                                   &state);
+            }
+    check_fractals(0, 70, 32, 16, FILLS[0], &state); /* padding alone */
+}
+
+/* --- NC1HWC0 -------------------------------------------------------------------------------- */
+
+static void check_image(size_t batch, size_t channels, size_t h, size_t w, uint32_t flags,
+                        int fill, uint64_t *state)
+{
+    const size_t c1 = ceil_of(channels, 32), size = batch * c1 * h * w * 32;
+    const size_t given = batch * channels * h * w;
+    uint8_t *const nchw = allocate(given), *const wanted = allocate(size);
+    random_nonzero(state, nchw, given);
+    memset(wanted, 0, size);
+    for (size_t i = 0; i < given; i++) {
+        const size_t x = i % w, y = i / w % h, c = i / w / h % channels, b = i / w / h / channels;
+        wanted[(((b * c1 + c / 32) * h + y) * w + x) * 32 + c % 32] = nchw[i];
+    }
+    const struct exact image = exact_copy(nchw, given);
+    const struct guarded blocks = guarded_bytes(size, fill);
+    CHECK_EQUAL(cube24_nchw_to_nc1hwc0(exact_int8(image), batch, channels, h, w, flags,
+                                       guarded_int8(blocks)),
+                CUBE24_OK);
+    CHECK(holds(blocks, wanted));
+    for (size_t i = 0; i < size; i++)
+        wanted[i] = wanted[i] ? wanted[i] : (uint8_t)fill;
+    const struct exact blocks_in = exact_copy(wanted, size);
+    const struct guarded back = guarded_bytes(given, fill);
+    CHECK_EQUAL(cube24_nc1hwc0_to_nchw(exact_int8(blocks_in), batch, channels, h, w, flags,
+                                       guarded_int8(back)),
+                CUBE24_OK);
+    CHECK(holds(back, nchw));
+    exact_free(image);
+    exact_free(blocks_in);
+    guarded_free(blocks);
+    guarded_free(back);
+    free(nchw);
+    free(wanted);
+}
+
+static void images_are_blocks_of_32_channels_and_back(uint32_t flags)
+{
+    static const size_t channels[] = {1, 3, 4, 8, 16, 31, 32, 33, 64, 70};
+    static const size_t sides[] = {1, 2, 3, 5, 8, 13};
+    uint64_t state = 8;
+    for (size_t c = 0; c < COUNT(channels); c++)
+        for (size_t y = 0; y < COUNT(sides); y++)
+            for (size_t x = 0; x < COUNT(sides); x++)
+                check_image(1 + (x + y) % 2, channels[c], sides[y], sides[x], flags,
+                            FILLS[(c + x) % 2], &state);
+}
+
+/* One worked place of each, so that the formulas are not only compared with themselves. */
+static void worked_places_of_zz_nz_and_nc1hwc0(void)
+{
+    static uint8_t nd[18 * 70], zz[2 * 3 * 16 * 32], nz[3 * 32 * 32];
+    nd[17 * 70 + 40] = 42; /* row 1 of the lower fractals, byte 8 of the second */
+    CHECK_EQUAL(cube24_nd_to_zz(nd, 18, 70, 32, zz), CUBE24_OK);
+    CHECK_EQUAL(zz[(3 + 1) * 512 + 1 * 32 + 8], 42);
+    CHECK_EQUAL(cube24_nd_to_nz(nd, 18, 70, 32, 32, nz), CUBE24_OK);
+    CHECK_EQUAL(nz[(2 + 1) * 512 + 1 * 32 + 8], 42);
+    static int8_t image[33 * 2 * 3], blocks[2 * 6 * 32];
+    image[32 * 6 + 4] = 24; /* channel 32, the fifth pixel */
+    CHECK_EQUAL(cube24_nchw_to_nc1hwc0(image, 1, 33, 2, 3, 0, blocks), CUBE24_OK);
+    CHECK_EQUAL(blocks[6 * 32 + 4 * 32 + 0], 24);
+}
+
+/* --- the K order ---------------------------------------------------------------------------- */
+
 /* One worked place, so that the formula above is not only compared with itself: cout 1, cin 33,
  * 3x3; channel 32 at tap (1, 2) stands in block 1, tap 5, lane 0. */
 static void a_worked_place_of_the_conv_order(void)
@@ -263,6 +397,9 @@ int main(void)
     counts_that_do_not_fill_a_byte();
     a_value_above_3_is_out_of_range();
     zn_is_the_formula_of_section_5_and_back();
+    zz_and_nz_are_their_formulas_and_back();
+    on_every_path(images_are_blocks_of_32_channels_and_back);
+    worked_places_of_zz_nz_and_nc1hwc0();
     on_every_path(conv_order_is_that_of_section_6_and_back);
     a_worked_place_of_the_conv_order();
     a_block_has_32_channels();

@@ -121,6 +121,33 @@ static void fractals_too_large_are_refused(void)
                 CUBE24_E_SIZE);
         REFUSES(cube24_zn_to_nd(BYTES, sizes[s][0], sizes[s][1], sizes[s][2], out.bytes),
                 CUBE24_E_SIZE);
+        REFUSES(cube24_nd_to_zz(BYTES, sizes[s][0], sizes[s][1], sizes[s][2], out.bytes),
+                CUBE24_E_SIZE);
+        REFUSES(cube24_zz_to_nd(BYTES, sizes[s][0], sizes[s][1], sizes[s][2], out.bytes),
+                CUBE24_E_SIZE);
+    }
+    const size_t columns[][4] = {{1, 1, 0, 1},        {2, 1, 32, 1},        {1, SIZE_MAX, 32, 1},
+                                 {1, 1, 32, SIZE_MAX}, {SIZE_MAX, 1, 32, SIZE_MAX},
+                                 {1, 1, SIZE_MAX, 2},  {1, 64, 32, MOST / 63},
+                                 {ROOT, ROOT, 8, ROOT}};
+    for (size_t s = 0; s < sizeof columns / sizeof columns[0]; s++) {
+        const size_t *d = columns[s];
+        REFUSES(cube24_nd_to_nz(BYTES, d[0], d[1], d[2], d[3], out.bytes), CUBE24_E_SIZE);
+        REFUSES(cube24_nz_to_nd(BYTES, d[0], d[1], d[2], d[3], out.bytes), CUBE24_E_SIZE);
+    }
+}
+
+static void images_too_large_are_refused(void)
+{
+    const size_t sizes[][4] = {{SIZE_MAX, 1, 1, 1}, {1, SIZE_MAX, 1, 1},   {1, 1, SIZE_MAX, 1},
+                               {1, 1, 1, SIZE_MAX}, {1, 1, ROOT, ROOT},    {1, 1, MOST / 16, 1},
+                               {ROOT, 1, ROOT, 1},  {MOST / 16, 1, 1, 1},  {1, 1, ROOT / 2, ROOT}};
+    for (size_t s = 0; s < sizeof sizes / sizeof sizes[0]; s++) {
+        const size_t *d = sizes[s];
+        REFUSES(cube24_nchw_to_nc1hwc0(WEIGHT, d[0], d[1], d[2], d[3], 0, out.weight),
+                CUBE24_E_SIZE);
+        REFUSES(cube24_nc1hwc0_to_nchw(WEIGHT, d[0], d[1], d[2], d[3], 0, out.weight),
+                CUBE24_E_SIZE);
     }
 }
 
@@ -268,6 +295,19 @@ static void null_where_bytes_are_needed_is_refused(void)
     REFUSES(cube24_nd_to_zn(BYTES, 1, 1, 32, NULL), status);
     REFUSES(cube24_zn_to_nd(NULL, 1, 1, 32, out.bytes), status);
     REFUSES(cube24_zn_to_nd(BYTES, 1, 1, 32, NULL), status);
+    REFUSES(cube24_nd_to_zz(NULL, 1, 1, 32, out.bytes), status);
+    REFUSES(cube24_nd_to_zz(BYTES, 1, 1, 32, NULL), status);
+    REFUSES(cube24_zz_to_nd(NULL, 1, 1, 32, out.bytes), status);
+    REFUSES(cube24_zz_to_nd(BYTES, 1, 1, 32, NULL), status);
+    REFUSES(cube24_nd_to_nz(NULL, 1, 1, 32, 1, out.bytes), status);
+    REFUSES(cube24_nd_to_nz(BYTES, 1, 1, 32, 1, NULL), status);
+    REFUSES(cube24_nd_to_nz(NULL, 0, 1, 32, 1, NULL), status); /* there is padding to write */
+    REFUSES(cube24_nz_to_nd(NULL, 1, 1, 32, 1, out.bytes), status);
+    REFUSES(cube24_nz_to_nd(BYTES, 1, 1, 32, 1, NULL), status);
+    REFUSES(cube24_nchw_to_nc1hwc0(NULL, 1, 1, 1, 1, 0, out.weight), status);
+    REFUSES(cube24_nchw_to_nc1hwc0(WEIGHT, 1, 1, 1, 1, 0, NULL), status);
+    REFUSES(cube24_nc1hwc0_to_nchw(NULL, 1, 1, 1, 1, 0, out.weight), status);
+    REFUSES(cube24_nc1hwc0_to_nchw(WEIGHT, 1, 1, 1, 1, 0, NULL), status);
     REFUSES(cube24_conv_to_matrix(NULL, 1, 1, 1, 1, 0, out.weight), status);
     REFUSES(cube24_conv_to_matrix(WEIGHT, 1, 1, 1, 1, 0, NULL), status);
     REFUSES(cube24_matrix_to_conv(NULL, 1, 1, 1, 1, 0, out.weight, &out.total, &out.position),
@@ -335,6 +375,19 @@ static void null_is_fine_where_there_are_no_elements(void)
     CHECK_EQUAL(cube24_nd_to_zn(NULL, 5, 0, 32, NULL), CUBE24_OK);
     CHECK_EQUAL(cube24_zn_to_nd(NULL, 0, 5, 8, NULL), CUBE24_OK);
     CHECK_EQUAL(cube24_zn_to_nd(NULL, 5, 0, 8, NULL), CUBE24_OK);
+    CHECK_EQUAL(cube24_nd_to_zz(NULL, 0, 5, 32, NULL), CUBE24_OK);
+    CHECK_EQUAL(cube24_nd_to_zz(NULL, 5, 0, 32, NULL), CUBE24_OK);
+    CHECK_EQUAL(cube24_zz_to_nd(NULL, 0, 5, 8, NULL), CUBE24_OK);
+    CHECK_EQUAL(cube24_zz_to_nd(NULL, 5, 0, 8, NULL), CUBE24_OK);
+    CHECK_EQUAL(cube24_nd_to_nz(NULL, 0, 5, 32, 0, NULL), CUBE24_OK);
+    CHECK_EQUAL(cube24_nd_to_nz(NULL, 5, 0, 32, 16, NULL), CUBE24_OK);
+    CHECK_EQUAL(cube24_nz_to_nd(NULL, 0, 5, 32, 16, NULL), CUBE24_OK);
+    CHECK_EQUAL(cube24_nz_to_nd(NULL, 5, 0, 32, 16, NULL), CUBE24_OK);
+    for (size_t none = 0; none < 4; none++) {
+        const size_t d[4] = {none != 0, none != 1, none != 2, none != 3};
+        CHECK_EQUAL(cube24_nchw_to_nc1hwc0(NULL, d[0], d[1], d[2], d[3], 0, NULL), CUBE24_OK);
+        CHECK_EQUAL(cube24_nc1hwc0_to_nchw(NULL, d[0], d[1], d[2], d[3], 0, NULL), CUBE24_OK);
+    }
     for (size_t zero = 0; zero < 4; zero++) {
         const size_t d[4] = {zero != 0, zero != 1, zero != 2, zero != 3};
         CHECK_EQUAL(cube24_conv_to_matrix(NULL, d[0], d[1], d[2], d[3], 0, NULL), CUBE24_OK);
@@ -521,6 +574,7 @@ int main(void)
     stored_sizes_that_cannot_be_are_refused();
     fractals_too_large_are_refused();
     convolutions_too_large_are_refused();
+    images_too_large_are_refused();
     rows_that_there_are_not_are_refused();
     index_values_too_many_are_refused();
     row_counters_too_many_are_refused();

@@ -46,7 +46,24 @@ from cube24._core.datapath import (
     mmad_start,
 )
 from cube24._core.layer import LayerCall, LayerSizes, layer
+from cube24._core.layouts import (
+    nc1hwc0_to_nchw,
+    nchw_to_nc1hwc0,
+    nd_to_nz,
+    nz_to_nd,
+    zz_to_nd,
+)
 from cube24._core.paths import chosen_path, paths, use_path
+from cube24._core.requant import (
+    OFFSET_UNSIGNED,
+    RELU,
+    SHIFT_N,
+    WORD,
+    dequantise,
+    read_words,
+    requantise,
+    write_words,
+)
 from cube24._core.threads import PARALLEL_FROM, run_ranges, thread_count
 
 __all__ = [
@@ -55,10 +72,14 @@ __all__ = [
     "GRAIN_INSTRUCTION",
     "INDEX3_NOTHING",
     "NONCANONICAL",
+    "OFFSET_UNSIGNED",
     "PADDING",
     "PAIR20_TABLE",
     "PARALLEL_FROM",
     "POLICIES",
+    "RELU",
+    "SHIFT_N",
+    "WORD",
     "WRAP",
     "Again",
     "Image",
@@ -71,6 +92,7 @@ __all__ = [
     "decode",
     "decode_again",
     "decode_zn",
+    "dequantise",
     "encode",
     "encode_again",
     "encode_conv",
@@ -87,13 +109,21 @@ __all__ = [
     "mmad",
     "mmad_sparse",
     "mmad_start",
+    "nc1hwc0_to_nchw",
+    "nchw_to_nc1hwc0",
+    "nd_to_nz",
     "nd_to_zn",
+    "nz_to_nd",
     "pack_index",
     "paths",
     "prune",
+    "read_words",
+    "requantise",
     "run_ranges",
     "thread_count",
     "unpack_index",
     "use_path",
+    "write_words",
     "zn_to_nd",
+    "zz_to_nd",
 ]
