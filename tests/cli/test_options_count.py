@@ -244,6 +244,13 @@ TABLE: dict[str, dict[str, Row]] = {
         "--json": ("legal.npy", "legal.npy --json"),
     },
     "demo": {"--layout": ("", "--layout zn")},
+    "dpi": {
+        "--sv": ("--cflags", "--cflags --sv"),
+        "--cflags": ("--sv", "--sv --cflags"),
+        "--libs": ("--sv", "--sv --libs"),
+        "--shared": ("--libs", "--libs --shared"),
+        "--pkg-config-path": ("--sv", "--sv --pkg-config-path", "ask for it alone"),
+    },
     "simulate matmul": MATMUL,
     "simulate fc": MATMUL,
     "simulate conv2d": {

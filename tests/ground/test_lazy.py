@@ -148,9 +148,11 @@ def test_the_list_of_commands_is_what_the_commands_say(width):
 def test_every_command_of_a_module_is_listed():
     there = {
         command.name
-        for module in ("weights", "models", "run_model", "simulate", "time", "vectors", "demo")
+        for module in (
+            "weights", "models", "run_model", "simulate", "time", "vectors", "dpi", "demo",
+        )
         for command in import_module(f"cube24.cli.{module}").COMMANDS
-    }
+    }  # fmt: skip
     assert there == set(app.cli.commands)
     assert len(app.cli.commands) == len(there) == len([*app.cli.commands])
     assert "encoder" not in app.cli.commands

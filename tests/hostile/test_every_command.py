@@ -51,6 +51,7 @@ ENTRIES = {
     "prune": "IN/x.npy -o OUT/p.npy",
     "info": "IN/e.npz --verify",
     "demo": "",
+    "dpi": "--sv --cflags --libs",
     "simulate matmul": (
         "IN/a.npy IN/w.npy --bias IN/bias.npy --unit IN/unit.toml -o OUT/y.npy --program OUT/p.txt "
         "--trace OUT/t.json --vcd OUT/t.vcd --csv OUT/t.csv --report OUT/t.html"

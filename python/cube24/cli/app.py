@@ -66,6 +66,11 @@ _LISTED = {
     "vectors": (
         click.Command("vectors", short_help="Golden vectors: generate, verify, compare, shrink."),
     ),
+    "dpi": (
+        click.Command(
+            "dpi", short_help="What the command line of a SystemVerilog simulator needs."
+        ),
+    ),
     "demo": (click.Command("demo", short_help="Run the whole chain on a small network."),),
 }  # fmt: skip
 
