@@ -2,7 +2,7 @@
 
     python examples/faulty_device.py CASE GOT.hex
 
-It reads the files as read_case.py does, but takes the upper half of each index byte for the first
+It reads matmul cases of layout nd in npy, and takes the upper half of each index byte for the first
 group. The mistake shows wherever two neighbouring groups have different indices.
 """
 
