@@ -707,6 +707,10 @@ PAIRS: dict[str, Pairs] = {
             "overwrite": after(True, path=Make(lambda: there("there.svg"))),
         },
     ),
+    "vectors.add_suites": Pairs(
+        vectors.add_suites, {"folder": Make(lambda: generated("set")), "added": ("faults",)},
+        {"folder": "enc", "added": ("shapes",)},
+    ),
     "vectors.campaigns": Pairs(
         vectors.campaigns, {"path": Make(lambda: generated("set"))}, {"path": "enc"}
     ),
@@ -788,12 +792,18 @@ PAIRS: dict[str, Pairs] = {
     ),
     "Campaign": Pairs(
         lambda **how: Campaign(**how).text(), {"suites": ("patterns",)},
-        {"suites": ("shapes",), "level": 0, "seed": 2, "style": CaseStyle(("bin",))},
+        {
+            "suites": ("shapes",), "level": 0, "seed": 2, "style": CaseStyle(("bin",)),
+            "cases": ("walk-*",), "layout": after("zn", suites=("shapes",)),
+        },
     ),
     "CaseStyle": Pairs(
         CaseStyle, {},
         {
             "formats": ("bin",), "word_bytes": 2, "order": "big", "header": False, "steps": True,
+            "role_words": after((("dense", 2),), manifest=2),
+            "row_strides": after((("dense", 64),), manifest=2),
+            "both_layouts": after(True, manifest=2), "bench": True, "manifest": 2,
         },
     ),
     "coverage.bins": Pairs(
@@ -912,6 +922,10 @@ PAIRS: dict[str, Pairs] = {
     "suites.items": Pairs(
         suites.items, {"suite": "random", "level": 0, "seed": 1},
         {"suite": "shapes", "level": after(1, suite="patterns"), "seed": 2},
+    ),
+    "suites.style_of": Pairs(
+        suites.style_of, {"suite": "shapes", "style": CaseStyle()},
+        {"suite": "a new one", "style": CaseStyle(("bin",))},
     ),
 }  # fmt: skip
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from cube24.vectors import coverage, shrink, suites
     from cube24.vectors.campaign import check_shard, generate
     from cube24.vectors.comparison import compare
-    from cube24.vectors.description import Campaign, campaigns, missing
+    from cube24.vectors.description import Campaign, add_suites, campaigns, missing
     from cube24.vectors.files import READABLE, SUFFIXES, CaseStyle
     from cube24.vectors.manifest import MANIFEST, Stored, folders, load, write
     from cube24.vectors.network_run import from_run
@@ -32,7 +32,7 @@ else:
             ".": ("coverage", "shrink", "suites"),
             ".campaign": ("check_shard", "generate"),
             ".comparison": ("compare",),
-            ".description": ("Campaign", "campaigns", "missing"),
+            ".description": ("Campaign", "add_suites", "campaigns", "missing"),
             ".files": ("READABLE", "SUFFIXES", "CaseStyle"),
             ".manifest": ("MANIFEST", "Stored", "folders", "load", "write"),
             ".network_run": ("from_run",),
@@ -54,6 +54,7 @@ __all__ = [
     "Mutations",
     "Stored",
     "Verification",
+    "add_suites",
     "campaigns",
     "check_shard",
     "compare",

@@ -15,7 +15,7 @@ import numpy as np
 from cube24.encoder import encode, encode_conv
 from cube24.simulator import UnitConfig, layouts
 from cube24.vectors import change, coverage, fill
-from cube24.vectors.case import Array, Case, CaseArray, compute
+from cube24.vectors.case import Array, Case, CaseArray, accumulators, compute
 from cube24.vectors.files import READABLE, CaseStyle, render, reread
 from cube24.vectors.rng import case_seed, stream_seed
 from cube24.vectors.spec import Item, Spec, is_conv, requant_of, unit_of
@@ -41,6 +41,8 @@ def build(
     weights = pieces["weights"].array
     run = compute(spec, config, _reread(pieces, style), check=weights)
     assert run.output is not None
+    if style.manifest > 1 and spec["requant"] is not None:
+        pieces["accumulators"] = accumulators(spec, config, _arrays(pieces), weights)
     pieces["expected"] = CaseArray(run.output, "nhwc" if is_conv(spec) else "nd")
     case = Case(
         suite, version, item.name, campaign_seed, seed, spec, item.tags, config, style, pieces, run,
@@ -99,12 +101,17 @@ def _inputs(spec: Spec, seed: int, config: UnitConfig) -> dict[str, CaseArray]:
     return pieces
 
 
+def _arrays(pieces: Mapping[str, CaseArray]) -> dict[str, Array]:
+    return {role: piece.array for role, piece in pieces.items()}
+
+
 def _reread(pieces: Mapping[str, CaseArray], style: CaseStyle) -> dict[str, Array]:
     """The arrays as a reader of the files finds them, where the format is one that is read."""
     name = next((name for name in style.formats if name in READABLE), "bin")
     return {
         role: reread(
-            render(piece.array, name, style, {}), name, piece.array.dtype, piece.array.shape, style
+            render(piece.array, name, style, {}, role), name, piece.array.dtype, piece.array.shape,
+            style, role,
         )
         for role, piece in pieces.items()
     }  # fmt: skip

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from cube24.encoder import C0, SparseWeight
 from cube24.simulator import Conv2d, Run, Unit, UnitConfig, layouts
 from cube24.vectors.files import CaseStyle
-from cube24.vectors.spec import Spec, kind_of, layer_of, requant_of
+from cube24.vectors.spec import Spec, is_conv, kind_of, layer_of, requant_of
 
 Array = npt.NDArray[Any]
 
@@ -34,9 +34,10 @@ class Case:
 
     Attributes: suite, suite_version and name; campaign_seed and seed; spec, what it is made from;
     tags; unit, the configuration; style, how its files are written; pieces, its arrays by role:
-    weights, dense, index, activations, expected, and bias and requant where there are any; run,
-    what the unit did with the good bytes; outcome, as in the manifest; extra, more files by name;
-    bins, the coverage bins that it hits.
+    weights, dense, index, activations, expected, and bias and requant where there are any, and
+    accumulators, the int32 before requantisation, with a manifest of version 2; run, what the unit
+    did with the good bytes; outcome, as in the manifest; extra, more files by name; bins, the
+    coverage bins that it hits.
     """
 
     suite: str
@@ -87,6 +88,19 @@ def compute(
     if isinstance(layer, Conv2d) and run.output is not None:
         run = replace(run, output=np.ascontiguousarray(run.output.transpose(0, 2, 3, 1)))
     return run
+
+
+def accumulators(
+    spec: Spec, config: UnitConfig, arrays: Mapping[str, Array], check: Array | bool = False
+) -> CaseArray:
+    """The int32 that a case requantises, as :func:`compute` gives its result.
+
+    Raises:
+        MismatchError, ExecutionError: as for :func:`compute`.
+    """
+    run = compute({**spec, "requant": None}, config, arrays, check)
+    assert run.output is not None
+    return CaseArray(run.output, "nhwc" if is_conv(spec) else "nd")
 
 
 def img2col(x: npt.NDArray[np.int8], layer: Conv2d) -> npt.NDArray[np.int8]:

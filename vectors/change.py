@@ -17,7 +17,7 @@ import numpy.typing as npt
 from cube24.errors import ArgumentError
 from cube24.simulator import IllegalIndexError
 from cube24.vectors import damage
-from cube24.vectors.case import Case, CaseArray, bits, compute
+from cube24.vectors.case import Case, CaseArray, accumulators, bits, compute
 
 #: What a bit can be flipped in: the arrays that stand for data on a bus of the unit.
 FAULT_ROLES = ("dense", "index", "activations")
@@ -56,9 +56,10 @@ def _fault(case: Case, change: Mapping[str, Any]) -> Case:
             f"change {change!r}: the bits of {role} are 0 to {8 * good.array.nbytes - 1}"
         )
     pieces = {**case.pieces, role: replace(good, array=flipped(good.array, bit))}
-    expected = pieces.pop("expected")
+    expected, sums = pieces.pop("expected"), pieces.pop("accumulators", None)
+    arrays = {name: piece.array for name, piece in pieces.items()}
     try:
-        run = compute(case.spec, case.unit, {name: piece.array for name, piece in pieces.items()})
+        run = compute(case.spec, case.unit, arrays)
     except IllegalIndexError as error:
         # The run stays that of the good bytes: the time up to the refusal is nobody's business.
         return replace(
@@ -67,6 +68,8 @@ def _fault(case: Case, change: Mapping[str, Any]) -> Case:
     assert run.output is not None
     # Of fp16, 0 and -0 are two results.
     differing = int(np.count_nonzero(bits(run.output) != bits(expected.array)))
+    if sums is not None:
+        pieces["accumulators"] = accumulators(case.spec, case.unit, arrays)
     pieces["expected"] = CaseArray(run.output, expected.layout)
     outcome = {"kind": "changed", "differing": differing} if differing else {"kind": "masked"}
     return replace(case, pieces=pieces, run=run, outcome=outcome)

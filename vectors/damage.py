@@ -44,7 +44,15 @@ from cube24.simulator import IllegalIndexError
 from cube24.vectors import plain
 from cube24.vectors.case import Array, Case, compute
 from cube24.vectors.files import READABLE, CaseStyle, digest, payload_of, render
-from cube24.vectors.manifest import MANIFEST, check_files, files_of, json_text, load, sealed
+from cube24.vectors.manifest import (
+    MANIFEST,
+    check_files,
+    files_of,
+    json_text,
+    load,
+    seal_of,
+    sealed,
+)
 from cube24.vectors.rng import shown
 from cube24.vectors.spec import is_conv, kind_of, unit_of
 
@@ -347,9 +355,10 @@ def damaged(case: Case) -> Case:
     if of.fixed:
         for entry in copy.manifest["files"]:
             entry["sha256"] = digest(files[entry["name"]])
-    seal = copy.manifest.pop("sha256")
+    name = seal_of(copy.manifest)
+    seal = copy.manifest.pop(name)
     if what == "unsealed":
-        files[MANIFEST] = json_text({**copy.manifest, "sha256": seal})
+        files[MANIFEST] = json_text({**copy.manifest, name: seal})
     else:
         files[MANIFEST] = sealed(copy.manifest)
     extra = {f"{FOLDER}/{name}": data for name, data in files.items()}
@@ -358,12 +367,13 @@ def damaged(case: Case) -> Case:
 
 def _style(case: Case, what: str, role: str, format_: str) -> CaseStyle:
     """The style of the case in one format; where the last word is to be filled, with such words."""
-    width = case.style.word_bytes
+    width = case.style.word_bytes_of(role)
     if what == "filling":
         width = max(width, 2)
         while case.pieces[role].array.nbytes % width == 0:
             width += 1
-    return CaseStyle((format_,), width, case.style.order, case.style.header)
+    of = case.style
+    return CaseStyle((format_,), width, of.order, of.header, manifest=of.manifest)
 
 
 # --- reading it -----------------------------------------------------------------------------------

@@ -11,9 +11,12 @@ import os
 import shlex
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
+from cube24.encoder import Layout
 from cube24.errors import (
     ArgumentError,
     CheckFailedError,
@@ -28,7 +31,7 @@ from cube24.sizes import names, shown, whole
 from cube24.vectors import place, plain, schema, strict_json, suites
 from cube24.vectors.files import CaseStyle
 from cube24.vectors.manifest import MANIFEST, walk
-from cube24.vectors.spec import Item
+from cube24.vectors.spec import Item, Spec
 from cube24.version import __version__
 
 CAMPAIGN = "campaign.json"
@@ -46,14 +49,20 @@ class CampaignMismatchError(CampaignError, CheckFailedError):
 class Campaign:
     """Which cases: suites, level, seed, and the style of their files.
 
+    cases: patterns as for file names, of which a case matches one: its name, or suite/name where
+    the pattern has a slash; empty: all. layout: of the weight of each case; None: its own.
+
     Raises:
-        ArgumentError: no such suite or level, a seed that is not 0 to 2^64 - 1, or no CaseStyle.
+        ArgumentError: no such suite, level or layout, a seed that is not 0 to 2^64 - 1, no
+            CaseStyle, a pattern that no case matches, or a layout for a suite that is about one.
     """
 
     suites: tuple[str, ...]
     level: int = 1
     seed: int = 1
     style: CaseStyle = field(default_factory=CaseStyle)
+    cases: tuple[str, ...] = ()
+    layout: Layout | None = None
 
     def __post_init__(self) -> None:
         """Check it."""
@@ -71,12 +80,45 @@ class Campaign:
             raise ArgumentError(f"style is {shown(style)}; it takes a CaseStyle")
         for suite in self.suites:
             next(suites.items(suite, self.level, self.seed))
+        if self.layout not in (None, "nd", "zn"):
+            raise ArgumentError(f"layout {shown(self.layout)}: choose nd or zn")
+        if self.layout is not None:
+            self._refuse_suites((*suites.ONE_LAYOUT, *suites.NAMED_LAYOUT))
+        elif self.style.both_layouts:
+            self._refuse_suites(suites.ONE_LAYOUT)
+        if self.cases != ():
+            object.__setattr__(self, "cases", names(self.cases, "cases"))
+            self._demand_matches()
 
-    def items(self) -> Iterator[tuple[str, Item]]:
-        """All cases as (suite, item), always in the same order."""
+    def _refuse_suites(self, refused: tuple[str, ...]) -> None:
+        if found := [suite for suite in self.suites if suite in refused]:
+            raise ArgumentError(
+                f"layout: the cases of {', '.join(found)} are about the layout that they have; "
+                f"name the other suites"
+            )
+
+    def _demand_matches(self) -> None:
+        left = set(self.cases)
+        for suite, item in self._all():
+            left -= {pattern for pattern in left if _matches(pattern, suite, item.name)}
+            if not left:
+                return
+        raise ArgumentError(f"case {shown(sorted(left)[0])}: no case of these suites is called so")
+
+    def _all(self) -> Iterator[tuple[str, Item]]:
         for suite in self.suites:
             for item in suites.items(suite, self.level, self.seed):
                 yield suite, item
+
+    def items(self) -> Iterator[tuple[str, Item]]:
+        """All cases as (suite, item), always in the same order."""
+        for suite, item in self._all():
+            if self.cases and not any(_matches(one, suite, item.name) for one in self.cases):
+                continue
+            if self.layout is not None:
+                spec: Spec = {**item.spec, "layout": self.layout}
+                item = replace(item, spec=spec)
+            yield suite, item
 
     def count(self) -> int:
         """How many cases there are."""
@@ -85,11 +127,15 @@ class Campaign:
     def text(self) -> bytes:
         """What campaign.json holds."""
         versions = {suite: suites.SUITES[suite][0] for suite in self.suites}
-        style = {**asdict(self.style), "formats": list(self.style.formats)}
-        about = {
+        about: dict[str, Any] = {
             "schema": "cube24-campaign-1", "package": __version__, "seed": self.seed,
-            "level": self.level, "suites": versions, "style": style,
+            "level": self.level, "suites": versions, "style": self.style.to_dict(),
         }  # fmt: skip
+        if self.style.manifest > 1 or self.cases or self.layout:
+            about |= {
+                "schema": "cube24-campaign-2", "style": self.style.to_dict(whole=True),
+                "manifest": self.style.manifest, "cases": list(self.cases), "layout": self.layout,
+            }  # fmt: skip
         return (json.dumps(about, indent=1) + "\n").encode()
 
     def command(self, folder: StrPath) -> str:
@@ -97,12 +143,11 @@ class Campaign:
         words = ["cube24", "vectors", "generate", os.fspath(folder)]
         if self.suites != tuple(suites.SUITES):
             words += [word for suite in self.suites for word in ("--suite", suite)]
+        words += [word for pattern in self.cases for word in ("--case", pattern)]
         words += ["--level", str(self.level), "--seed", str(self.seed)]
-        words += [word for name in self.style.formats for word in ("--format", name)]
-        if set(self.style.formats) - {"npy", "bin"}:
-            words += ["--word-bytes", str(self.style.word_bytes), "--order", self.style.order]
-        words += ["--no-header"] if "hex" in self.style.formats and not self.style.header else []
-        return shlex.join([*words, *(["--steps"] if self.style.steps else [])])
+        layout = "both" if self.style.both_layouts else self.layout
+        words += ["--layout", layout] if layout else []
+        return shlex.join([*words, *self.style.options()])
 
     @classmethod
     def load(cls, folder: StrPath) -> Campaign:
@@ -114,7 +159,8 @@ class Campaign:
         """
         path = Path(folder) / CAMPAIGN
         of = strict_json.parse(path, plain.read(Path(folder), CAMPAIGN))
-        if found := schema.fault(of, "campaign-1"):
+        version = 2 if isinstance(of, dict) and of.get("schema") == "cube24-campaign-2" else 1
+        if found := schema.fault(of, f"campaign-{version}"):
             raise FileFormatError(path, found)
         for suite, version in of["suites"].items():
             here = suites.SUITES[suite][0] if suite in suites.SUITES else "none"
@@ -124,10 +170,16 @@ class Campaign:
                     f"cube24 has {here}, so which cases there are is not known"
                 )  # fmt: skip
         try:
-            style = CaseStyle(**{**of["style"], "formats": tuple(of["style"]["formats"])})
-            return cls(tuple(of["suites"]), of["level"], of["seed"], style)
+            style = CaseStyle.of(of["style"], of.get("manifest", 1))
+            cases, layout = tuple(of.get("cases", ())), of.get("layout")
+            return cls(tuple(of["suites"]), of["level"], of["seed"], style, cases, layout)
         except ArgumentError as error:
             raise FileFormatError(path, str(error)) from error
+
+
+def _matches(pattern: str, suite: str, name: str) -> bool:
+    """Whether a pattern is of a case: of its name, or of suite/name."""
+    return fnmatchcase(f"{suite}/{name}" if "/" in pattern else name, pattern)
 
 
 def short(number: int) -> str:
@@ -166,6 +218,38 @@ def prepare(folder: Path, campaign: Campaign) -> None:
         if isinstance(error, Cube24Error):
             raise
         raise FileAccessError.from_os(folder, "write", error) from error
+
+
+def add_suites(folder: StrPath, added: tuple[str, ...]) -> Campaign:
+    """Make the campaign of a folder one with more suites; its cases that are there stay.
+
+    Args:
+        folder: of a campaign.
+        added: suites; those that it has already stay where they are in its order.
+
+    Returns:
+        The campaign, for ``generate``.
+
+    Raises:
+        ArgumentError: no such suite, one that the campaign cannot have, or a campaign of another
+            version of cube24.
+        FileFormatError, FileAccessError: as for :meth:`Campaign.load`, or the system refuses.
+    """
+    folder = Path(folder)
+    old = Campaign.load(folder)
+    if (there := plain.read(folder, CAMPAIGN)) != old.text():
+        raise ArgumentError(_another(folder, there, old.text(), False))
+    new = replace(old, suites=tuple(dict.fromkeys((*old.suites, *names(added, "suites")))))
+    if new != old:
+        part = place.part_of(folder / CAMPAIGN)
+        try:
+            part.write_bytes(new.text())
+            part.replace(folder / CAMPAIGN)
+        except OSError as error:
+            raise FileAccessError.from_os(folder / CAMPAIGN, "write", error) from error
+        finally:
+            part.unlink(missing_ok=True)
+    return new
 
 
 def _describe(path: Path, text: bytes) -> bool:

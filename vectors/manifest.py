@@ -20,17 +20,19 @@ import numpy as np
 
 from cube24.errors import Cube24Error, FileAccessError, FileFormatError, StrPath, check_path
 from cube24.files import asked, exists, is_folder
-from cube24.vectors import place, plain, schema, spec_check, strict_json
+from cube24.sizes import shortened
+from cube24.vectors import described, place, plain, schema, spec_check, strict_json
 from cube24.vectors.case import Array, Case, CaseArray
 from cube24.vectors.files import SUFFIXES, CaseStyle, digest, payload_of, read, render, words_of
 from cube24.vectors.rng import PRNG, shown
 from cube24.vectors.spec import Spec, unit_digest
-from cube24.vectors.steps import steps_of
+from cube24.vectors.steps import places_of, steps_of
 from cube24.version import __version__
 
 MANIFEST = "manifest.json"
 CYCLES = "cycles.json"
-SCHEMA = "cube24-case-1"
+#: The schema of a manifest, by its version.
+SCHEMAS = {1: "cube24-case-1", 2: "cube24-case-2"}
 
 
 def files_of(
@@ -44,73 +46,59 @@ def files_of(
         cycles: what cycles.json holds; None: the time of the run.
     """
     files: dict[str, bytes] = {}
-    entries = []
-
+    entries: list[dict[str, Any]] = []
     seed, style = shown(case.seed), case.style
+    described_too = style.manifest > 1
 
-    def add(name: str, role: str, piece: CaseArray) -> None:
-        array, dtype = piece.array, _name(piece.array.dtype)
-        payload = payload_of(array)
-        words, summed = words_of(len(payload), style), digest(payload)
+    def add(name: str, role: str, piece: CaseArray, step: Mapping[str, Any] | None = None) -> None:
+        summed = digest(payload_of(piece.array))
         for format_ in style.formats:
             full = name + SUFFIXES[format_]
-            header = {
-                "name": f"{case.suite}/{case.name}/{full}",
-                "role": role,
-                "dtype": dtype,
-                "shape": "x".join(map(str, array.shape)),
-                "layout": piece.layout,
-                "words": words,
-                "seed": seed,
-                "sha256": summed,
-                "cube24": package,
-            }
-            files[full] = render(array, format_, style, header)
-            entries.append(
-                {
-                    "name": full,
-                    "role": role,
-                    "format": format_,
-                    "dtype": dtype,
-                    "shape": list(array.shape),
-                    "layout": piece.layout,
-                    "bits_per_word": 8 * style.word_bytes,
-                    "words": words,
-                    "order": style.order,
-                    "sha256": digest(files[full]),
-                }
-            )
+            if described_too:
+                of = "" if step is None else step["image"]
+                entry = described.array(full, role, format_, piece, style, summed, of)
+                header = described.header(case, entry, package)
+            else:
+                entry, header = _entry(case, full, role, format_, piece, package, summed)
+            files[full] = render(piece.array, format_, style, header, role)
+            entries.append({**entry, "sha256": digest(files[full]), **_place(step)})
+
+    def add_plain(name: str, role: str, format_: str, data: bytes) -> None:
+        files[name] = data
+        entries.append(_plain(name, role, format_, data))
 
     for role, piece in case.pieces.items():
         add(role, role, piece)
+    for name, piece in (described.other_layout(case) if style.both_layouts else {}).items():
+        add(name, name.partition("-")[0], piece)
+    places = places_of(case) if style.steps and described_too else {}
     for name, step in (steps_of(case) if style.steps else {}).items():
         if isinstance(step, CaseArray):
-            add(name, "step", step)
+            add(name, "step", step, places.get(name))
         else:
-            files[name] = step
-            entries.append(_plain(name, "step", "json", step))
+            add_plain(name, "step", "json", step)
     cycles = json_text(cycles_of(case)) if cycles is None else cycles
-    files[CYCLES] = cycles
-    entries.append(_plain(CYCLES, "cycles", "json", cycles))
+    add_plain(CYCLES, "cycles", "json", cycles)
     for name, data in case.extra.items():
-        files[name] = data
-        entries.append(_plain(name, "bad", "bin", data))
+        add_plain(name, "bad", "bin", data)
+    unit: dict[str, Any] = {"name": case.unit.name, "sha256": unit_digest(case.spec)}
     files[MANIFEST] = sealed(
         {
-            "schema": SCHEMA,
+            "schema": SCHEMAS[style.manifest],
             "package": package,
             "suite": case.suite,
             "suite_version": case.suite_version,
             "case": case.name,
             "tags": list(case.tags),
-            "unit": {"name": case.unit.name, "sha256": unit_digest(case.spec)},
+            "unit": described.unit(case) if described_too else unit,
             "spec": case.spec,
+            **({"layer": described.layer(case.spec)} if described_too else {}),
             "random": {
                 "prng": PRNG,
                 "campaign_seed": case.campaign_seed,
                 "case_seed": seed,
             },
-            "style": {**vars(style), "formats": list(style.formats)},
+            "style": style.to_dict(),
             "files": entries,
             "coverage": list(case.bins),
             "outcome": case.outcome,
@@ -125,10 +113,42 @@ def _name(dtype: np.dtype[Any]) -> str:
     return dtype.name
 
 
+def _entry(
+    case: Case, name: str, role: str, format_: str, piece: CaseArray, package: str, summed: str
+) -> tuple[dict[str, Any], dict[str, object]]:
+    """The entry of a file of an array in version 1, without its checksum, and its header."""
+    style, shape, dtype = case.style, piece.array.shape, _name(piece.array.dtype)
+    words = words_of(piece.array.nbytes, style)
+    header: dict[str, object] = {
+        "name": f"{case.suite}/{case.name}/{name}", "role": role, "dtype": dtype,
+        "shape": "x".join(map(str, shape)), "layout": piece.layout, "words": words,
+        "seed": shown(case.seed), "sha256": summed, "cube24": package,
+    }  # fmt: skip
+    entry = {
+        "name": name, "role": role, "format": format_, "dtype": dtype, "shape": list(shape),
+        "layout": piece.layout, "bits_per_word": 8 * style.word_bytes, "words": words,
+        "order": style.order,
+    }  # fmt: skip
+    return entry, header
+
+
+def _place(step: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What the entry of a step says beside that of any array."""
+    return {} if step is None else {"step": dict(step)}
+
+
+def seal_of(manifest: Mapping[str, Any]) -> str:
+    """The name of the line with the checksum of the manifest itself, which is the last one.
+
+    In version 2 ``sha256`` is always that of a file, so there it has another name.
+    """
+    return "seal" if "layer" in manifest else "sha256"
+
+
 def sealed(of: Mapping[str, Any]) -> bytes:
     """A manifest with the SHA-256 of itself without this line, so that no field can change."""
     text = json_text(of)
-    return text.removesuffix(_END) + f',\n "sha256": "{digest(text)}"'.encode() + _END
+    return text.removesuffix(_END) + f',\n "{seal_of(of)}": "{digest(text)}"'.encode() + _END
 
 
 #: The end of a manifest, before which its own checksum comes.
@@ -160,8 +180,8 @@ def _plain(name: str, role: str, format_: str, data: bytes) -> dict[str, Any]:
         "name": name,
         "role": role,
         "format": format_,
-        "dtype": "json" if format_ == "json" else "uint8",
-        "shape": [] if format_ == "json" else [len(data)],
+        "dtype": "uint8" if format_ == "bin" else format_,
+        "shape": [len(data)] if format_ == "bin" else [],
         "layout": "none",
         "bits_per_word": 8,
         "words": len(data),
@@ -233,8 +253,7 @@ class Stored:
     @property
     def style(self) -> CaseStyle:
         """How its files are written."""
-        given = self.manifest["style"]
-        return CaseStyle(**{**given, "formats": tuple(given["formats"])})
+        return CaseStyle.of(self.manifest["style"], version_of(self.folder, self.manifest))
 
     def entries(self, role: str) -> list[Mapping[str, Any]]:
         """The files of a role, as the manifest lists them."""
@@ -255,7 +274,7 @@ class Stored:
     def _read(self, entry: Mapping[str, Any]) -> Array:
         path, shape = plain.demand_plain(self.folder, entry["name"]), tuple(entry["shape"])
         dtype = np.dtype(entry["dtype"])
-        return read(path, entry["format"], dtype, shape, self.style)
+        return read(path, entry["format"], dtype, shape, self.style, entry["role"])
 
     def checked(self, entry: Mapping[str, Any]) -> bytes:
         """The bytes of one of its files, which have the checksum of the manifest.
@@ -313,10 +332,11 @@ def load(folder: StrPath) -> Stored:
     folder = Path(folder)
     path = folder / MANIFEST
     manifest = strict_json.parse(path, plain.read(folder, MANIFEST))
-    if found := schema.fault(manifest, "case-1"):
+    version = version_of(path, manifest)
+    if found := schema.fault(manifest, f"case-{version}"):
         raise FileFormatError(path, found)
-    seal = {name: value for name, value in manifest.items() if name != "sha256"}
-    if digest(json_text(seal)) != manifest["sha256"]:
+    name = seal_of(manifest)
+    if digest(json_text({at: of for at, of in manifest.items() if at != name})) != manifest[name]:
         raise FileFormatError(path, "its SHA-256 is not that of its other fields: it was changed")
     stored = Stored(folder, manifest)
     try:
@@ -335,11 +355,27 @@ def load(folder: StrPath) -> Stored:
     return stored
 
 
+def version_of(path: Path, manifest: Any) -> int:
+    """The version of a manifest; 1 if it says none.
+
+    Raises:
+        FileFormatError: it says one that this version of the package does not read.
+    """
+    found = manifest.get("schema") if isinstance(manifest, dict) else None
+    if isinstance(found, str) and found not in SCHEMAS.values():
+        known = " and ".join(map(repr, SCHEMAS.values()))
+        raise FileFormatError(
+            path, f"schema is {shortened(repr(found))}; this version reads {known}"
+        )
+    return next((version for version, name in SCHEMAS.items() if name == found), 1)
+
+
 #: The types that the file of a role may have.
 _DTYPES: Mapping[str, tuple[str, ...]] = {
     "weights": ("int8",), "dense": ("int8",), "index": ("uint8",), "activations": ("int8",),
     "bias": ("int32",), "requant": ("uint64",), "cycles": ("json",), "bad": ("uint8",),
     "expected": ("int32", "int8", "uint8", "float16"), "step": ("json", "int8", "uint8", "int32"),
+    "accumulators": ("int32",), "bench": ("text",),
 }  # fmt: skip
 
 
@@ -356,7 +392,7 @@ def _problem(manifest: Mapping[str, Any]) -> str | None:
             return f"{at}.name is {name!r}, which is no name of a file beside the manifest"
         if entry["dtype"] not in _DTYPES[role]:
             return f"{at}.dtype is {entry['dtype']}; {role} takes {', '.join(_DTYPES[role])}"
-        if (entry["format"] == "json") != (entry["dtype"] == "json"):
+        if any((entry["format"] == kind) != (entry["dtype"] == kind) for kind in ("json", "text")):
             return f"{at}.format is {entry['format']}, which holds no {entry['dtype']}"
         if prod(max(size, 1) for size in entry["shape"]) > _MOST or len(entry["shape"]) > 30:
             return f"{at}.shape is {entry['shape']}, too large for a case"

@@ -110,6 +110,36 @@ def steps_of(case: Case, limit: int = LIMIT) -> dict[str, CaseArray | bytes]:
     return pieces
 
 
+def places_of(case: Case) -> dict[str, dict[str, Any]]:
+    """Where each array of the steps stands, and which part of it counts, by its name.
+
+    Of a Mmad: its number, the buffer and the address that it names there, and of the fractals
+    those rows, columns and elements of K that the result depends on, from the first of each.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    if case.outcome["kind"] == "error":
+        return found
+    for mmad in mmads_of(case):
+        i = mmad.instruction
+        for what, buffer, address, valid in (
+            ("l0a", "L0A", i.a, {"m": i.m, "k": i.k}), ("l0b", "L0B", i.b, {"n": i.n, "k": i.k}),
+            ("index", "INDEX", i.b // 4, {"n": i.n, "k": i.k}),
+            ("l0c", "L0C", i.c, {"m": i.m, "n": i.n}),
+        ):  # fmt: skip
+            found[f"{FOLDER}/{mmad.number:04d}-{what}"] = {
+                "image": what, "mmad": mmad.number, "buffer": buffer, "address": address,
+                "valid": valid,
+            }  # fmt: skip
+    if case.spec["operation"] == "conv2d":
+        assert case.run.plan is not None
+        of = case.run.plan.problem
+        found[f"{FOLDER}/img2col"] = {
+            "image": "img2col",
+            "valid": {"m": of.batch * of.m, "k": of.k},
+        }
+    return found
+
+
 def _run(case: Case, mmads: list[MmadStep]) -> Iterator[tuple[MmadStep, dict[str, CaseArray]]]:
     """Run the program, and stop at each Mmad."""
     program, run = case.run.program, case.run

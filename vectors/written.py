@@ -45,7 +45,8 @@ def write_case(
             target, "is there already, and is not this case or not whole; name another folder"
         )
     try:
-        case = build(suite, suites.SUITES[suite][0], item, campaign.seed, campaign.style)
+        style = suites.style_of(suite, campaign.style)
+        case = build(suite, suites.SUITES[suite][0], item, campaign.seed, style)
     except MismatchError as error:
         raise CampaignMismatchError(f"{suite}/{item.name}: {error}") from error
     files = files_of(case)
@@ -134,7 +135,7 @@ def is_whole(target: Path, suite: str, item: Item, campaign: Campaign) -> bool:
         of["suite"] == suite
         and of["case"] == item.name
         and of["spec"] == item.spec
-        and stored.style == campaign.style
+        and stored.style == suites.style_of(suite, campaign.style)
         and stored.seed == case_seed(campaign.seed, suite, item.name)
     )
 

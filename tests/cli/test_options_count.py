@@ -103,9 +103,13 @@ def style(base: str) -> dict[str, Row]:
         "--header": (base, f"{base} --no-header"),
         "--steps": (base, f"{base} --steps"),
         "--seed": (base, f"{base} --seed 2"),
+        "--role-words": (f"{base} --manifest 2", f"{base} --manifest 2 --role-words dense=2"),
+        "--row-stride": (f"{base} --manifest 2", f"{base} --manifest 2 --row-stride dense=64"),
+        "--manifest": (base, f"{base} --manifest 2"),
     }
 
 
+ONE = "out --suite shapes --level 0 --case matmul-1x1x8"
 MADE = "out --suite faults --level 0"
 DUT = "--dut-cmd 'sed -n \"s/^[0-9a-f]*$/ee/;w {got}\" {case}/expected.hex'"
 _SLOWLY = 'sleep 1; sed "s/^[0-9a-f]*$/ee/" "$0/expected.hex" > "$1"'
@@ -303,6 +307,9 @@ TABLE: dict[str, dict[str, Row]] = {
                     "out --suite patterns --level 1 --shard 2/9"),
         "--workers": (MADE, f"{MADE} --workers 0", "'--workers': 0"),  # any number: the same bytes
         "--shard": (f"{MADE} --shard 0/2", f"{MADE} --shard 1/2"),
+        "--case": (MADE, f"{MADE} --case *-00003"),
+        "--layout": (f"{ONE} --layout nd", f"{ONE} --layout zn"),
+        "--add": ("grown --suite faults --add", "grown --suite faults", "another campaign"),
         "--cluster": (f"{MADE} --workers 1", f"{MADE} --workers 1 --cluster tcp://nowhere:1",
                       "a cluster has workers of its own"),
     },
@@ -316,6 +323,7 @@ TABLE: dict[str, dict[str, Row]] = {
     "vectors list": {
         "--suite": ("--level 0", "--level 0 --suite shapes"),
         "--level": ("--suite shapes --level 0", "--suite shapes --level 1"),
+        "--case": ("--level 0", "--level 0 --case conv-*"),
     },
     "vectors verify": {
         "PATHS": ("case", "case case2"),
@@ -400,17 +408,19 @@ def test_options_of_one_name_are_of_one_type():
                 found.setdefault(spelling(one), set()).add(kind)
     several = {name for name, kinds in found.items() if len(kinds) > 1}
     # --policy and --format name what the command can; --cores is a LIST in a sweep; --dense is a
-    # file, or the old spelling of --sparsity 0; --limit of shrink are runs; --dtype of a .bin.
+    # file, or the old spelling of --sparsity 0; --limit of shrink are runs; --dtype of a .bin;
+    # --layout of cases may be both.
+    several -= {"--layout"}
     assert several == {"--policy", "--format", "--cores", "--dense", "--limit", "--dtype"}
     texts = {
         one.help.split("  [")[0]
         for command in COMMANDS.values()
         for one in command.params
         if isinstance(one, click.Option) and one.help and spelling(one) in (
-            "--word-bytes", "--order", "--overwrite", "--json", "--layout",
+            "--word-bytes", "--order", "--overwrite", "--json",
         )
     }  # fmt: skip
-    assert len(texts) == 5
+    assert len(texts) == 4
 
 
 # --- the inputs -----------------------------------------------------------------------------------
@@ -560,6 +570,7 @@ def make_cases() -> None:
     for source, target in (("matmul-15x17x60", "case"), ("matmul-15x17x68", "case2")):
         shutil.copytree(f"set/shapes/{source}", target)
     shutil.rmtree("set")
+    vectors.generate("grown", vectors.Campaign(("patterns",), level=0))
     right = np.load("case/expected.npy")
     for name, array, size in (("wrong.hex", right + 1, 1), ("two.hex", right, 2)):
         data = array.astype("<i4").tobytes()

@@ -1,6 +1,7 @@
 """The schema of the manifest, and our check of it, beside a library's."""
 
 import json
+from dataclasses import replace
 
 import jsonschema
 import pytest
@@ -69,9 +70,12 @@ def changed(value):
             yield from ([*value[:number], other, *rest] for other in changed(item))
 
 
-@pytest.mark.parametrize("name", ["case-1", "campaign-1"])
+@pytest.mark.parametrize("name", ["case-1", "case-2", "campaign-1", "campaign-2"])
 def test_what_follows_a_schema_is_seen_as_the_walk_sees_it(made, name):
-    if name == "case-1":
+    if name == "campaign-2":
+        good = json.loads(Campaign(("shapes", "faults"), 1, 7, cases=("*",)).text())
+    elif name.startswith("case"):
+        made = replace(made, style=replace(made.style, manifest=int(name[-1])))
         good = json.loads(files_of(made)["manifest.json"])
         good["files"], good["coverage"] = good["files"][:2], good["coverage"][:2]
     else:

@@ -265,7 +265,7 @@ def compare(
         style = stored.style
         style = replace(
             style,
-            word_bytes=style.word_bytes if word_bytes is None else word_bytes,
+            word_bytes=style.word_bytes_of("expected") if word_bytes is None else word_bytes,
             order=style.order if order is None else order,
         )
         format = _format(path) if format is None else format
@@ -310,11 +310,11 @@ def _compared(stored: Stored, expected: Array, got: Array) -> Comparison:
     changed = int(one.reshape(-1)[flat]) ^ int(other.reshape(-1)[flat])
     # The lowest bit that differs is in the first byte that does: bytes are little-endian.
     inside = ((changed & -changed).bit_length() - 1) // 8
-    style = stored.style
-    word, byte = divmod(flat * expected.dtype.itemsize + inside, style.word_bytes)
+    word_bytes = stored.style.word_bytes_of("expected")
+    word, byte = divmod(flat * expected.dtype.itemsize + inside, word_bytes)
     return Comparison(
         stored, (expected, got), len(places), expected.size, first,
-        Word(word, byte, style.word_bytes, style.order),
+        Word(word, byte, word_bytes, stored.style.order),
         Value.of(expected[first]), Value.of(got[first]),
     )  # fmt: skip
 

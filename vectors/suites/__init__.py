@@ -8,9 +8,11 @@ case changes no other; a suite whose cases change gets a new version.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from cube24.errors import ArgumentError
 from cube24.sizes import shown, whole
+from cube24.vectors.files import CaseStyle
 from cube24.vectors.spec import Item
 from cube24.vectors.suites import (
     accumulate,
@@ -38,6 +40,23 @@ SUITES: dict[str, tuple[int, Suite]] = {
     "negative": (1, negative.cases),
     "faults": (1, faults.cases),
 }
+
+
+#: Suites from before manifests of version 2: their cases have them only where they are asked for.
+FIRST = (
+    "patterns", "shapes", "accumulate", "requant", "random", "network", "negative", "faults",
+)  # fmt: skip
+
+#: Suites whose cases are about one layout: about its bits, or its padding.
+ONE_LAYOUT = ("negative", "faults")
+
+#: Suites whose cases have the layout in their names.
+NAMED_LAYOUT = ("patterns",)
+
+
+def style_of(suite: str, style: CaseStyle) -> CaseStyle:
+    """How the cases of a suite are written, where a campaign has a style."""
+    return style if suite in FIRST else replace(style, manifest=2)
 
 
 def items(suite: str, level: int, seed: int) -> Iterator[Item]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 import click
 
@@ -32,6 +32,7 @@ from cube24.vectors import (
     SUFFIXES,
     Campaign,
     CaseStyle,
+    add_suites,
     campaigns,
     check_shard,
     compare,
@@ -83,24 +84,71 @@ class Finite(click.FloatRange):
         return number
 
 
+class _OfRole(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.3 only
+    """A role and a number, or a word that stands for one."""
+
+    def __init__(self, name: str, word: str | None = None) -> None:
+        self.name, self._word = name, word
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, int | str]:
+        if isinstance(value, tuple):
+            return value
+        role, _, text = value.partition("=")
+        if text == self._word and role:
+            return role, text
+        if not role or not text.isdecimal() or not text.isascii() or len(text) > 9:
+            self.fail(f"{value[:40]!r}: write {self.name}, such as dense=32", param, ctx)
+        return role, int(text)
+
+
 _style_options = options(
     format_option(SUFFIXES, "Of the files; may be given again.  [npy, hex]", multiple=True),
     word_options(),
     header_option,
     click.option("--steps", is_flag=True, help="Also the images of the buffers around each Mmad."),
-)
+    click.option(
+        "--role-words", multiple=True, type=_OfRole("ROLE=BYTES"),
+        help="Bytes a word of one role, such as dense=32; may be given again.",
+    ),
+    click.option(
+        "--row-stride", "row_strides", multiple=True, type=_OfRole("ROLE=BYTES|word", "word"),
+        help="From one row of a role to the next; word: each begins one. May be given again.",
+    ),
+    click.option(
+        "--manifest", type=click.IntRange(1, 2),
+        help="Version of the manifests.  [1; 2 where it has to be]",
+    ),
+)  # fmt: skip
 
 
 def _style(
-    formats: tuple[str, ...], word_bytes: int, order: str, header: bool, steps: bool
+    formats: tuple[str, ...],
+    word_bytes: int,
+    order: str,
+    header: bool,
+    steps: bool,
+    role_words: tuple[tuple[str, int], ...],
+    row_strides: tuple[tuple[str, int | str], ...],
+    manifest: int | None,
+    *,
+    both_layouts: bool = False,
 ) -> CaseStyle:
     """The style of the files; options of words are refused where there are none."""
     formats = formats or ("npy", "hex")
     if not set(formats) - {"npy", "bin"}:
-        refuse(["word_bytes", "order"], "npy and bin have no words")
+        refuse(["word_bytes", "order", "role_words"], "npy and bin have no words")
+    if formats == ("npy",):
+        refuse(["row_strides"], "the rows of npy have nothing between them")
     if "hex" not in formats:
         refuse(["header"], "only hex has comments")
-    return CaseStyle(formats, word_bytes, order, header, steps)
+    if manifest is None:
+        manifest = 2 if role_words or row_strides or both_layouts else 1
+    return CaseStyle(
+        formats, word_bytes, order, header, steps, role_words, row_strides, both_layouts,
+        manifest=manifest,
+    )  # fmt: skip
 
 
 _suites_option = click.option(
@@ -110,6 +158,12 @@ _suites_option = click.option(
 _level_option = click.option(
     "--level", type=click.IntRange(0, 2), default=1, show_default=True,
     help="0: the committed set; 1: some minutes; 2: hours.",
+)  # fmt: skip
+
+
+_cases_option = click.option(
+    "--case", "cases", multiple=True, metavar="GLOB",
+    help="Only cases of such a name, or suite/name; may be given again.  [all]",
 )  # fmt: skip
 
 
@@ -129,19 +183,24 @@ _workers_option = click.option(
     "--shard", type=_Shard(), default=(0, 1), help="Every N-th case from the I-th on: one job of N."
 )
 @click.option("--cluster", metavar="ADDRESS", help="Run on a Dask cluster (extra: cluster).")
+@_cases_option
+@click.option(
+    "--layout", type=click.Choice(["nd", "zn", "both"]),
+    help="Of the weight; both: also in the one that a case is not in.  [as each case]",
+)  # fmt: skip
+@click.option("--add", is_flag=True, help="Add the suites to the campaign that FOLDER holds.")
 def _generate(
     folder: Path,
     names: tuple[str, ...],
     level: int,
     seed: int,
-    formats: tuple[str, ...],
-    word_bytes: int,
-    order: str,
-    header: bool,
-    steps: bool,
     workers: int,
     shard: tuple[int, int],
     cluster: str | None,
+    cases: tuple[str, ...],
+    layout: Literal["nd", "zn", "both"] | None,
+    add: bool,
+    **said: Any,
 ) -> int:
     """Write cases below FOLDER, as suite/case; go on where an earlier run was stopped.
 
@@ -150,9 +209,16 @@ def _generate(
     """
     if cluster is not None:
         refuse(["workers"], "a cluster has workers of its own")
-    style = _style(formats, word_bytes, order, header, steps)
     check_shard(shard)
-    of = Campaign(names or tuple(suites.SUITES), level, seed, style)
+    if add:
+        refuse(["level", "seed", "cases", "layout", *said], "--add takes that of the campaign")
+        if not names:
+            raise click.UsageError("--add needs --suite")
+        of = add_suites(folder, names)
+    else:
+        style = _style(**said, both_layouts=layout == "both")
+        forced = None if layout == "both" else layout
+        of = Campaign(names or tuple(suites.SUITES), level, seed, style, cases, forced)
     mine = len(range(shard[0], of.count(), shard[1]))
     try:
         with rate("generate", mine, "cases") as progress:
@@ -185,18 +251,14 @@ def _onnx(
     size: int,
     prefix: str,
     seed: int,
-    formats: tuple[str, ...],
-    word_bytes: int,
-    order: str,
-    header: bool,
-    steps: bool,
+    **said: Any,
 ) -> int:
     """Write the layers of an ONNX MODEL that have weights as cases below FOLDER (extra: onnx).
 
     Weights become int8 and 2:4 as docs/vectors.md says; activations are drawn. A layer that the
     unit cannot run is named with the reason.
     """
-    style = _style(formats, word_bytes, order, header, steps)
+    style = _style(**said)
     of = Campaign(("network",), 0, seed, style)
     root, count = folder / "network", 0
     # Before anything is written: cases of another model stay alone.
@@ -215,11 +277,12 @@ def _onnx(
 @group.command("list")
 @_suites_option
 @_level_option
-def _list(names: tuple[str, ...], level: int) -> int:
+@_cases_option
+def _list(names: tuple[str, ...], level: int, cases: tuple[str, ...]) -> int:
     """List the cases of the suites."""
-    for suite in names or tuple(suites.SUITES):
-        for item in suites.items(suite, level, 1):  # names depend on no seed
-            click.echo(f"{suite}/{item.name}")
+    of = Campaign(names or tuple(suites.SUITES), level, cases=cases)  # names depend on no seed
+    for suite, item in of.items():
+        click.echo(f"{suite}/{item.name}")
     return GOOD
 
 
