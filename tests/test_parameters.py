@@ -803,7 +803,8 @@ PAIRS: dict[str, Pairs] = {
             "formats": ("bin",), "word_bytes": 2, "order": "big", "header": False, "steps": True,
             "role_words": after((("dense", 2),), manifest=2),
             "row_strides": after((("dense", 64),), manifest=2),
-            "both_layouts": after(True, manifest=2), "bench": True, "manifest": 2,
+            "both_layouts": after(True, manifest=2), "bench": after(True, manifest=2),
+            "manifest": 2,
         },
     ),
     "coverage.bins": Pairs(

@@ -99,8 +99,11 @@ class CaseStyle:
         strides = tuple((role, self._stride(role, value)) for role, value in strides)
         object.__setattr__(self, "row_strides", strides)
         object.__setattr__(self, "manifest", whole(self.manifest, "manifest", 1, 2))
-        if self.bench:
-            raise ArgumentError("bench: this version does not write it yet")
+        if self.bench and ("hex" not in self.formats or 512 % self.word_bytes):
+            raise ArgumentError(
+                "bench: needs the format hex, and words of a power of two, up to 512 bytes: "
+                "arrays in memory begin at multiples of that"
+            )
         if self.manifest == 1 and (words or strides or self.both_layouts or self.bench):
             raise ArgumentError(
                 "manifest 1: role_words, row_strides, both_layouts and bench need version 2"

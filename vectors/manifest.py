@@ -21,7 +21,7 @@ import numpy as np
 from cube24.errors import Cube24Error, FileAccessError, FileFormatError, StrPath, check_path
 from cube24.files import asked, exists, is_folder
 from cube24.sizes import shortened
-from cube24.vectors import described, place, plain, schema, spec_check, strict_json
+from cube24.vectors import bench, described, place, plain, schema, spec_check, strict_json
 from cube24.vectors.case import Array, Case, CaseArray
 from cube24.vectors.files import SUFFIXES, CaseStyle, digest, payload_of, read, render, words_of
 from cube24.vectors.rng import PRNG, shown
@@ -49,6 +49,7 @@ def files_of(
     entries: list[dict[str, Any]] = []
     seed, style = shown(case.seed), case.style
     described_too = style.manifest > 1
+    addresses = bench.addresses(case) if style.bench else {}
 
     def add(name: str, role: str, piece: CaseArray, step: Mapping[str, Any] | None = None) -> None:
         summed = digest(payload_of(piece.array))
@@ -62,6 +63,8 @@ def files_of(
                 entry, header = _entry(case, full, role, format_, piece, package, summed)
             files[full] = render(piece.array, format_, style, header, role)
             entries.append({**entry, "sha256": digest(files[full]), **_place(step)})
+            if (role, piece.layout) in addresses:
+                entries[-1]["address"] = addresses[role, piece.layout]
 
     def add_plain(name: str, role: str, format_: str, data: bytes) -> None:
         files[name] = data
@@ -79,6 +82,8 @@ def files_of(
             add_plain(name, "step", "json", step)
     cycles = json_text(cycles_of(case)) if cycles is None else cycles
     add_plain(CYCLES, "cycles", "json", cycles)
+    for name, data in (bench.files(case, entries) if style.bench else {}).items():
+        add_plain(name, "bench", "text", data)
     for name, data in case.extra.items():
         add_plain(name, "bad", "bin", data)
     unit: dict[str, Any] = {"name": case.unit.name, "sha256": unit_digest(case.spec)}

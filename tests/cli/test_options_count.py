@@ -106,6 +106,7 @@ def style(base: str) -> dict[str, Row]:
         "--role-words": (f"{base} --manifest 2", f"{base} --manifest 2 --role-words dense=2"),
         "--row-stride": (f"{base} --manifest 2", f"{base} --manifest 2 --row-stride dense=64"),
         "--manifest": (base, f"{base} --manifest 2"),
+        "--bench": (f"{base} --manifest 2", f"{base} --manifest 2 --bench"),
     }
 
 

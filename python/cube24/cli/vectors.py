@@ -117,6 +117,10 @@ _style_options = options(
         help="From one row of a role to the next; word: each begins one. May be given again.",
     ),
     click.option(
+        "--bench", is_flag=True,
+        help="Also what a bench loads without JSON: case.svh, plusargs.txt, memory.hex, ...",
+    ),
+    click.option(
         "--manifest", type=click.IntRange(1, 2),
         help="Version of the manifests.  [1; 2 where it has to be]",
     ),
@@ -131,6 +135,7 @@ def _style(
     steps: bool,
     role_words: tuple[tuple[str, int], ...],
     row_strides: tuple[tuple[str, int | str], ...],
+    bench: bool,
     manifest: int | None,
     *,
     both_layouts: bool = False,
@@ -144,10 +149,10 @@ def _style(
     if "hex" not in formats:
         refuse(["header"], "only hex has comments")
     if manifest is None:
-        manifest = 2 if role_words or row_strides or both_layouts else 1
+        manifest = 2 if role_words or row_strides or both_layouts or bench else 1
     return CaseStyle(
         formats, word_bytes, order, header, steps, role_words, row_strides, both_layouts,
-        manifest=manifest,
+        bench, manifest,
     )  # fmt: skip
 
 
