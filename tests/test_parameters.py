@@ -756,6 +756,22 @@ PAIRS: dict[str, Pairs] = {
     "vectors.from_run": Pairs(
         vectors.from_run, {"run": net_run()}, {"run": net_run("other"), "prefix": "other"},
     ),
+    "vectors.from_arrays": Pairs(
+        vectors.from_arrays, {"weights": LEGAL, "activations": X, "name": "own"},
+        {
+            "weights": -LEGAL[:2], "activations": X[:1], "name": "other",
+            "bias": np.array([1, 2, 3], np.int32), "requant": np.float32([0.25]),
+            "offset": after(3, requant=np.float32([0.25])),
+            "signed": after(False, requant=np.float32([0.25])),
+            "mode": after("DEQF16", requant=np.float32([0.25])),
+            "relu": after(True, requant=np.float32([0.25])),
+            "strides": (2, 1), "pads": (1, 0, 0, 0), "dilations": (2, 1), "offset_x": 1,
+            "layout": "nd", "unit": "dav-3510", "style": CaseStyle(("bin",)),
+        },
+    ),
+    "vectors.restyled": Pairs(
+        vectors.restyled, {"folder": case()}, {"folder": case("matmul-1x1x64"), "bench": False}
+    ),
     "vectors.generate": Pairs(
         vectors.generate, {"root": "set", "campaign": campaign()},
         {

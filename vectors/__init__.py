@@ -13,6 +13,7 @@ from cube24.lazy import front
 
 if TYPE_CHECKING:
     from cube24.vectors import coverage, shrink, suites
+    from cube24.vectors.arrays import from_arrays, restyled
     from cube24.vectors.campaign import check_shard, generate
     from cube24.vectors.comparison import compare
     from cube24.vectors.description import Campaign, add_suites, campaigns, missing
@@ -30,6 +31,7 @@ else:
         __name__,
         {
             ".": ("coverage", "shrink", "suites"),
+            ".arrays": ("from_arrays", "restyled"),
             ".campaign": ("check_shard", "generate"),
             ".comparison": ("compare",),
             ".description": ("Campaign", "add_suites", "campaigns", "missing"),
@@ -62,6 +64,7 @@ __all__ = [
     "demand_new",
     "demand_same",
     "folders",
+    "from_arrays",
     "from_onnx",
     "from_run",
     "generate",
@@ -69,6 +72,7 @@ __all__ = [
     "load",
     "missing",
     "mutate",
+    "restyled",
     "shown",
     "shrink",
     "suites",

@@ -8,7 +8,7 @@ of the columns, as those of onnx_layers.py do.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,11 +16,11 @@ import numpy as np
 from cube24.encoder import N0, decode, encode, encode_conv
 from cube24.errors import Cube24Error
 from cube24.graph import LayerRun, NetworkRun
-from cube24.simulator import PRESETS, Conv2d, UnitConfig
+from cube24.simulator import Conv2d
 from cube24.vectors import spec_check
 from cube24.vectors.fill import inline, inline_weights
 from cube24.vectors.onnx_layers import LIMIT, OnnxLayer
-from cube24.vectors.spec import Item, Spec, conv2d, fully_connected, matmul
+from cube24.vectors.spec import Item, Spec, conv2d, fully_connected, matmul, unit_fields
 
 #: Activations of one case, at most.
 ACTIVATIONS = 1 << 22
@@ -45,7 +45,7 @@ def from_run(run: NetworkRun, *, prefix: str = "run") -> Iterator[OnnxLayer]:
     Yields:
         A layer with its cases; or without any, and with the reason.
     """
-    unit = _unit(run.unit.config)
+    unit = unit_fields(run.unit.config)
     for number, layer in enumerate(run.layers):
         name = f"{prefix}-{number:04d}-{_SHORT[layer.op]}"
         made = OnnxLayer(name, layer.op, layer.name, shape=layer.weight.shape)
@@ -57,15 +57,6 @@ def from_run(run: NetworkRun, *, prefix: str = "run") -> Iterator[OnnxLayer]:
             yield replace(made, reason=str(error))
         else:
             yield replace(made, items=items)
-
-
-def _unit(config: UnitConfig) -> dict[str, Any] | None:
-    """The arguments of a spec for a unit: a preset, and what is other in it; None: it is none."""
-    if config.name not in PRESETS:
-        return None
-    preset = asdict(PRESETS[config.name])
-    other = {name: value for name, value in asdict(config).items() if value != preset[name]}
-    return {"unit": config.name, **other}
 
 
 def _items(name: str, layer: LayerRun, unit: dict[str, Any]) -> Iterator[Item]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import lru_cache
 from hashlib import sha256
 from typing import Any, Literal, NotRequired, TypedDict, TypeVar
@@ -18,7 +18,7 @@ import numpy as np
 
 from cube24.encoder import Kind, Layout
 from cube24.errors import ArgumentError
-from cube24.simulator import Conv2d, Layer, Matmul, Requant, Unit, UnitConfig
+from cube24.simulator import PRESETS, Conv2d, Layer, Matmul, Requant, Unit, UnitConfig
 
 #: What an accumulator of int32 holds.
 INT32_MIN, INT32_MAX = -(1 << 31), (1 << 31) - 1
@@ -192,6 +192,15 @@ def unit_of(spec: Spec) -> UnitConfig:
         ArgumentError, ConfigError: no such preset or field.
     """
     return _cached(_unit, spec["unit"])
+
+
+def unit_fields(config: UnitConfig) -> dict[str, Any] | None:
+    """The arguments of a spec for a unit: a preset, and what is other in it; None: it is none."""
+    if config.name not in PRESETS:
+        return None
+    preset = asdict(PRESETS[config.name])
+    other = {name: value for name, value in asdict(config).items() if value != preset[name]}
+    return {"unit": config.name, **other}
 
 
 def unit_digest(spec: Spec) -> str:

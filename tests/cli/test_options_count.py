@@ -110,6 +110,9 @@ def style(base: str) -> dict[str, Row]:
     }
 
 
+OWN = "--weights legal.npy --activations own-x.npy -o out"
+OWN_8 = f"{OWN} --requant own-scale.npy"
+OWN_CONV = "--weights own-conv.npy --activations own-image.npy -o out"
 ONE = "out --suite shapes --level 0 --case matmul-1x1x8"
 MADE = "out --suite faults --level 0"
 DUT = "--dut-cmd 'sed -n \"s/^[0-9a-f]*$/ee/;w {got}\" {case}/expected.hex'"
@@ -321,6 +324,30 @@ TABLE: dict[str, dict[str, Row]] = {
         "--size": ("m.onnx out", "m.onnx out --size 2"),
         "--prefix": ("m.onnx out", "m.onnx out --prefix net"),
     },
+    "vectors from-arrays": {
+        **{name: row for name, row in style(OWN).items() if name not in ("--seed", "--manifest")},
+        "--manifest": (OWN, f"{OWN} --manifest 1"),
+        "--weights": (OWN, OWN.replace("legal.npy", "excess.npy"), "2:4"),
+        "--activations": (OWN, OWN.replace("own-x.npy", "own-x2.npy")),
+        "--bias": (OWN, f"{OWN} --bias own-bias.npy"),
+        "--requant": (OWN, f"{OWN} --requant own-scale.npy"),
+        "--offset": (OWN_8, f"{OWN_8} --offset 3"),
+        "--unsigned": (OWN_8, f"{OWN_8} --unsigned"),
+        "--fp16": (OWN_8, f"{OWN_8} --fp16"),
+        "--relu": (OWN_8, f"{OWN_8} --relu"),
+        "--strides": (OWN_CONV, f"{OWN_CONV} --strides 2,1"),
+        "--pads": (OWN_CONV, f"{OWN_CONV} --pads 1,0,0,0"),
+        "--dilations": (OWN_CONV, f"{OWN_CONV} --dilations 2,1"),
+        "--offset-x": (f"{OWN_CONV} --pads 1,0,0,0", f"{OWN_CONV} --pads 1,0,0,0 --offset-x 7"),
+        "--layout": (f"{OWN} --layout nd", f"{OWN} --layout both"),
+        "--unit": (OWN, f"{OWN} --unit 310B1"),
+        "--case-name": (OWN, f"{OWN} --case-name other"),
+        "--output": (OWN, OWN.replace("-o out", "-o other")),
+    },
+    "vectors bench": {
+        "PATHS": ("case -o out", "case2 -o out"),
+        "--output": ("case -o out", "case -o other"),
+    },
     "vectors list": {
         "--suite": ("--level 0", "--level 0 --suite shapes"),
         "--level": ("--suite shapes --level 0", "--suite shapes --level 1"),
@@ -410,8 +437,8 @@ def test_options_of_one_name_are_of_one_type():
     several = {name for name, kinds in found.items() if len(kinds) > 1}
     # --policy and --format name what the command can; --cores is a LIST in a sweep; --dense is a
     # file, or the old spelling of --sparsity 0; --limit of shrink are runs; --dtype of a .bin;
-    # --layout of cases may be both.
-    several -= {"--layout"}
+    # --layout of cases may be both; --requant is a file of words, or who does it in a model.
+    several -= {"--layout", "--requant"}
     assert several == {"--policy", "--format", "--cores", "--dense", "--limit", "--dtype"}
     texts = {
         one.help.split("  [")[0]
@@ -571,6 +598,14 @@ def make_cases() -> None:
     for source, target in (("matmul-15x17x60", "case"), ("matmul-15x17x68", "case2")):
         shutil.copytree(f"set/shapes/{source}", target)
     shutil.rmtree("set")
+    of = np.load("legal.npy")
+    for name, shift in (("own-x", 0), ("own-x2", 1)):
+        x = (np.arange(3 * of.shape[1]).reshape(3, -1) % 120 + shift).astype(np.int8)
+        np.save(f"{name}.npy", x)
+    np.save("own-bias.npy", np.arange(len(of), dtype=np.int32))
+    np.save("own-scale.npy", np.float32(0.125))
+    np.save("own-conv.npy", np.int8([[[[1, -2], [3, 4]]], [[[0, 5], [-6, 7]]]]))
+    np.save("own-image.npy", np.arange(30, dtype=np.int8).reshape(1, 1, 5, 6))
     vectors.generate("grown", vectors.Campaign(("patterns",), level=0))
     right = np.load("case/expected.npy")
     for name, array, size in (("wrong.hex", right + 1, 1), ("two.hex", right, 2)):

@@ -64,6 +64,10 @@ ENTRIES = {
     "sweep": "--m 16,32 --n 16 --k 64,128 --unit IN/unit.toml -o OUT/s.csv --plot OUT/s.svg",
     "vectors generate": "OUT/set --suite patterns --level 0 --format hex --format bin",
     "vectors onnx": "IN/m.onnx OUT/set",
+    "vectors from-arrays": (
+        "--weights IN/w.npy --activations IN/a.npy --bias IN/bias.npy --bench -o OUT/own"
+    ),
+    "vectors bench": "IN/set/patterns/walk-nd-n1 -o OUT/bench",
     "vectors list": "--suite patterns --level 0",
     "vectors verify": "IN/set --mutate 2",
     "vectors compare": "IN/set/patterns/walk-nd-n1 IN/got.hex --junit OUT/j.xml",
@@ -84,7 +88,7 @@ NOT_READ = {("vectors coverage", "dense.hex"), ("vectors shrink", "dense.hex"),
             ("vectors shrink", "expected.hex")}  # fmt: skip
 
 #: Commands whose output is a folder that grows, case by case: what is there is whole.
-GROWING = {"vectors generate", "vectors onnx"}
+GROWING = {"vectors generate", "vectors onnx", "vectors bench"}
 
 
 def commands(group: click.Command, name: str = "") -> Iterator[str]:

@@ -318,6 +318,14 @@ def limit_option(what: str) -> Callable[[Command], Command]:
 # --- the unit -------------------------------------------------------------------------------------
 
 _UNIT = "dav-2201"
+geometry_options = options(
+    click.option("--strides", type=Numbers("H,W", 2), default=(1, 1), help="H,W.  [1,1]"),
+    click.option(
+        "--pads", type=Numbers("T,L,B,R", 4), default=(0, 0, 0, 0), help="Top, left, bottom, right."
+    ),
+    click.option("--dilations", type=Numbers("H,W", 2), default=(1, 1), help="H,W.  [1,1]"),
+    click.option("--offset-x", type=int, default=0, help="Value of the padding.  [0]"),
+)
 unit_option = click.option("--unit", default=_UNIT, show_default=True, help="Preset, or NAME.toml.")
 units_option = click.option(
     "--unit",

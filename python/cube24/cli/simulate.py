@@ -20,6 +20,7 @@ from cube24.cli.options import (
     demand_free,
     dims,
     dtype_option,
+    geometry_options,
     given,
     json_option,
     name_option,
@@ -105,12 +106,7 @@ def fully_connected(activations: Path, weight: Path, **said: Any) -> int:
 
 @group.command("conv2d", short_help="Convolution.")
 @_layer
-@click.option("--strides", type=Numbers("H,W", 2), default=(1, 1), help="H,W.  [1,1]")
-@click.option(
-    "--pads", type=Numbers("T,L,B,R", 4), default=(0, 0, 0, 0), help="Top, left, bottom, right."
-)
-@click.option("--dilations", type=Numbers("H,W", 2), default=(1, 1), help="H,W.  [1,1]")
-@click.option("--offset-x", type=int, default=0, help="Value of the padding.  [0]")
+@geometry_options
 @click.option(
     "--data-format",
     type=click.Choice(["NCHW", "NHWC"]),

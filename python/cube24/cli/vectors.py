@@ -9,14 +9,14 @@ from typing import Any, Literal, NoReturn
 
 import click
 
+from cube24.cli.case_style import style_of, style_options
+from cube24.cli.cases import COMMANDS as CASES
 from cube24.cli.codes import BAD, FAILED, GOOD, INTERRUPTED, TERMINATED, Terminated
 from cube24.cli.options import (
     PATH,
     demand_free,
     format_option,
-    header_option,
     json_option,
-    options,
     output_option,
     overwrite_option,
     refuse,
@@ -29,9 +29,7 @@ from cube24.files import is_folder, whole_file
 from cube24.vectors import (
     MANIFEST,
     READABLE,
-    SUFFIXES,
     Campaign,
-    CaseStyle,
     add_suites,
     campaigns,
     check_shard,
@@ -84,78 +82,6 @@ class Finite(click.FloatRange):
         return number
 
 
-class _OfRole(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.3 only
-    """A role and a number, or a word that stands for one."""
-
-    def __init__(self, name: str, word: str | None = None) -> None:
-        self.name, self._word = name, word
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, int | str]:
-        if isinstance(value, tuple):
-            return value
-        role, _, text = value.partition("=")
-        if text == self._word and role:
-            return role, text
-        if not role or not text.isdecimal() or not text.isascii() or len(text) > 9:
-            self.fail(f"{value[:40]!r}: write {self.name}, such as dense=32", param, ctx)
-        return role, int(text)
-
-
-_style_options = options(
-    format_option(SUFFIXES, "Of the files; may be given again.  [npy, hex]", multiple=True),
-    word_options(),
-    header_option,
-    click.option("--steps", is_flag=True, help="Also the images of the buffers around each Mmad."),
-    click.option(
-        "--role-words", multiple=True, type=_OfRole("ROLE=BYTES"),
-        help="Bytes a word of one role, such as dense=32; may be given again.",
-    ),
-    click.option(
-        "--row-stride", "row_strides", multiple=True, type=_OfRole("ROLE=BYTES|word", "word"),
-        help="From one row of a role to the next; word: each begins one. May be given again.",
-    ),
-    click.option(
-        "--bench", is_flag=True,
-        help="Also what a bench loads without JSON: case.svh, plusargs.txt, memory.hex, ...",
-    ),
-    click.option(
-        "--manifest", type=click.IntRange(1, 2),
-        help="Version of the manifests.  [1; 2 where it has to be]",
-    ),
-)  # fmt: skip
-
-
-def _style(
-    formats: tuple[str, ...],
-    word_bytes: int,
-    order: str,
-    header: bool,
-    steps: bool,
-    role_words: tuple[tuple[str, int], ...],
-    row_strides: tuple[tuple[str, int | str], ...],
-    bench: bool,
-    manifest: int | None,
-    *,
-    both_layouts: bool = False,
-) -> CaseStyle:
-    """The style of the files; options of words are refused where there are none."""
-    formats = formats or ("npy", "hex")
-    if not set(formats) - {"npy", "bin"}:
-        refuse(["word_bytes", "order", "role_words"], "npy and bin have no words")
-    if formats == ("npy",):
-        refuse(["row_strides"], "the rows of npy have nothing between them")
-    if "hex" not in formats:
-        refuse(["header"], "only hex has comments")
-    if manifest is None:
-        manifest = 2 if role_words or row_strides or both_layouts or bench else 1
-    return CaseStyle(
-        formats, word_bytes, order, header, steps, role_words, row_strides, both_layouts,
-        bench, manifest,
-    )  # fmt: skip
-
-
 _suites_option = click.option(
     "--suite", "names", multiple=True, type=click.Choice(list(suites.SUITES)),
     help="May be given again.  [all]",
@@ -182,7 +108,7 @@ _workers_option = click.option(
 @_suites_option
 @_level_option
 @seed_option
-@_style_options
+@style_options
 @_workers_option
 @click.option(
     "--shard", type=_Shard(), default=(0, 1), help="Every N-th case from the I-th on: one job of N."
@@ -221,7 +147,7 @@ def _generate(
             raise click.UsageError("--add needs --suite")
         of = add_suites(folder, names)
     else:
-        style = _style(**said, both_layouts=layout == "both")
+        style = style_of(**said, both_layouts=layout == "both")
         forced = None if layout == "both" else layout
         of = Campaign(names or tuple(suites.SUITES), level, seed, style, cases, forced)
     mine = len(range(shard[0], of.count(), shard[1]))
@@ -249,7 +175,7 @@ def _generate(
 )
 @click.option("--prefix", default="onnx", show_default=True, help="Of the names of the cases.")
 @seed_option
-@_style_options
+@style_options
 def _onnx(
     model: Path,
     folder: Path,
@@ -263,7 +189,7 @@ def _onnx(
     Weights become int8 and 2:4 as docs/vectors.md says; activations are drawn. A layer that the
     unit cannot run is named with the reason.
     """
-    style = _style(**said)
+    style = style_of(**said)
     of = Campaign(("network",), 0, seed, style)
     root, count = folder / "network", 0
     # Before anything is written: cases of another model stay alone.
@@ -517,5 +443,8 @@ def _shrink(
     click.echo("stopped; what is written is the smallest case so far", err=True)
     return INTERRUPTED if isinstance(stopped, KeyboardInterrupt) else TERMINATED
 
+
+for command in CASES:
+    group.add_command(command)
 
 COMMANDS = (group,)
