@@ -189,6 +189,25 @@ def dump(name: str) -> Path:
     return case(root="dumps", formats=("npy", "hex"), word_bytes=4).make() / name
 
 
+def dumps(suffix: str = ".hex", **style: Any) -> Make:
+    """A folder with a dump of each case below ``cases``, of another suffix or other words."""
+
+    def make() -> Path:
+        form = "npy" if suffix == ".npy" else "hex"
+        for found in Path("cases").iterdir():
+            right = case(found.name, "made", formats=(form,), **style).make()
+            Path("dumps").mkdir(exist_ok=True)
+            shutil.copy(right / f"expected.{form}", f"dumps/{found.name}{suffix}")
+        return Path("dumps")
+
+    return Make(make)
+
+
+def compared(cases: Path, dumps: Path, **how: Any) -> list[Any]:
+    """What compare_many says of each case."""
+    return [outcome for outcome, _ in vectors.compare_many(cases.parent, dumps, **how)]
+
+
 def generated(folder: str, lost: bool = False) -> str:
     """A campaign; lost: without one of its cases."""
     vectors.generate(folder, campaign())
@@ -747,6 +766,19 @@ PAIRS: dict[str, Pairs] = {
             "word_bytes": after(4, got=Make(lambda: dump("expected.hex"))),
             "order": after("big", got=Make(lambda: dump("expected.hex")), word_bytes=4),
         },
+    ),
+    "vectors.compare_many": Pairs(
+        compared, {"cases": case(), "dumps": dumps()},
+        {
+            "cases": case("matmul-1x1x64"), "dumps": Path("nothing"),
+            "format": after("hex", dumps=dumps(".txt")),
+            "word_bytes": after(4, dumps=dumps(word_bytes=4)),
+            "order": after("big", dumps=dumps(word_bytes=4), word_bytes=4),
+        },
+    ),
+    "vectors.junit_of": Pairs(
+        vectors.junit_of, {"outcomes": []},
+        {"outcomes": [vectors.Outcome("suite/case", 1, "missing", "no dump", "no dump")]},
     ),
     "vectors.folders": Pairs(vectors.folders, {"path": case()}, {"path": case("matmul-1x1x64")}),
     "vectors.from_onnx": Pairs(

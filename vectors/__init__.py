@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from cube24.vectors import coverage, shrink, suites
     from cube24.vectors.arrays import from_arrays, restyled
     from cube24.vectors.campaign import check_shard, generate
-    from cube24.vectors.comparison import compare
+    from cube24.vectors.comparison import KINDS, Outcome, compare, compare_many, junit_of
     from cube24.vectors.description import Campaign, add_suites, campaigns, missing
     from cube24.vectors.files import READABLE, SUFFIXES, CaseStyle
     from cube24.vectors.manifest import MANIFEST, Stored, folders, load, write
@@ -33,7 +33,7 @@ else:
             ".": ("coverage", "shrink", "suites"),
             ".arrays": ("from_arrays", "restyled"),
             ".campaign": ("check_shard", "generate"),
-            ".comparison": ("compare",),
+            ".comparison": ("KINDS", "Outcome", "compare", "compare_many", "junit_of"),
             ".description": ("Campaign", "add_suites", "campaigns", "missing"),
             ".files": ("READABLE", "SUFFIXES", "CaseStyle"),
             ".manifest": ("MANIFEST", "Stored", "folders", "load", "write"),
@@ -48,18 +48,21 @@ else:
     )
 
 __all__ = [
+    "KINDS",
     "MANIFEST",
     "READABLE",
     "SUFFIXES",
     "Campaign",
     "CaseStyle",
     "Mutations",
+    "Outcome",
     "Stored",
     "Verification",
     "add_suites",
     "campaigns",
     "check_shard",
     "compare",
+    "compare_many",
     "coverage",
     "demand_new",
     "demand_same",
@@ -69,6 +72,7 @@ __all__ = [
     "from_run",
     "generate",
     "is_no_verdict",
+    "junit_of",
     "load",
     "missing",
     "mutate",

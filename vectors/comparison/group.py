@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from cube24.encoder import C0, GROUP, ZN_K
 from cube24.simulator import Requant, UnitConfig, requant
@@ -79,7 +80,7 @@ class Explanation:
     and bias, whether there is one; lines, all groups; accumulator, where they end; requant, the
     steps of the requantisation by name, the last one the result; result, as a number; matches,
     whether it is what the case expects; faults, the likeliest first, of ``candidates`` that there
-    are; shown, how many groups a text needs.
+    are; alone, whether no other output differs; shown, how many groups a text needs.
     """
 
     index: tuple[int, ...]
@@ -93,16 +94,34 @@ class Explanation:
     matches: bool
     faults: tuple[Fault, ...]
     candidates: int
+    alone: bool
 
     @property
     def fault(self) -> Fault | None:
         """The likeliest fault, if one is likelier than chance.
 
-        None where several changes of a single group give this output and no more than it.
+        None where several changes of a single group give this output, or one does and others
+        differ, and none gives more than it.
         """
-        if self.faults and (self.faults[0].whole or self.candidates == 1):
+        if self.faults and (self.faults[0].whole or (self.candidates == 1 and self.alone)):
             return self.faults[0]
         return None
+
+    @property
+    def note(self) -> str:
+        """What there is to say about changes of a single group that may well be chance."""
+        if self.fault is not None:
+            return ""
+        if not self.candidates:
+            return f"no change of a single group gives output {_tuple(self.index)}"
+        several = self.candidates > 1
+        return (
+            f"{self.candidates} changes of one group would give output {_tuple(self.index)}, and "
+            f"none of them the rest; the first: {self.faults[0]}"
+            if several
+            else f"one change of one group would give output {_tuple(self.index)}, and not the "
+            f"rest: {self.faults[0]}"
+        )
 
     @property
     def shown(self) -> int:
@@ -111,7 +130,7 @@ class Explanation:
         return len(self.lines) if fault is None or fault.group is None else fault.group + 1
 
     def __str__(self) -> str:
-        """All of it, long middles left out."""
+        """All of it but the note, long middles left out."""
         what = "bias" if self.bias else "start"
         text = [f"output {_tuple(self.index)}, group by group:", f"  {what} {self.start}"]
         lines = self.lines[: self.shown]
@@ -133,13 +152,6 @@ class Explanation:
             text.append("  the files of the case do not give the result that it expects")
         if self.fault is not None:
             text.append(f"  fault: {self.fault}")
-        elif self.candidates:
-            text.append(
-                f"  {self.candidates} changes of one group would give this output, and none of "
-                f"them the rest; the first: {self.faults[0]}"
-            )
-        else:
-            text.append("  no change of a single group gives what was got")
         return "\n".join(text)
 
     def to_dict(self) -> dict[str, Any]:
@@ -184,14 +196,16 @@ def explain(
     index: tuple[int, ...],
     expected: Array,
     got: Array,
+    known: npt.NDArray[np.bool_],
     explained: Sequence[Explained] = (),
 ) -> Explanation:
     """Explain one output.
 
     Args:
         operands: the case.
-        index: of the output.
+        index: of the output, which was got.
         expected, got: all results.
+        known: which outputs were got.
         explained: the hypotheses that give all that was got.
     """
     flat = int(np.ravel_multi_index(index, operands.shape))
@@ -205,13 +219,14 @@ def explain(
         faults = [of_device(each, good, row, column) for each in explained]
         candidates = len(faults)
     else:
-        wanted = bits(got).reshape(-1, operands.n)
+        # Nothing gives an output that was not got.
+        wanted = np.where(known, bits(got).astype(np.int64), -1).reshape(-1, operands.n)
         faults, candidates = of_one_group(good, row, column, wanted)
     return Explanation(
         index, row, column, int(good.start[column]), operands.bias is not None, lines, accumulator,
         requant_steps(operands, accumulator, column),
         bool(bits(ours)[0, 0] == bits(expected).reshape(-1, operands.n)[row, column]),
-        tuple(faults[:5]), candidates,
+        tuple(faults[:5]), candidates, int((~known | (bits(got) != bits(expected))).sum()) == 1,
     )  # fmt: skip
 
 

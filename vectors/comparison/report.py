@@ -1,13 +1,13 @@
 """Compare what a device gave with what a case expects: exactly, and with an explanation.
 
-A difference is a result, not an error; a dump that cannot be read is an error. What explains a
-difference is looked for only when it is asked for, from the files of the case, which have to be
-there still. cycles.json informs and is no part of being equal.
+A difference is a result, not an error, and so are digits without a value and words that are not
+there; what is no dump is an error. What explains a difference is looked for only when it is asked
+for, from the files of the case, which have to be there still. cycles.json informs and is no part of
+being equal.
 """
 
 from __future__ import annotations
 
-import xml.etree.ElementTree as ET
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,23 +15,29 @@ from typing import Any
 
 import numpy as np
 
-from cube24.errors import ArgumentError, DtypeError, FileFormatError, ShapeError, StrPath, counted
+from cube24.errors import ArgumentError, FileFormatError, StrPath, counted
 from cube24.sizes import whole
 from cube24.vectors import strict_json
 from cube24.vectors.case import Array, bits
+from cube24.vectors.comparison.dump import Dump, format_of, of_array, of_file
 from cube24.vectors.comparison.group import Explanation, explain
+from cube24.vectors.comparison.junit import Outcome, junit_of
 from cube24.vectors.comparison.operands import Operands, operands_of
+from cube24.vectors.comparison.patterns import DifferencePattern, patterns
 from cube24.vectors.comparison.table import Explained, explaining
-from cube24.vectors.files import READABLE, SUFFIXES, read
+from cube24.vectors.files import READABLE, CaseStyle
 from cube24.vectors.manifest import Stored, load
 from cube24.vectors.rng import shown
 
 
 @dataclass(frozen=True)
 class Value:
-    """A number of a result: as a number, in decimal and in hexadecimal digits of its own width."""
+    """A number of a result: as a number, in decimal and in hexadecimal digits of its own width.
 
-    number: int | float
+    One that was not got is no number: decimal says why, and hex has x, z or - for such digits.
+    """
+
+    number: int | float | None
     decimal: str
     hex: str
 
@@ -42,6 +48,22 @@ class Value:
         raw = int(bits(np.asarray(element)[None])[0])
         return cls(element.item(), str(element), f"0x{raw:0{digits}x}")
 
+    @classmethod
+    def of_dump(cls, dump: Dump, index: tuple[int, ...]) -> Value:
+        """The value of an output of a dump."""
+        value = cls.of(dump.array[index])
+        undriven, floating, missing = (
+            f"{int(mask[index]):0{len(value.hex) - 2}x}"
+            for mask in (dump.undriven, dump.floating, dump.missing)
+        )
+        if not int(undriven + missing, 16):
+            return value
+        digits = "".join(
+            "-" if gone != "0" else "z" if z != "0" else "x" if x != "0" else digit
+            for digit, x, z, gone in zip(value.hex[2:], undriven, floating, missing, strict=True)
+        )
+        return cls(None, "missing" if int(missing, 16) else "undriven", f"0x{digits}")
+
     def __str__(self) -> str:
         """Both."""
         return f"{self.decimal} {self.hex}"
@@ -49,7 +71,7 @@ class Value:
 
 @dataclass(frozen=True)
 class Word:
-    """Where a byte stands in the file of the expected result.
+    """Where a byte stands in a hex dump, or else in the file of the expected result.
 
     word: number of the word, from 0. byte: of the word, in the order of the data: byte 0 is the
     least significant one where the order is little. word_bytes, order: of that file.
@@ -70,17 +92,21 @@ class Word:
 class Comparison:
     """A dump beside the expected result.
 
-    Attributes: case, its name; seed, of the case; differing and total, outputs; first, the index of
-    the first output that differs in C order, and word, where its first differing byte stands;
-    expected and got, both values there; all four None where nothing differs. ``results`` are both
-    arrays. cycles: those that the device took, and those that the unit takes, where they were asked
-    for; they inform, and are no part of being equal.
+    Attributes: case, its name; seed, of the case; result, what the case expects, and dump, what was
+    got; differing and total, outputs; undriven and missing, those that differ because they have x
+    or z digits, or are not there; first, the index of the first output that differs in C order, and
+    word, where its first differing byte stands; expected and got, both values there; all four None
+    where nothing differs. cycles: those that the device took, and those that the unit takes, where
+    they were asked for; they inform, and are no part of being equal.
     """
 
     stored: Stored
-    results: tuple[Array, Array]
+    result: Array
+    dump: Dump
     differing: int
     total: int
+    undriven: int = 0
+    missing: int = 0
     first: tuple[int, ...] | None = None
     word: Word | None = None
     expected: Value | None = None
@@ -123,24 +149,45 @@ class Comparison:
     def hypotheses(self) -> tuple[Explained, ...]:
         """The named faults that explain all differences; () where nothing differs.
 
+        Outputs without a value are not explained: those that have one are.
+
         Raises:
             FileFormatError: a file of the case is not what its manifest says.
             FileAccessError: the system refuses.
         """
         with self.stored.explained("spec"):
-            return () if self.equal else explaining(self._operands, *self.results)
+            if self.equal:
+                return ()
+            return explaining(self._operands, self.result, self.dump.array, self.dump.known)
 
     @cached_property
-    def explanation(self) -> Explanation | None:
-        """The first output that differs, group by group; None where nothing differs.
+    def patterns(self) -> tuple[DifferencePattern, ...]:
+        """What holds for the differences, where no named fault explains all of them.
 
         Raises:
             FileFormatError, FileAccessError: as for ``hypotheses``.
         """
-        if self.first is None:
-            return None
+        if self.equal or (self.hypotheses and not self.undriven + self.missing):
+            return ()
         with self.stored.explained("spec"):
-            return explain(self._operands, self.first, *self.results, self.hypotheses)
+            return patterns(self._operands, self.result, self.dump)
+
+    @cached_property
+    def explanation(self) -> Explanation | None:
+        """The first output that differs and has a value, group by group; None: there is none.
+
+        Raises:
+            FileFormatError, FileAccessError: as for ``hypotheses``.
+        """
+        wrong = (bits(self.result) != bits(self.dump.array)) & self.dump.known
+        if not wrong.any():
+            return None
+        index = tuple(int(i) for i in np.argwhere(wrong)[0])
+        with self.stored.explained("spec"):
+            return explain(
+                self._operands, index, self.result, self.dump.array, self.dump.known,
+                self.hypotheses,
+            )  # fmt: skip
 
     def __str__(self) -> str:
         """A report for a person."""
@@ -152,24 +199,40 @@ class Comparison:
         if self.equal:
             equal = f"{self.case}: equal, {counted(self.total, 'output')} ({seed})"
             return "\n".join([equal, *time])
-        found = self.hypotheses
-        text = [
-            f"{self.case}: {self.differing} of {counted(self.total, 'output')} differ ({seed})",
+        text = [f"{self.case}: {self.summary} ({seed})"]
+        text += [
             f"first at ({', '.join(map(str, self.first or ()))}), {self.word}",
             f"  expected {self.expected}",
             f"  got      {self.got}",
-            str(self.explanation),
         ]
+        if self.explanation is not None:
+            text += [str(self.explanation), *self._causes()]
+        if self.patterns:
+            text += ["the pattern of the differences:", *(f"  {each}" for each in self.patterns)]
+        if self.explanation is not None and self.explanation.note:
+            text.append(self.explanation.note)
+        return "\n".join([*text, *time])
+
+    @property
+    def summary(self) -> str:
+        """How many outputs differ, and how many of them have no value."""
+        text = f"{self.differing} of {counted(self.total, 'output')} differ"
+        without = ((self.undriven, "undriven (x or z digits)"), (self.missing, "missing"))
+        return ", ".join([text, *(f"{count} {how}" for count, how in without if count)])
+
+    def _causes(self) -> list[str]:
+        """The named faults, for a person."""
+        found = self.hypotheses
+        of = " of outputs that have a value" if self.undriven + self.missing else ""
         if not found:
-            text.append("no hypothesis explains all differences")
-        elif len(found) == 1:
-            text.append("one hypothesis explains all differences:")
-        else:
-            text.append(
-                f"{len(found)} hypotheses explain all differences; this case cannot tell them "
-                f"apart:"
-            )
-        return "\n".join([*text, *(f"  {each}" for each in found), *time])
+            return [f"no hypothesis explains all differences{of}"]
+        head = (
+            f"one hypothesis explains all differences{of}:"
+            if len(found) == 1
+            else f"{len(found)} hypotheses explain all differences{of}; this case cannot tell "
+            "them apart:"
+        )
+        return [head, *(f"  {each}" for each in found)]
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -179,6 +242,8 @@ class Comparison:
             "equal": self.equal,
             "differing": self.differing,
             "total": self.total,
+            "undriven": self.undriven,
+            "missing": self.missing,
             "first": None if self.first is None else list(self.first),
             "word": None
             if self.word is None
@@ -196,26 +261,28 @@ class Comparison:
                 {"name": each.name, "about": each.about, "details": list(each.details)}
                 for each in self.hypotheses
             ],
+            "patterns": [each.to_dict() for each in self.patterns],
         }  # fmt: skip
+
+    @cached_property
+    def outcome(self) -> Outcome:
+        """What came of it, for a list of such.
+
+        Raises:
+            FileFormatError, FileAccessError: as for ``hypotheses``.
+        """
+        if self.equal:
+            return Outcome(self.case, self.seed, "equal", "", str(self))
+        message = self.summary
+        if self.hypotheses:
+            message += ": " + ", ".join(each.name for each in self.hypotheses)
+        if self.patterns:
+            message += f" (patterns: {', '.join(each.name for each in self.patterns)})"
+        return Outcome(self.case, self.seed, "differs", message, str(self))
 
     def to_junit(self) -> str:
         """JUnit XML, one test case; no times, so that equal comparisons have equal text."""
-        suite = ET.Element(
-            "testsuite", name="cube24 vectors compare", tests="1", errors="0", skipped="0",
-            failures="0" if self.equal else "1",
-        )  # fmt: skip
-        properties = ET.SubElement(suite, "properties")
-        ET.SubElement(properties, "property", name="case_seed", value=shown(self.seed))
-        group, _, name = self.case.partition("/")
-        test = ET.SubElement(suite, "testcase", classname=f"cube24.{group}", name=name)
-        if not self.equal:
-            message = f"{self.differing} of {counted(self.total, 'output')} differ"
-            if self.hypotheses:
-                message += ": " + ", ".join(each.name for each in self.hypotheses)
-            ET.SubElement(test, "failure", message=message, type="difference").text = str(self)
-        ET.SubElement(test, "system-out").text = f"case seed {shown(self.seed)}"
-        ET.indent(suite, " ")
-        return '<?xml version="1.0" encoding="utf-8"?>\n' + ET.tostring(suite, "unicode") + "\n"
+        return junit_of([self.outcome])
 
 
 def _value_dict(value: Value | None) -> dict[str, str] | None:
@@ -242,8 +309,8 @@ def compare(
         cycles: that the device took, 0 to 2^63 - 1, to be told beside those of cycles.json.
 
     Raises:
-        FileFormatError: the file is short, over-long, has words of another width, x or z digits, or
-            another shape or type; or the case has no result, or one with another checksum.
+        FileFormatError: the file is over-long, has words of another width, or another shape or
+            type; or the case has a result with another checksum.
         FileAccessError: the system refuses.
         ArgumentError: no such format, word size, order or count of cycles; or a case that must be
             refused.
@@ -258,19 +325,19 @@ def compare(
             f"({stored.manifest['outcome'].get('error')})"
         )
     expected = _array(stored, "expected")
+    style = replace(stored.style, word_bytes=stored.style.word_bytes_of("expected"))
     if isinstance(got, np.ndarray):
-        result = _given(got, expected)
+        found = _compared(stored, expected, of_array(got, expected), style)
     else:
         path = Path(got)
-        style = stored.style
-        style = replace(
+        words = replace(
             style,
-            word_bytes=style.word_bytes_of("expected") if word_bytes is None else word_bytes,
+            word_bytes=style.word_bytes if word_bytes is None else word_bytes,
             order=style.order if order is None else order,
         )
-        format = _format(path) if format is None else format
-        result = read(path, format, expected.dtype, expected.shape, style)
-    found = _compared(stored, expected, result)
+        format = format_of(path) if format is None else format
+        dump = of_file(path, format, expected, words)
+        found = _compared(stored, expected, dump, words if format == "hex" else style)
     return found if cycles is None else replace(found, cycles=(cycles, _cycles(stored)))
 
 
@@ -285,37 +352,23 @@ def _cycles(stored: Stored) -> int:
     return cycles
 
 
-def _given(got: Array, expected: Array) -> Array:
-    if got.dtype.newbyteorder("=") != expected.dtype:
-        raise DtypeError(f"got has dtype {got.dtype}; this case has {expected.dtype}")
-    if got.shape != expected.shape:
-        raise ShapeError(f"got has shape {got.shape}; this case has {expected.shape}")
-    return np.ascontiguousarray(got, expected.dtype)
-
-
-def _format(path: Path) -> str:
-    for name in READABLE:
-        if path.suffix.lower() == SUFFIXES[name]:
-            return name
-    raise ArgumentError(f"{path}: suffix {path.suffix!r}; name the format: {', '.join(READABLE)}")
-
-
-def _compared(stored: Stored, expected: Array, got: Array) -> Comparison:
-    one, other = bits(expected), bits(got)
-    places = np.flatnonzero(one != other)
+def _compared(stored: Stored, expected: Array, dump: Dump, style: CaseStyle) -> Comparison:
+    changed = (bits(expected) ^ bits(dump.array)) | dump.undriven | dump.missing
+    places = np.flatnonzero(changed)
     if not places.size:
-        return Comparison(stored, (expected, got), 0, expected.size)
+        return Comparison(stored, expected, dump, 0, expected.size)
     flat = int(places[0])
     first = tuple(int(i) for i in np.unravel_index(flat, expected.shape))
-    changed = int(one.reshape(-1)[flat]) ^ int(other.reshape(-1)[flat])
+    mask = int(changed.reshape(-1)[flat])
     # The lowest bit that differs is in the first byte that does: bytes are little-endian.
-    inside = ((changed & -changed).bit_length() - 1) // 8
-    word_bytes = stored.style.word_bytes_of("expected")
-    word, byte = divmod(flat * expected.dtype.itemsize + inside, word_bytes)
+    inside = ((mask & -mask).bit_length() - 1) // 8
+    word, byte = divmod(flat * expected.dtype.itemsize + inside, style.word_bytes)
+    missing = dump.missing != 0
     return Comparison(
-        stored, (expected, got), len(places), expected.size, first,
-        Word(word, byte, word_bytes, stored.style.order),
-        Value.of(expected[first]), Value.of(got[first]),
+        stored, expected, dump, len(places), expected.size,
+        int(((dump.undriven != 0) & ~missing).sum()), int(missing.sum()), first,
+        Word(word, byte, style.word_bytes, style.order),
+        Value.of(expected[first]), Value.of_dump(dump, first),
     )  # fmt: skip
 
 

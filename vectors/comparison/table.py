@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from cube24.encoder import N0, ZN_K
 from cube24.vectors.case import Array, bits
@@ -341,7 +343,9 @@ HYPOTHESES: tuple[Hypothesis, ...] = (
 )  # fmt: skip
 
 
-def explaining(operands: Operands, expected: Array, got: Array) -> tuple[Explained, ...]:
+def explaining(
+    operands: Operands, expected: Array, got: Array, known: npt.NDArray[np.bool_]
+) -> tuple[Explained, ...]:
     """The hypotheses that give every output that was got; several may, on small cases above all.
 
     A device is tried on three rows first, one of them with a difference, and on all if it passes. A
@@ -350,11 +354,18 @@ def explaining(operands: Operands, expected: Array, got: Array) -> tuple[Explain
     Args:
         operands: the case.
         expected, got: results of the case; where they are equal there is nothing to explain.
+        known: which outputs were got; the others are not looked at.
     """
     wanted = bits(got).reshape(len(operands.rows), operands.n)
-    different = wanted != bits(expected).reshape(wanted.shape)
+    known = known.reshape(wanted.shape)
+    different = (wanted != bits(expected).reshape(wanted.shape)) & known
     if not different.any():
         return ()
+
+    def gives(device: Device, rows: Any = slice(None)) -> bool:
+        same = bits(device.output(rows)) == wanted[rows]
+        return bool((same | ~known[rows]).all())
+
     rows = np.unique([int(np.argwhere(different)[0, 0]), 0, len(wanted) - 1])
     found = []
     for hypothesis in HYPOTHESES:
@@ -363,8 +374,7 @@ def explaining(operands: Operands, expected: Array, got: Array) -> tuple[Explain
         hits = [
             (detail, device)
             for detail, device in hypothesis.variants(operands)
-            if np.array_equal(bits(device.output(rows)), wanted[rows])
-            and np.array_equal(bits(device.output()), wanted)
+            if gives(device, rows) and gives(device)
         ]
         if hits:
             details = tuple(detail for detail, _ in hits)

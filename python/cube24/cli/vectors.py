@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import math
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
 import click
 
+from cube24.cli import devices
 from cube24.cli.case_style import style_of, style_options
 from cube24.cli.cases import COMMANDS as CASES
 from cube24.cli.codes import BAD, FAILED, GOOD, INTERRUPTED, TERMINATED, Terminated
@@ -17,7 +16,6 @@ from cube24.cli.options import (
     demand_free,
     format_option,
     json_option,
-    output_option,
     overwrite_option,
     refuse,
     seed_option,
@@ -27,24 +25,18 @@ from cube24.cli.progress import rate
 from cube24.errors import ArgumentError, Cube24Error
 from cube24.files import is_folder, whole_file
 from cube24.vectors import (
-    MANIFEST,
-    READABLE,
     Campaign,
     add_suites,
     campaigns,
     check_shard,
-    compare,
     coverage,
-    demand_new,
     demand_same,
     folders,
     from_onnx,
     generate,
     missing,
-    shrink,
     suites,
     verify_many,
-    write,
     write_case,
 )
 
@@ -67,19 +59,6 @@ class _Shard(click.ParamType):  # type: ignore[type-arg]  # generic since click 
         except ValueError:
             self.fail(f"{value[:40]!r}: write I/N, such as 0/8", param, ctx)
         return index, count
-
-
-class Finite(click.FloatRange):
-    """A number that is one: any range has room for nan, which is neither above nor below."""
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        """The number."""
-        number: float = super().convert(value, param, ctx)
-        if not math.isfinite(number):
-            self.fail(f"{value!r} is no finite number", param, ctx)
-        return number
 
 
 _suites_option = click.option(
@@ -285,56 +264,6 @@ def _bits(text: str) -> int | None:
     return int(text)
 
 
-@group.command("compare")
-@click.argument("case", type=PATH)
-@click.argument("got", type=PATH)
-@format_option(READABLE, "Of GOT.  [as its suffix says]")
-@word_options(None, None, none="  [as the case]")
-@click.option(
-    "--cycles",
-    type=click.IntRange(0, (1 << 63) - 1),
-    help="That the device took: says how far off.",
-)
-@click.option(
-    "--cycles-within", type=Finite(min=0), metavar="PERCENT",
-    help="Fail if they are further off than this.",
-)  # fmt: skip
-@json_option
-@click.option("--junit", type=PATH, help="Also write JUnit XML.")
-@overwrite_option
-def _compare(
-    case: Path,
-    got: Path,
-    format_: str | None,
-    word_bytes: int | None,
-    order: str | None,
-    cycles: int | None,
-    cycles_within: float | None,
-    as_json: bool,
-    junit: Path | None,
-    overwrite: bool,
-) -> int:
-    """Compare GOT, a dump of a device under test (.hex, .bin or .npy), with a case.
-
-    Explains the first mismatch group by group, and names the faults that explain all of them. Exit
-    code 1 if anything differs; the count of cycles only informs, unless --cycles-within is given.
-    """
-    if cycles_within is not None and cycles is None:
-        raise ArgumentError("--cycles-within needs --cycles")
-    if (format_ or got.suffix.lower().lstrip(".")) in ("npy", "bin"):
-        refuse(["word_bytes", "order"], "npy and bin have no words")
-    demand_free(junit, overwrite=overwrite, inputs=(case, got))
-    found = compare(case, got, format=format_, word_bytes=word_bytes, order=order, cycles=cycles)
-    click.echo(json.dumps(found.to_dict(), indent=1) if as_json else str(found))
-    if junit is not None:
-        with whole_file(junit, overwrite=overwrite) as file:
-            file.write(found.to_junit().encode())
-    slow = cycles_within is not None and abs(found.cycles_off or 0) > cycles_within
-    if slow:
-        click.echo(f"cycles: further off than {cycles_within:g} %", err=True)
-    return FAILED if slow or not found.equal else GOOD
-
-
 class _Coverage(click.Command):
     """Its ``--json`` took a file once."""
 
@@ -392,59 +321,7 @@ def _coverage(
     return FAILED if table.holes else GOOD
 
 
-@group.command("shrink")
-@click.argument("case", type=PATH)
-@click.option(
-    "--dut-cmd", required=True,
-    help="Runs the device: {case} is the folder to read, {got} the file to write.",
-)  # fmt: skip
-@click.option(
-    "--got", "suffix", type=click.Choice([".hex", ".bin", ".npy"]), default=".hex",
-    show_default=True, help="What the device writes.",
-)  # fmt: skip
-@click.option("--limit", type=click.IntRange(min=1), default=500, show_default=True, help="Runs.")
-@click.option(
-    "--timeout", type=Finite(min=0, min_open=True), metavar="SECONDS", help="For one run.  [none]"
-)
-@output_option("Folder for the smaller case.", required=True)
-def _shrink(
-    case: Path, dut_cmd: str, suffix: str, limit: int, timeout: float | None, output: Path
-) -> int:
-    """Find a smaller case on which a device still fails: fewer rows, columns and groups.
-
-    The smallest one so far is written whatever ends the search. Exit code 0: no smaller one was
-    found, or --limit was reached; 1: a later run of the device failed (it crashed, left no result
-    or one that cannot be read, or timed out) or the disk is full; 130 and 143: Ctrl-C and SIGTERM;
-    2: nothing was written, the device does not run or does not fail on CASE.
-    """
-    demand_new(output)
-    best: list[shrink.Shrunk] = []
-    stopped: Cube24Error | KeyboardInterrupt | Terminated | None = None
-    try:
-        found = shrink.shrink(
-            case,
-            shrink.device(dut_cmd, suffix, timeout),
-            limit=limit,
-            progress=lambda text: click.echo(f"left: {text}", err=True),
-            keep=best.append,
-        )
-        stopped = found.stopped
-    except (KeyboardInterrupt, Terminated) as error:
-        if not best:
-            raise
-        found, stopped = best[-1], error
-    write(found.case, output)
-    click.echo(f"written: {output / MANIFEST} after {found.runs} runs")
-    if stopped is None:
-        return GOOD
-    if isinstance(stopped, Cube24Error):
-        click.echo(f"stopped: {stopped}; what is written is the smallest case so far", err=True)
-        return GOOD if isinstance(stopped, shrink.LimitError) else FAILED
-    click.echo("stopped; what is written is the smallest case so far", err=True)
-    return INTERRUPTED if isinstance(stopped, KeyboardInterrupt) else TERMINATED
-
-
-for command in CASES:
+for command in (*devices.COMMANDS, *CASES):
     group.add_command(command)
 
 COMMANDS = (group,)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         opened_zip,
     )
     from cube24.files.hex import check_words, hex_words, read_hex, write_hex
+    from cube24.files.hex_dump import HexDump, read_dump
     from cube24.files.paths import asked, exists, is_file, is_folder, is_same, listing
     from cube24.files.plain import decoded, explained, opened, read_bytes, read_exactly, read_text
     from cube24.files.whole import check_target, whole_file, whole_folder, write_bytes
@@ -32,6 +33,7 @@ else:
                 "opened_zip",
             ),
             ".hex": ("check_words", "hex_words", "read_hex", "write_hex"),
+            ".hex_dump": ("HexDump", "read_dump"),
             ".paths": ("asked", "exists", "is_file", "is_folder", "is_same", "listing"),
             ".plain": ("decoded", "explained", "opened", "read_bytes", "read_exactly", "read_text"),
             ".whole": ("check_target", "whole_file", "whole_folder", "write_bytes"),
@@ -41,6 +43,7 @@ else:
 __all__ = [
     "SUFFIXES",
     "ArrayFile",
+    "HexDump",
     "asked",
     "check_target",
     "check_words",
@@ -59,6 +62,7 @@ __all__ = [
     "opened_member",
     "opened_zip",
     "read_bytes",
+    "read_dump",
     "read_exactly",
     "read_hex",
     "read_text",

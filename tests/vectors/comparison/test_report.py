@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
@@ -129,17 +130,129 @@ def test_dumps_are_read(cases: Callable[[str], Made], tmp_path: Path, name: str,
     assert not compare(stored, renamed, format=kind.partition("-")[0], **options).equal
 
 
+def npy_of(array: Any) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("name", ["nd-tail", "requant", "half"])
+def test_a_short_dump_differs_in_what_it_lacks(
+    cases: Callable[[str], Made], tmp_path: Path, name: str
+) -> None:
+    stored, arrays = cases(name)
+    good = arrays["expected"]
+    raw, size, head = good.tobytes(), good.itemsize, len(npy_of(good)) - good.nbytes
+    for left in (0, 1, size, len(raw) // 2 + 1, len(raw) - 1):
+        dumps = {
+            "got.bin": raw[:left],
+            "got.hex": hex_of(raw[:left], 1, "little").encode(),
+            "got.npy": npy_of(good)[: head + left],
+        }
+        for path, data in dumps.items():
+            (tmp_path / path).write_bytes(data)
+            found = compare(stored, tmp_path / path)
+            there = left // size
+            assert not found.equal
+            assert found.differing == found.missing == good.size - there
+            assert found.first == np.unravel_index(there, good.shape)
+            assert found.word is not None
+            assert found.word.word * found.word.word_bytes + found.word.byte == left
+            assert found.got is not None
+            assert found.got.decimal == "missing"
+            known = raw[there * size : left][::-1].hex()
+            assert found.got.hex == "0x" + "-" * (2 * size - len(known)) + known
+            assert "missing" in str(found)
+            assert found.hypotheses == ()
+
+
+#: What a simulator may write of the words 0, 1, 2 and so on; {n}: the n-th, lower case.
+FORMS = {
+    "comments": "// a header\n/* more\n// of it\n*/ {0} /* in between */ {1}// behind\n{2}\n{3}",
+    "addresses": "@2\n{2}\n{3}\n@0\n{0} {1}",
+    "underscores": "@0_0 {0_} {1_}\n{2_}\r\n\t{3_}",
+    "upper case": "{0^} {1^} {2^} {3^}",
+    "twice": "00000000\n@00000000\n{0}\n{1}\n{2}\n{3}\n",
+    "a mark": "\ufeff{0}\n{1}\n{2}\n{3}",
+}
+
+
+@pytest.mark.parametrize("form", list(FORMS))
+@pytest.mark.parametrize("order", ["little", "big"])
+def test_dumps_have_what_simulators_write(tmp_path: Path, form: str, order: str) -> None:
+    stored, arrays = make(tmp_path / "case", matmul(2, 2, 8, weights="full", bias=[-9, 2**30]))
+    words = hex_of(arrays["expected"].tobytes(), 4, order).split()
+    text = FORMS[form]
+    for number, word in enumerate(words):
+        text = text.replace(f"{{{number}}}", word).replace(f"{{{number}^}}", word.upper())
+        text = text.replace(f"{{{number}_}}", f"{word[:3]}_{word[3:]}_")
+    path = tmp_path / "got.hex"
+    path.write_text(text)
+    assert compare(stored, path, word_bytes=4, order=order).equal
+    path.write_text(text.replace(words[1], "0" * 8).replace(words[1].upper(), "0" * 8))
+    if "underscores" not in form:
+        found = compare(stored, path, word_bytes=4, order=order)
+        assert (found.differing, found.first) == (1, (0, 1))
+
+
+def test_what_no_address_gives_is_missing(tmp_path: Path) -> None:
+    stored, arrays = make(tmp_path / "case", matmul(2, 2, 8, weights="full"))
+    words = hex_of(arrays["expected"].tobytes(), 4, "little").split()
+    (tmp_path / "got.hex").write_text(f"{words[0]}\n@3 {words[3]}\n")
+    found = compare(stored, tmp_path / "got.hex", word_bytes=4)
+    assert (found.differing, found.missing, found.first) == (2, 2, (0, 1))
+    assert found.word is not None
+    assert (found.word.word, found.word.byte, found.word.word_bytes) == (1, 0, 4)
+
+
+@pytest.mark.parametrize(
+    ("word", "got"),
+    [
+        ("x", "0xxxxxxxxx"), ("ZZ", "0xzzzzzzzz"), ("0000zx1f", "0x0000zx1f"),
+        ("0000_001X", "0x0000001x"), ("?0000000", "0xz0000000"), ("0x001234", "0x0x001234"),
+    ],
+)  # fmt: skip
+def test_digits_without_a_value_are_shown(tmp_path: Path, word: str, got: str) -> None:
+    stored, arrays = make(tmp_path / "case", matmul(1, 2, 8, weights="full"))
+    words = hex_of(arrays["expected"].tobytes(), 4, "little").split()
+    (tmp_path / "got.hex").write_text(f"{words[0]}\n{word}\n")
+    found = compare(stored, tmp_path / "got.hex", word_bytes=4)
+    assert (found.differing, found.undriven, found.missing) == (1, 1, 0)
+    assert found.got is not None
+    assert (found.got.decimal, found.got.hex) == ("undriven", got)
+    assert found.first == (0, 1)
+
+
+def test_words_are_those_of_the_dump(tmp_path: Path) -> None:
+    # The case has words of one byte; the dump has others, and the number is the line in it.
+    stored, arrays = make(tmp_path / "case", matmul(2, 3, 8, weights="full"))
+    got = arrays["expected"].copy()
+    got[1, 1] ^= 1 << 17
+    for word_bytes, order, word, byte in (
+        (4, "big", 4, 2), (8, "little", 2, 2), (2, "little", 9, 0), (3, "big", 6, 0),
+    ):  # fmt: skip
+        path = tmp_path / "got.hex"
+        path.write_text(hex_of(got.tobytes(), word_bytes, order))
+        found = compare(stored, path, word_bytes=word_bytes, order=order)
+        assert found.word is not None
+        assert (found.word.word, found.word.byte) == (word, byte)
+        assert (found.word.word_bytes, found.word.order) == (word_bytes, order)
+        lines = path.read_text().splitlines()
+        right = hex_of(arrays["expected"].tobytes(), word_bytes, order).splitlines()
+        assert [n for n, line in enumerate(lines) if line != right[n]] == [word]
+
+
 def test_a_dump_that_is_no_result_is_an_error(cases: Callable[[str], Made], tmp_path: Path) -> None:
     stored, arrays = cases("nd-tail")
     good = arrays["expected"].tobytes()
     words = hex_of(good, 1, "little")
     bad: dict[str, bytes] = {
-        "short.bin": good[:-1],
         "long.bin": good + b"\0",
-        "empty.bin": b"",
-        "short.hex": words[:-3].encode(),
         "long.hex": (words + "00\n").encode(),
-        "x.hex": ("xx" + words[2:]).encode(),
+        "far.hex": f"@{len(good):x}\n00\n".encode(),
+        "address.hex": b"@xyz\n" + words.encode(),
+        "comment.hex": words.encode() + b"/* and so on\n",
+        "long-npy.npy": npy_of(arrays["expected"]) + b"\0",
         "wide.hex": hex_of(good, 4, "little").encode(),
         "no.hex": b"hello\n",
         "no.npy": b"hello",
@@ -154,9 +267,9 @@ def test_a_dump_that_is_no_result_is_an_error(cases: Callable[[str], Made], tmp_
     with pytest.raises(ArgumentError, match="name the format"):
         compare(stored, tmp_path / "got.txt")
     with pytest.raises(ArgumentError, match="word_bytes"):
-        compare(stored, tmp_path / "x.hex", word_bytes=0)
+        compare(stored, tmp_path / "long.hex", word_bytes=0)
     with pytest.raises(ArgumentError, match="order"):
-        compare(stored, tmp_path / "x.hex", order="middle")
+        compare(stored, tmp_path / "long.hex", order="middle")
     with pytest.raises(ShapeError):
         compare(stored, arrays["expected"].reshape(-1))
     with pytest.raises(DtypeError):
