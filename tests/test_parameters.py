@@ -333,9 +333,20 @@ def failing_device() -> Path:
     return Path("dut.sh").resolve()
 
 
-def device(command: str, suffix: str, timeout: float | None, folder: Path) -> bool:
-    """The device that shrink.device makes, run once."""
-    return shrink.device(command, suffix, timeout)(folder)
+#: The result of a case of one output, one byte a line, as one word.
+ONE_WORD = 'grep -v // {case}/expected.hex | tac | tr -d "\\n" > {got}'
+
+
+def device(
+    command: str,
+    suffix: str,
+    timeout: float | None,
+    word_bytes: int | None,
+    order: str | None,
+    folder: Path,
+) -> str:
+    """What the device that shrink.device makes says, run once."""
+    return str(shrink.device(command, suffix, timeout, word_bytes, order)(folder))
 
 
 # --- the pairs ------------------------------------------------------------------------------------
@@ -881,11 +892,13 @@ PAIRS: dict[str, Pairs] = {
         device,
         {
             "command": Make(lambda: f"{failing_device()} {{case}} {{got}}"), "suffix": ".hex",
-            "timeout": None, "folder": case(),
+            "timeout": None, "folder": case(), "word_bytes": None, "order": None,
         },
         {
             "command": "true", "suffix": ".npy",
             "timeout": after(0.05, command="sh -c 'sleep 0.5' {case} {got}"),
+            "word_bytes": 2,
+            "order": after("big", command=f"sh -c '{ONE_WORD}'", word_bytes=4),
             "folder": Path("enc"),
         },
     ),

@@ -16,6 +16,7 @@ from cube24.encoder import encode, encode_conv
 from cube24.simulator import UnitConfig, layouts
 from cube24.vectors import change, coverage, fill
 from cube24.vectors.case import Array, Case, CaseArray, accumulators, compute
+from cube24.vectors.crop import taken, whole_sizes
 from cube24.vectors.files import READABLE, CaseStyle, render, reread
 from cube24.vectors.rng import case_seed, stream_seed
 from cube24.vectors.spec import Item, Spec, is_conv, requant_of, unit_of
@@ -54,32 +55,27 @@ def build(
 
 def _inputs(spec: Spec, seed: int, config: UnitConfig) -> dict[str, CaseArray]:
     """All arrays but the result."""
-    size, rules, layout = spec["sizes"], spec["fill"], spec["layout"]
+    rules, layout = spec["fill"], spec["layout"]
 
     def stream(role: str) -> int:
         return stream_seed(seed, role)
 
     pieces: dict[str, CaseArray] = {}
-    crop = rules.get("crop")
+    (batch, cout, cin), (h, w, kh, kw) = whole_sizes(spec)
     if is_conv(spec):
-        kh, kw = size["kernel"]
-        batch, cout, cin = crop["of"] if crop else (size["batch"], size["cout"], size["cin"])
         rows = fill.weights(rules["weights"], stream("weights"), cout * kh * kw, cin)
         weight = rows.reshape(cout, kh, kw, cin).transpose(0, 3, 1, 2)
-        shape = (batch, cin, size["h"], size["w"])
+        shape = (batch, cin, h, w)
         x = fill.activations(rules["activations"], stream("activations"), int(np.prod(shape)))
         x = x.reshape(shape)
     else:
-        batch, cout, cin = crop["of"] if crop else (size["m"], size["n"], size["k"])
         weight = fill.weights(rules["weights"], stream("weights"), cout, cin)
         x = fill.activations(rules["activations"], stream("activations"), batch * cin)
         x = x.reshape(batch, cin)
     bias = fill.bias(rules["bias"], stream("bias"), cout)
-    if crop:
-        kept = [i for group in crop["groups"] for i in range(4 * group, min(4 * group + 4, cin))]
-        weight, x = weight[crop["columns"]][:, kept], x[crop["rows"]][:, kept]
-        bias = None if bias is None else bias[crop["columns"]]
-    weight = np.ascontiguousarray(weight)
+    weight = np.ascontiguousarray(taken(spec, "weights", weight))
+    x = taken(spec, "activations", x)
+    bias = None if bias is None else taken(spec, "bias", bias)
     if is_conv(spec):
         sparse = encode_conv(weight)
         pieces["weights"] = CaseArray(weight, "oihw")

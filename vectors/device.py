@@ -1,7 +1,8 @@
 """A device under test that a command runs, once for each case.
 
 The command is the user's: it may print anything, hang, crash, or start others that stay behind. It
-gets a session of its own, so that all of it ends with the run, whatever ends that.
+gets a session of its own, so that all of it ends with the run, whatever ends that. To crash or to
+hang is to fail, as a wrong result is; only a command that cannot be run at all is an error.
 """
 
 from __future__ import annotations
@@ -14,40 +15,74 @@ import subprocess
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from cube24.errors import ArgumentError, Cube24Error, FileFormatError
-from cube24.files import exists
+from cube24.errors import ArgumentError, Cube24Error, FileAccessError, FileFormatError
+from cube24.files import check_words, exists
 from cube24.vectors.comparison import compare
 
 #: Bytes of what a device printed last that an error shows.
 _SHOWN = 500
 
 
+#: Exit codes of shells for a command that cannot be run, and one that is not there.
+_NOT_RUN = (126, 127)
+
+
 class DeviceError(Cube24Error, RuntimeError):
-    """The user's command failed, or left no result that can be read; the message says which."""
+    """The user's command cannot be run; the message says why."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """How a device failed on a case.
+
+    kind: ``differs``, ``crashed`` (it was killed, or left no result), ``timed out`` or
+    ``unreadable`` (what it left is no dump). said: one line for a person.
+    """
+
+    kind: str
+    said: str
+
+    def __str__(self) -> str:
+        """Both."""
+        return f"{self.kind}: {self.said}"
 
 
 def device(
-    command: str, suffix: str = ".hex", timeout: float | None = None
-) -> Callable[[Path], bool]:
+    command: str,
+    suffix: str = ".hex",
+    timeout: float | None = None,
+    word_bytes: int | None = None,
+    order: str | None = None,
+) -> Callable[[Path], Failure | None]:
     """A device under test that a command runs.
 
     Args:
         command: with ``{case}`` for the folder of the case and ``{got}`` for the file that it
             writes; it runs without a shell, without input, in a session of its own.
         suffix: of that file: .hex, .bin or .npy.
-        timeout: seconds, after which it counts as failed to run; None: as long as it likes.
+        timeout: seconds, after which it is ended and has failed; None: as long as it likes.
+        word_bytes: bytes a word of a .hex file; None: as in the files of the case.
+        order: ``little`` or ``big``; None: as in the files of the case.
+
+    Returns:
+        A function that runs it on the case in a folder and gives how it failed, or None. It raises
+        DeviceError where the command cannot be run.
 
     Raises:
-        ArgumentError: the command does not name both, or its quotes are not closed; or a timeout
-            that is not above 0.
+        ArgumentError: the command does not name both, or its quotes are not closed; a timeout that
+            is not above 0; no such word size or order, or one of a file that has no words.
     """
     if "{case}" not in command or "{got}" not in command:
         raise ArgumentError(
             "--dut-cmd: name {case}, the folder to read, and {got}, the file to write"
         )
+    if suffix != ".hex" and (word_bytes, order) != (None, None):
+        raise ArgumentError(f"word_bytes, order: a {suffix} file has no words")
+    check_words(1 if word_bytes is None else word_bytes, "little" if order is None else order)
     if timeout is not None:
         seconds: object = timeout
         number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
@@ -59,28 +94,36 @@ def device(
     except ValueError as error:
         raise ArgumentError(f"--dut-cmd {command!r}: {error}") from error
 
-    def fails(folder: Path) -> bool:
+    def fails(folder: Path) -> Failure | None:
         got = folder.parent / f"got{suffix}"
         got.unlink(missing_ok=True)
         words = [part.replace("{case}", str(folder)).replace("{got}", str(got)) for part in parts]
         code, said = _run(words, timeout)
+        if isinstance(code, Failure):
+            return code
         if not exists(got):
-            raise DeviceError(f"{shlex.join(words)}: exit code {code} and no {got.name}: {said}")
+            told = f"exit code {code} and no {got.name}: {said}"
+            if code in _NOT_RUN:
+                raise DeviceError(f"{shlex.join(words)}: {told}")
+            return Failure("crashed", told)
         try:
-            return not compare(folder, got).equal
-        except FileFormatError as error:
-            raise DeviceError(
-                f"{shlex.join(words)}: exit code {code} and a result that cannot be read: {error}"
-            ) from error
+            found = compare(folder, got, word_bytes=word_bytes, order=order)
+        except (FileFormatError, FileAccessError) as error:
+            if error.path != str(got):
+                raise
+            return Failure("unreadable", f"exit code {code}; {error}")
+        return None if found.equal else Failure("differs", found.summary)
 
     return fails
 
 
-def _run(words: list[str], timeout: float | None) -> tuple[int, str]:
+def _run(words: list[str], timeout: float | None) -> tuple[int | Failure, str]:
     """Run a command to its end; gives its exit code and what it printed last as errors.
 
+    In place of the code a Failure, where it took too long or was killed by a signal.
+
     Raises:
-        DeviceError: it cannot be run, takes too long, or is killed by a signal.
+        DeviceError: it cannot be run.
     """
     try:
         process = subprocess.Popen(
@@ -111,10 +154,10 @@ def _run(words: list[str], timeout: float | None) -> tuple[int, str]:
     text = bytes(said[-_SHOWN:]).decode("utf-8", "replace").strip()
     text = "".join(letter if letter.isprintable() or letter == "\n" else "?" for letter in text)
     if late:
-        raise DeviceError(f"{shlex.join(words)}: timed out after {timeout:g} seconds: {text}")
+        return Failure("timed out", f"after {timeout:g} seconds: {text}"), text
     if process.returncode < 0:
         name = signal.strsignal(-process.returncode) or f"signal {-process.returncode}"
-        raise DeviceError(f"{shlex.join(words)}: was killed ({name}): {text}")
+        return Failure("crashed", f"was killed ({name}): {text}"), text
     return process.returncode, text
 
 

@@ -26,22 +26,32 @@ INT32_MIN, INT32_MAX = -(1 << 31), (1 << 31) - 1
 Operation = Literal["matmul", "fully_connected", "conv2d"]
 
 
-Axis = Literal["rows", "columns", "groups"]
+Axis = Literal["rows", "columns", "groups", "h", "w", "kh", "kw"]
 
-#: What a case can be made smaller by, in the order in which it is tried.
+#: What a case can be made smaller by, in the order in which it is tried; and a convolution.
 AXES: tuple[Axis, ...] = ("rows", "columns", "groups")
+IMAGE_AXES: tuple[Axis, ...] = ("h", "w", "kh", "kw")
 
 
 class Crop(TypedDict):
     """Of a case that was made smaller: the sizes of the first one, and what is left of it.
 
     of: its (m, n, k), or (batch, cout, cin); rows, columns and groups: the numbers of those left.
+    image: of a convolution its (h, w, kh, kw); h, w, kh and kw: the numbers of the rows and columns
+    of the image and the kernel that are left; all five or none. values: by role, the elements that
+    are others than in the first case, each as its number there, in C order, and its value.
     """
 
     of: list[int]
     rows: list[int]
     columns: list[int]
     groups: list[int]
+    image: NotRequired[list[int]]
+    h: NotRequired[list[int]]
+    w: NotRequired[list[int]]
+    kh: NotRequired[list[int]]
+    kw: NotRequired[list[int]]
+    values: NotRequired[Mapping[str, list[list[int]]]]
 
 
 class Fill(TypedDict):

@@ -17,13 +17,17 @@ from cube24.errors import ArgumentError, Cube24Error
 from cube24.simulator import PRESETS
 from cube24.sizes import ceil_div
 from cube24.vectors import fill
+from cube24.vectors.crop import shape_of, whole_sizes
 from cube24.vectors.spec import (
     AXES,
+    IMAGE_AXES,
     INT32_MAX,
     INT32_MIN,
     SIZES,
+    Axis,
     Crop,
     Spec,
+    is_conv,
     layer_of,
     names_of,
     requant_of,
@@ -111,18 +115,14 @@ def _check_fill(spec: Spec) -> None:
 def _check_crop(spec: Spec, crop: Crop) -> None:
     of, names = crop["of"], names_of(spec)
     _demand(len(of) == 3 and min(of) >= 1, "fill.crop.of", "takes three sizes, 1 or more")
-    kernel = prod(spec["sizes"].get("kernel", ()))
-    pixels = spec["sizes"].get("h", 1) * spec["sizes"].get("w", 1)
+    _check_image(spec, crop)
+    _, (h, w, kh, kw) = whole_sizes(spec)
+    kernel, pixels = kh * kw, h * w
     most = max(of[1] * of[2] * kernel, of[0] * of[2] * pixels)
     _demand(most <= ELEMENTS, "fill.crop.of", "gives an array too large for a case")
     ends = (of[0], of[1], ceil_div(of[2], GROUP))
     for axis, end in zip(AXES, ends, strict=True):
-        kept = crop[axis]
-        ascending = all(one < other for one, other in pairwise(kept))
-        _demand(
-            bool(kept) and ascending and kept[-1] < end,
-            f"fill.crop.{axis}", f"takes one or more numbers below {end}, ascending",
-        )  # fmt: skip
+        _check_kept(crop, axis, end)
     left = (
         len(crop["rows"]), len(crop["columns"]),
         sum(min(GROUP, of[2] - GROUP * group) for group in crop["groups"]),
@@ -130,6 +130,50 @@ def _check_crop(spec: Spec, crop: Crop) -> None:
     for name, size in zip(names, left, strict=True):
         given = spec["sizes"][name]
         _demand(given == size, f"sizes.{name}", f"is {given}; what fill.crop leaves is {size}")
+    _check_values(spec, crop)
+
+
+def _check_kept(crop: Crop, axis: Axis, end: int) -> None:
+    kept = crop[axis]
+    ascending = all(one < other for one, other in pairwise(kept))
+    _demand(
+        bool(kept) and ascending and kept[0] >= 0 and kept[-1] < end,
+        f"fill.crop.{axis}", f"takes one or more numbers below {end}, ascending",
+    )  # fmt: skip
+
+
+def _check_image(spec: Spec, crop: Crop) -> None:
+    """The part of an image and a kernel that is left."""
+    there = {"image", *IMAGE_AXES} & crop.keys()
+    if not there:
+        return
+    _demand(is_conv(spec), f"fill.crop.{min(there)}", "is for convolutions")
+    for name in ("image", *IMAGE_AXES):
+        _demand(name in there, f"fill.crop.{name}", "is missing beside the others of the image")
+    image = crop["image"]
+    _demand(len(image) == 4 and min(image) >= 1, "fill.crop.image", "takes four sizes, 1 or more")
+    size = spec["sizes"]
+    now = (size["h"], size["w"], *size["kernel"])
+    for axis, end, given in zip(IMAGE_AXES, image, now, strict=True):
+        _check_kept(crop, axis, end)
+        left = len(crop[axis])
+        _demand(given == left, "sizes", f"has {given} for {axis}; what fill.crop leaves is {left}")
+
+
+def _check_values(spec: Spec, crop: Crop) -> None:
+    """Elements that are others than in the first case."""
+    for role, values in crop.get("values", {}).items():
+        field = f"fill.crop.values.{role}"
+        _demand(role != "bias" or spec["fill"]["bias"] is not None, field, "is of no bias")
+        end = prod(shape_of(spec, role))
+        low, high = (INT32_MIN, INT32_MAX) if role == "bias" else (-128, 127)
+        _demand(
+            all(
+                len(one) == 2 and 0 <= one[0] < end and low <= one[1] <= high for one in values
+            )
+            and all(one[0] < other[0] for one, other in pairwise(values)),
+            field, f"takes pairs of a number below {end}, ascending, and a value",
+        )  # fmt: skip
 
 
 def _check_requant(spec: Spec) -> None:

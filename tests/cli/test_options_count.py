@@ -116,6 +116,7 @@ OWN_CONV = "--weights own-conv.npy --activations own-image.npy -o out"
 ONE = "out --suite shapes --level 0 --case matmul-1x1x8"
 MADE = "out --suite faults --level 0"
 DUT = "--dut-cmd 'sed -n \"s/^[0-9a-f]*$/ee/;w {got}\" {case}/expected.hex'"
+TWO = "--dut-cmd 'sh -c \"cp two.hex {got}\" {case}'"
 _SLOWLY = 'sleep 1; sed "s/^[0-9a-f]*$/ee/" "$0/expected.hex" > "$1"'
 SLOW = f"--dut-cmd {shlex.quote(f'sh -c {shlex.quote(_SLOWLY)} {{case}} {{got}}')}"
 SLEEPS = "case -o out --dut-cmd 'sleep 9 {case} {got}'"
@@ -385,14 +386,17 @@ TABLE: dict[str, dict[str, Row]] = {
         "CASE": (f"case -o out {DUT}", f"case2 -o out {DUT}"),
         "--dut-cmd": (f"case -o out {DUT}",
                       "case -o out --dut-cmd 'cp {case}/expected.hex {got}'", "does not fail"),
-        "--got": (f"case -o out {DUT}", f"case -o out {DUT} --got .bin", "bytes, expected"),
+        "--got": (f"case -o out {DUT}", f"case -o out {DUT} --got .bin"),
         "--limit": (f"case -o out {DUT}", f"case -o out {DUT} --limit 2"),
         # A second is long enough that no load of the machine lets the device end before.
         "--timeout": (
             f"case -o out --limit 1 {SLOW}",
             f"case -o out --limit 1 {SLOW} --timeout 0.01",
-            "seconds",
         ),
+        "--word-bytes": (f"case -o out {DUT} --limit 3",
+                         f"case -o out {DUT} --limit 3 --word-bytes 2"),
+        "--order": (f"case -o out {TWO} --limit 1 --word-bytes 2 --order big",
+                    f"case -o out {TWO} --limit 1 --word-bytes 2", "does not fail"),
         "--output": (f"case -o out {DUT}", f"case -o other {DUT}"),
     },
 }  # fmt: skip

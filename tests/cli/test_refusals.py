@@ -91,6 +91,8 @@ IGNORED = [
     ("vectors onnx m.onnx o --format bin --word-bytes 2", "--word-bytes: npy and bin"),
     ("vectors compare case got.npy --word-bytes 2", "--word-bytes: npy and bin have no words"),
     ("vectors compare case got.txt --format bin --order big", "--order: npy and bin have no words"),
+    ("vectors shrink case -o o --dut-cmd x{case}{got} --got .npy --word-bytes 2",
+     "--word-bytes: npy and bin have no words"),
     ("vectors list --seed 3", "No such option"),
     ("vectors coverage e --json c.json", "--json prints JSON and takes no file; write the counts "
      "with --counts c.json"),
@@ -129,7 +131,8 @@ def test_an_option_that_says_what_is_so_is_taken(line):
 @pytest.mark.parametrize(
     "command",
     ["encode w.npy -o o --format hex", "decode --dense d.hex --index i.hex --shape 2x8 -o o.npy",
-     "vectors generate o", "vectors onnx m.onnx o", "vectors compare case got.hex"],
+     "vectors generate o", "vectors onnx m.onnx o", "vectors compare case got.hex",
+     "vectors shrink case -o o --dut-cmd x{case}{got}"],
 )  # fmt: skip
 def test_the_bytes_of_a_word_have_one_range_everywhere(command, word, capsys):
     assert run([*command.split(), "--word-bytes", word]) == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import resource
 import shlex
 import signal
@@ -19,8 +20,8 @@ import plain_device as plain
 import pytest
 
 from cube24.cli import run
-from cube24.encoder import ArgumentError, Cube24Error
-from cube24.vectors import place
+from cube24.encoder import ArgumentError
+from cube24.vectors import place, spec_check
 from cube24.vectors.build import build
 from cube24.vectors.files import CaseStyle
 from cube24.vectors.manifest import load, write
@@ -145,7 +146,10 @@ def test_a_shrunk_case_can_be_shrunk_again(tmp_path: Path) -> None:
     assert [len(crop[axis]) for axis in AXES] == [1, 1, 1]
     whole, part = (np.load(tmp_path / name / "weights.npy") for name in ("case", "second"))
     (column,), (group,) = crop["columns"], crop["groups"]
+    for at, value in crop["values"]["weights"]:
+        whole.reshape(-1)[at] = value
     assert np.array_equal(part, whole[[column], 4 * group : 4 * group + 4])
+    assert np.count_nonzero(part) == 1
 
 
 def test_the_same_shrinking_gives_the_same_case(tmp_path: Path) -> None:
@@ -189,28 +193,71 @@ def test_a_command_is_run_for_each_smaller_case(tmp_path: Path) -> None:
     assert [len(crop[axis]) for axis in AXES] == [1, 1, 1]
     group = 4 * crop["groups"][0]
     left = weights[crop["columns"][0], group : group + 4]
-    assert np.array_equal(found.case.pieces["weights"].array[0], left)
+    value = weights[11, np.flatnonzero(weights[11])[3]]
+    plainest = np.where(left == value, left, 0)
+    assert np.array_equal(found.case.pieces["weights"].array[0], plainest)
 
 
 @pytest.mark.parametrize(
     ("command", "said"),
     [
         ("/no/such/device {case} {got}", "No such file"),
-        ("false {case} {got}", "exit code 1 and no got.hex"),
-        (f"'{sys.executable}' -c 'raise ValueError(5)' {{case}} {{got}}", "ValueError: 5"),
-        ("sh -c 'exec sleep 60' {case} {got}", "timed out"),
+        ("sh -c '/no/such/device {case} {got}'", "exit code 127 and no got.hex"),
+        ("sh -c '/tmp {case} {got}'", "exit code 126 and no got.hex"),
     ],
 )  # fmt: skip
-def test_a_device_that_does_not_run_is_an_error(tmp_path: Path, command: str, said: str) -> None:
+def test_a_device_that_cannot_be_run_is_an_error(tmp_path: Path, command: str, said: str) -> None:
     make(tmp_path / "case", SPECS["tail"])
     with pytest.raises(DeviceError, match=said):
-        shrink(tmp_path / "case", device(command, timeout=0.5))
+        shrink(tmp_path / "case", device(command, timeout=5))
 
 
-def test_a_dump_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
-    make(tmp_path / "case", SPECS["tail"])
-    with pytest.raises(Cube24Error, match="truncated"):
-        shrink(tmp_path / "case", device("touch {case} {got}"))
+@pytest.mark.parametrize(
+    ("command", "kind", "said"),
+    [
+        ("false {case} {got}", "crashed", "exit code 1 and no got.hex"),
+        (f"'{sys.executable}' -c 'raise ValueError(5)' {{case}} {{got}}", "crashed",
+         "ValueError: 5"),
+        ("sh -c 'kill -ABRT $$' {case} {got}", "crashed", "was killed (Aborted)"),
+        ("sh -c 'exec sleep 60' {case} {got}", "timed out", "after 3 seconds"),
+        ("touch {case} {got}", "differs", "15 missing"),
+        ("sh -c 'echo segmentation fault > {got}' {case}", "unreadable", "is not hexadecimal"),
+        ("sh -c 'sed /^[^/]/s/./x/ {case}/expected.hex > {got}'", "differs", "15 undriven"),
+        ("mkdir {got} {case}/more", "unreadable", "cannot read"),
+    ],
+)  # fmt: skip
+def test_all_that_a_device_may_do_is_a_kind_of_failure(
+    tmp_path: Path, command: str, kind: str, said: str
+) -> None:
+    case = make(tmp_path / "case", SPECS["tail"])
+    found = device(command, timeout=3)(case)
+    assert found is not None
+    assert found.kind == kind
+    assert said in found.said
+
+
+def test_words_of_a_device_may_be_others_than_those_of_the_case(tmp_path: Path) -> None:
+    case = make(tmp_path / "case", SPECS["tail"])  # words of one byte
+    expected = np.load(case / "expected.npy")
+    for order in ("little", "big"):
+        raw = expected.astype("<i4").tobytes()
+        words = [raw[i : i + 4] for i in range(0, len(raw), 4)]
+        text = "".join((w if order == "big" else w[::-1]).hex() + "\n" for w in words)
+        (tmp_path / "dump").write_text(text)
+        command = f"sh -c 'cp {tmp_path}/dump {{got}}' {{case}}"
+        assert device(command, word_bytes=4, order=order)(case) is None
+        found = device(command)(case)
+        assert found is not None
+        assert found.kind == "unreadable"
+        other = "big" if order == "little" else "little"
+        found = device(command, word_bytes=4, order=other)(case)
+        assert found is not None
+        assert found.kind == "differs"
+    for options in ({"word_bytes": 4}, {"order": "big"}):
+        with pytest.raises(ArgumentError, match="no words"):
+            device(command, ".npy", **options)
+    with pytest.raises(ArgumentError, match="word_bytes"):
+        device(command, word_bytes=0)
 
 
 @pytest.mark.parametrize("command", ["run", "run {case}", "run {got}"])
@@ -248,7 +295,7 @@ Path(count).write_text(str(number))
 sys.stderr.buffer.write(b"\\xff\\xfe not UTF-8 \\x00")
 lines = (Path(case) / "expected.hex").read_text().splitlines()
 words = ["01" if line == "00" else "00" for line in lines if not line.startswith("//")]
-if number == int(at):
+if number == int(at) or int(at) < 0:
     if what == "exit":
         sys.exit(9)
     if what == "signal":
@@ -269,12 +316,12 @@ Path(got).write_text("\\n".join(words) + "\\n")
 """
 
 ENDS = {
-    "exit": "exit code 9 and no got.hex",
-    "signal": "was killed (Segmentation fault)",
-    "hang": "timed out after 2 seconds",
-    "garbage": "a result that cannot be read",
-    "folder": "got.hex",
-    "fifo": "got.hex",
+    "exit": ("crashed", "exit code 9 and no got.hex"),
+    "signal": ("crashed", "was killed (Segmentation fault)"),
+    "hang": ("timed out", "after 2 seconds"),
+    "garbage": ("unreadable", "a comment that does not end|is not hexadecimal"),
+    "folder": ("unreadable", "got.hex"),
+    "fifo": ("unreadable", "got.hex"),
 }
 
 
@@ -285,31 +332,82 @@ def wrong(tmp_path: Path, at: int, what: str) -> str:
 
 
 @pytest.mark.parametrize("what", list(ENDS))
-def test_the_smallest_case_so_far_is_kept_whatever_the_device_does(
+def test_a_run_that_fails_in_another_way_is_passed_over(
     tmp_path: Path, what: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    # Its fourth run is not to take for the mistake that is looked for.
     case = make(tmp_path / "case", SPECS["matmul"])
     order = ["vectors", "shrink", str(case), "-o", str(tmp_path / "small"), "--timeout", "2"]
-    order += ["--dut-cmd", wrong(tmp_path, 4, what)]
-    assert run(order) == 1
-    said = capsys.readouterr()
-    assert said.out.endswith("small/manifest.json after 4 runs\n")
-    assert ENDS[what] in said.err
-    assert "what is written is the smallest case so far" in said.err
+    assert run([*order, "--dut-cmd", wrong(tmp_path, 4, what)]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[1].startswith("fails: differs: ")
+    assert said[2:] == [f"1 run failed in another way: {ENDS[what][0]}"]
     verify(tmp_path / "small")
     crop = load(tmp_path / "small").spec["fill"]["crop"]
-    assert len(crop["rows"]) == 1  # of 5: runs 2 and 3
+    assert [len(crop[axis]) for axis in AXES] == [1, 1, 1]
 
 
-@pytest.mark.parametrize("what", list(ENDS))
-def test_a_device_that_does_not_run_the_first_time_writes_nothing(
+@pytest.mark.parametrize("what", [each for each in ENDS if each != "hang"])
+def test_a_device_that_never_gives_a_result_is_told(
     tmp_path: Path, what: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    case = make(tmp_path / "case", SPECS["matmul"])
-    order = ["vectors", "shrink", str(case), "-o", str(tmp_path / "small"), "--timeout", "2"]
-    assert run([*order, "--dut-cmd", wrong(tmp_path, 1, what)]) == 2
-    assert ENDS[what] in capsys.readouterr().err
-    assert not (tmp_path / "small").exists()
+    # It may be one that fails whatever the case is, or a command that is none.
+    case = make(tmp_path / "case", SPECS["tail"])
+    order = ["vectors", "shrink", str(case), "-o", str(tmp_path / "small"), "--limit", "9"]
+    assert run([*order, "--dut-cmd", wrong(tmp_path, -1, what)]) == 1
+    said = capsys.readouterr()
+    assert f"fails: {ENDS[what][0]}: " in said.out
+    assert re.search(ENDS[what][1], said.out) or ENDS[what][1] in said.out
+    assert "no run gave a result; does the command run a device at all?" in said.err
+    verify(tmp_path / "small")
+
+
+#: A device that is right, but for cases with a certain activation.
+SOMETIMES = """
+import os, signal, sys, time
+from pathlib import Path
+import numpy as np
+case, got, value, what = sys.argv[1:]
+x = np.load(Path(case) / "activations.npy")
+words = [f"{byte:02x}" for byte in np.load(Path(case) / "expected.npy").tobytes()]
+if (x == int(value)).any():
+    if what == "exit":
+        sys.exit(3)
+    if what == "signal":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if what == "hang":
+        time.sleep(60)
+    if what == "garbage":
+        words = ["no", "dump"]
+    if what == "undriven":
+        words[-1] = "xx"
+    if what == "short":
+        del words[-1]
+Path(got).write_text("\\n".join(words) + "\\n")
+"""
+
+
+@pytest.mark.parametrize("what", ["exit", "signal", "hang", "garbage", "undriven", "short"])
+def test_what_makes_a_device_fail_is_found_however_it_fails(
+    tmp_path: Path, what: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    case = make(tmp_path / "case", SPECS["tail"])
+    x = np.load(case / "activations.npy")
+    values, counts = np.unique(x, return_counts=True)
+    value = int(values[counts == 1][3])  # it stands in one place
+    (tmp_path / "dut.py").write_text(SOMETIMES)
+    words = [sys.executable, str(tmp_path / "dut.py"), "{case}", "{got}", str(value), what]
+    order = ["vectors", "shrink", str(case), "-o", str(tmp_path / "small"), "--timeout", "1.5"]
+    assert run([*order, "--dut-cmd", shlex.join(words)]) == 0
+    kind = {"undriven": "differs", "short": "differs", "hang": "timed out",
+            "garbage": "unreadable"}.get(what, "crashed")  # fmt: skip
+    assert f"fails: {kind}: " in capsys.readouterr().out
+    verify(tmp_path / "small")
+    (row, k), crop = np.argwhere(x == value)[0], load(tmp_path / "small").spec["fill"]["crop"]
+    assert (crop["rows"], crop["groups"]) == ([row], [k // 4])
+    left = np.load(tmp_path / "small" / "activations.npy")
+    assert left[0].tolist() == [value if i == k % 4 else 0 for i in range(left.size)]
+    assert not np.load(tmp_path / "small" / "weights.npy").any()
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -358,8 +456,9 @@ def test_all_that_a_device_started_ends_with_its_run(tmp_path: Path, ends: bool)
     )
     (tmp_path / "dut.py").write_text(program)
     start = time.monotonic()
-    with pytest.raises(DeviceError):
-        shrink(case, device(f"{sys.executable} {tmp_path}/dut.py {{case}} {{got}}", timeout=3))
+    found = device(f"{sys.executable} {tmp_path}/dut.py {{case}} {{got}}", timeout=3)(case)
+    assert found is not None
+    assert found.kind == ("differs" if ends else "timed out")
     assert time.monotonic() - start < 20
     deadline = time.monotonic() + 5
     while is_running(mark) and time.monotonic() < deadline:
@@ -396,9 +495,10 @@ def test_a_device_that_prints_without_end_is_stopped_and_its_last_words_are_told
 ) -> None:
     case = make(tmp_path / "case", SPECS["tail"])
     command = "sh -c 'yes : {case} {got} >&2'"
-    with pytest.raises(DeviceError, match="timed out") as error:
-        shrink(case, device(command, timeout=1))
-    assert len(str(error.value)) < 5000
+    found = device(command, timeout=1)(case)
+    assert found is not None
+    assert found.kind == "timed out"
+    assert len(found.said) < 5000
 
 
 def test_a_full_disk_leaves_no_half_case(tmp_path: Path) -> None:
@@ -466,3 +566,128 @@ def test_a_timeout_that_cannot_be_is_refused(timeout: float) -> None:
 def test_a_timeout_beyond_all_clocks_is_none(tmp_path: Path, timeout: float) -> None:
     case = make(tmp_path / "case", SPECS["tail"])
     assert not device("cp {case}/expected.hex {got}", timeout=timeout)(case)
+
+
+# --- images, kernels and values -------------------------------------------------------------------
+
+
+def pixels(of: dict[str, list[int]]) -> Callable[[Path], bool]:
+    """A device that fails as long as these rows and columns of image and kernel are there."""
+
+    def fails(folder: Path) -> bool:
+        crop = load(folder).spec["fill"]["crop"]
+        return all(set(numbers) <= set(crop[axis]) for axis, numbers in of.items())
+
+    return fails
+
+
+def test_images_and_kernels_become_smaller(tmp_path: Path) -> None:
+    spec = conv2d(7, 5, (9, 8), (3, 2), batch=2, pads=(1, 1, 0, 0), bias=[100, -100], offset_x=3)
+    make(tmp_path / "case", spec)
+    wanted = {"h": [2, 7], "w": [5], "kh": [0, 2], "kw": [1], "columns": [4]}
+    found = shrink(tmp_path / "case", pixels(wanted))
+    crop = found.case.spec["fill"]["crop"]
+    assert {axis: crop[axis] for axis in wanted} == wanted
+    assert crop["image"] == [9, 8, 3, 2]
+    size = found.case.spec["sizes"]
+    assert (size["h"], size["w"], size["kernel"]) == (2, 1, [2, 1])
+    assert (size["pads"], size["offset_x"]) == ([0, 0, 0, 0], 0)
+    write(found.case, tmp_path / "small")
+    verify(tmp_path / "small")
+    again = shrink(tmp_path / "small", pixels({"h": [7], "kh": [2]}))
+    write(again.case, tmp_path / "smaller")
+    verify(tmp_path / "smaller")
+    assert (again.case.spec["fill"]["crop"]["h"], again.case.spec["sizes"]["h"]) == ([7], 1)
+
+
+def test_what_is_left_of_an_image_are_pixels_of_the_first_one(tmp_path: Path) -> None:
+    spec = conv2d(7, 5, (6, 5), (3, 2), batch=2, bias=[100, -100])
+    make(tmp_path / "case", spec)
+    part = {"h": [0, 2, 3, 5], "w": [1, 4], "kh": [0, 2], "kw": [1], "groups": [1]}
+    small = cropped(spec, part)
+    make(tmp_path / "small", small)
+    whole, left = (
+        {path.stem: np.load(path) for path in (tmp_path / folder).glob("*.npy")}
+        for folder in ("case", "small")
+    )
+    k = [4, 5, 6]
+    x = whole["activations"][:, :, :, :, k][:, :, part["h"]][:, :, :, part["w"]]
+    assert np.array_equal(left["activations"][..., :3], x)
+    w = whole["weights"][:, k][:, :, part["kh"]][:, :, :, part["kw"]]
+    assert np.array_equal(left["weights"], w)
+    assert np.array_equal(left["bias"], whole["bias"])
+    assert np.array_equal(plain.run(small, left), left["expected"])
+
+
+@pytest.mark.parametrize("name", list(SPECS))
+def test_values_become_as_plain_as_the_failure_lets_them(tmp_path: Path, name: str) -> None:
+    # It fails as long as one weight is below -20 and one activation above 9.
+    def fails(folder: Path) -> bool:
+        w, x = (np.load(folder / f"{role}.npy") for role in ("weights", "activations"))
+        return bool((w < -20).any() and (x > 9).any())
+
+    make(tmp_path / "case", SPECS[name])
+    found = shrink(tmp_path / "case", fails, limit=2000)
+    assert found.stopped is None
+    write(found.case, tmp_path / "small")
+    verify(tmp_path / "small")
+    assert fails(tmp_path / "small")
+    w, x = (np.load(tmp_path / "small" / f"{role}.npy") for role in ("weights", "activations"))
+    assert (np.count_nonzero(w), np.count_nonzero(x)) == (1, 1)
+    (weight,), (activation,) = w[w != 0], x[x != 0]
+    before = {
+        role: np.load(tmp_path / "case" / f"{role}.npy") for role in ("weights", "activations")
+    }
+    assert weight == -32 or (weight in before["weights"] and weight > -32)
+    assert activation == 16 or (activation in before["activations"] and activation < 16)
+    if (tmp_path / "small" / "bias.npy").exists():
+        assert not np.load(tmp_path / "small" / "bias.npy").any()
+    # Again, from what was left: nothing of it is lost.
+    again = shrink(tmp_path / "small", fails)
+    assert again.case.spec["fill"]["crop"]["values"] == found.case.spec["fill"]["crop"]["values"]
+
+
+def test_values_that_are_needed_together_stay(tmp_path: Path) -> None:
+    make(tmp_path / "case", matmul(1, 1, 16, weights="full"))
+    x = np.load(tmp_path / "case" / "activations.npy")
+    needed = {1, 6, 7, 15}
+    assert x[0, list(needed)].all()
+
+    def fails(folder: Path) -> bool:
+        left = np.load(folder / "activations.npy")
+        return left.shape == x.shape and needed <= set(np.flatnonzero(left[0]))
+
+    found = shrink(tmp_path / "case", fails)
+    left = found.case.pieces["activations"].array[0]
+    assert set(np.flatnonzero(left)) == needed
+    assert set(left[list(needed)].tolist()) <= {1}
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        (lambda crop: crop.pop("kw"), "kw"),
+        (lambda crop: crop.update(image=[4, 3, 2]), "image"),
+        (lambda crop: crop.update(h=[0, 1, 2, 9]), "h"),
+        (lambda crop: crop.update(h=[0, 1, 2]), "sizes"),
+        (lambda crop: crop.update(w=[1, 1, 2]), "w"),
+        (lambda crop: crop.update(values={"weights": [[-1, 5]]}), "values.weights"),
+        (lambda crop: crop.update(values={"weights": [[5, 1], [5, 1]]}), "values.weights"),
+        (lambda crop: crop.update(values={"activations": [[0, 128]]}), "values.activations"),
+        (lambda crop: crop.update(values={"activations": [[0, 1, 2]]}), "values.activations"),
+        (lambda crop: crop.update(values={"bias": [[5, 0]]}), "values.bias"),
+    ],
+)  # fmt: skip
+def test_a_part_that_is_none_is_refused_with_its_field(change: Any, field: str) -> None:
+    spec = cropped(SPECS["conv"], {})
+    spec_check.check(spec)
+    change(spec["fill"]["crop"])
+    with pytest.raises(ArgumentError, match=field):
+        spec_check.check(spec)
+
+
+def test_an_image_of_a_matrix_is_refused() -> None:
+    spec = cropped(SPECS["tail"], {})
+    spec["fill"]["crop"]["h"] = [0]
+    with pytest.raises(ArgumentError, match=r"crop\.h is for convolutions"):
+        spec_check.check(spec)

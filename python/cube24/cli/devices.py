@@ -171,24 +171,35 @@ def _compare_many(
 @click.option(
     "--timeout", type=Finite(min=0, min_open=True), metavar="SECONDS", help="For one run.  [none]"
 )
+@word_options(None, None, none="  [as the case]")
 @output_option("Folder for the smaller case.", required=True)
 def _shrink(
-    case: Path, dut_cmd: str, suffix: str, limit: int, timeout: float | None, output: Path
+    case: Path,
+    dut_cmd: str,
+    suffix: str,
+    limit: int,
+    timeout: float | None,
+    word_bytes: int | None,
+    order: str | None,
+    output: Path,
 ) -> int:
-    """Find a smaller case on which a device still fails: fewer rows, columns and groups.
+    """Find a smaller case on which a device still fails: fewer rows, columns, groups and pixels.
 
-    The smallest one so far is written whatever ends the search. Exit code 0: no smaller one was
-    found, or --limit was reached; 1: a later run of the device failed (it crashed, left no result
-    or one that cannot be read, or timed out) or the disk is full; 130 and 143: Ctrl-C and SIGTERM;
-    2: nothing was written, the device does not run or does not fail on CASE.
+    Then values become plainer. A device fails by a result that differs or is no dump, by a crash or
+    by --timeout; a smaller case must fail in the way of CASE. The smallest one so far is written
+    whatever ends the search. Exit code 0: no smaller one was found, or --limit was reached; 1: the
+    device gave no result on any case, could not be run any more, or the disk is full; 130 and 143:
+    Ctrl-C and SIGTERM; 2: nothing was written, the device cannot be run or does not fail on CASE.
     """
+    if suffix != ".hex":
+        refuse(["word_bytes", "order"], "npy and bin have no words")
     demand_new(output)
     best: list[shrink.Shrunk] = []
     stopped: Cube24Error | KeyboardInterrupt | Terminated | None = None
     try:
         found = shrink.shrink(
             case,
-            shrink.device(dut_cmd, suffix, timeout),
+            shrink.device(dut_cmd, suffix, timeout, word_bytes, order),
             limit=limit,
             progress=lambda text: click.echo(f"left: {text}", err=True),
             keep=best.append,
@@ -200,6 +211,14 @@ def _shrink(
         found, stopped = best[-1], error
     write(found.case, output)
     click.echo(f"written: {output / MANIFEST} after {found.runs} runs")
+    if found.failure is not None:
+        click.echo(f"fails: {found.failure}")
+    for kind, count in found.others.items():
+        click.echo(f"{counted(count, 'run')} failed in another way: {kind}")
+    if found.fruitless:
+        click.echo("no run gave a result; does the command run a device at all?", err=True)
+        if stopped is None or isinstance(stopped, shrink.LimitError):
+            return FAILED
     if stopped is None:
         return GOOD
     if isinstance(stopped, Cube24Error):
