@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import fields
 from heapq import merge
 from typing import Any
 
@@ -37,7 +38,10 @@ def write_vcd(run: Run | Scheduled, path: StrPath, *, overwrite: bool = False) -
     One cycle is 1 ns, since a VCD has no other unit near the period of the clock; the comment tells
     the clock. A scope is a core, and in it each pipe has ``busy`` (it runs an instruction that
     takes time), ``waiting``, ``number`` of the instruction that it runs or waits at (z for none),
-    and ``opcode``, its name as a string of GTKWave. Flags are wires such as ``MTE2_MTE1_0``: 1 from
+    ``opcode``, its name as a string of GTKWave, and ``code``, the place of its name among
+    isa.INSTRUCTIONS, for readers that drop strings. Beside them stands each field of its
+    instructions that is a number, by its name, such as ``dst``, ``m`` and ``k``: z where the
+    instruction has none of that name. Flags are wires such as ``MTE2_MTE1_0``: 1 from
     the set_flag until the wait_flag ends. Only flags that the program sets are there.
 
     Raises:
@@ -56,14 +60,16 @@ def write_vcd(run: Run | Scheduled, path: StrPath, *, overwrite: bool = False) -
             scope = f"core{core.number}"
             rows = by_pipe(core.timing.instructions)
             for pipe in isa.PIPES:
+                operands = _operands(core, rows[pipe])
                 variables = [
                     writer.register_var((scope, pipe), name, kind, size, init)
                     for name, kind, size, init in (
                         ("busy", "wire", 1, 0), ("waiting", "wire", 1, 0),
                         ("number", "reg", 32, "z"), ("opcode", "string", None, ""),
+                        ("code", "reg", 8, "z"), *((name, "reg", 64, "z") for name in operands),
                     )
                 ]  # fmt: skip
-                changes.append(_pipe_changes(variables, rows[pipe]))
+                changes.append(_pipe_changes(variables, rows[pipe], core, operands))
             changes += [
                 _wire_changes(writer.register_var((scope, "flags"), name, "wire", 1, 0), times)
                 for name, times in _flag_times(core).items()
@@ -82,19 +88,48 @@ def _comment(run: Run | Scheduled, cores: Sequence[Core]) -> str:
     return "\n".join([*lines, *(str(core) for core in cores if core.cores > 1)])
 
 
-def _pipe_changes(variables: Sequence[Any], rows: Sequence[Row]) -> Iterator[tuple[int, Any, Any]]:
+#: The number of each instruction by its name.
+_CODES = {name: number for number, name in enumerate(isa.INSTRUCTIONS)}
+
+
+#: The fields of each instruction that are numbers.
+_NUMBERS = {
+    kind: tuple(spec.name for spec in fields(kind) if spec.type in ("int", int))
+    for kind in isa.INSTRUCTIONS.values()
+}
+
+
+def _operands(core: Core, rows: Sequence[Row]) -> tuple[str, ...]:
+    """The names of all numbers in the instructions of a pipe, in the order in which they come."""
+    kinds = dict.fromkeys(type(core.program.instructions[row.index]) for row in rows)
+    return tuple(dict.fromkeys(name for kind in kinds for name in _NUMBERS[kind]))
+
+
+#: The values of the variables of a pipe.
+_State = tuple[int | str, ...]
+
+
+def _pipe_changes(
+    variables: Sequence[Any], rows: Sequence[Row], core: Core, operands: Sequence[str]
+) -> Iterator[tuple[int, Any, Any]]:
     """What a pipe does in time: the changes of its variables, and those of them only."""
 
-    def spans() -> Iterator[tuple[int, int, tuple[int, int, int | str, str]]]:
+    def state_of(row: Row, waits: bool) -> _State:
+        instruction = core.program.instructions[row.index]
+        has = _NUMBERS[type(instruction)]
+        numbers = (getattr(instruction, name) if name in has else "z" for name in operands)
+        return (int(not waits), int(waits), row.index, row.name, _CODES[row.name], *numbers)
+
+    def spans() -> Iterator[tuple[int, int, _State]]:
         waited = own_waits(rows)
         for row in rows:
             if own := waited.get(row.index):
-                yield row.start - own, row.start, (0, 1, row.index, row.name)
+                yield row.start - own, row.start, state_of(row, True)
             if row.end > row.start:
-                waits = row.name == "wait_flag"
-                yield row.start, row.end, (int(not waits), int(waits), row.index, row.name)
+                yield row.start, row.end, state_of(row, row.name == "wait_flag")
 
-    now, none = 0, (0, 0, "z", "")
+    now = 0
+    none: _State = (0, 0, "z", "", *("z" for _ in variables[4:]))
     for start, end, state in spans():
         if start > now:
             yield from ((now, *change) for change in zip(variables, none, strict=True))

@@ -612,6 +612,64 @@ def test_number_and_opcode_are_those_of_the_instruction_in_each_cycle(name, fold
             assert got == expected, (core, pipe)
 
 
+#: Numbers that the instructions of a pipe have; more may be there.
+NUMBERS = {
+    "MTE2": ("dst", "src", "bytes", "bursts", "rows"),
+    "MTE1": ("dst", "src", "dense", "index", "repeat", "m", "k", "pad"),
+    "M": ("c", "a", "b", "m", "n", "k", "bias"),
+    "FIX": ("dst", "src", "m", "n", "stride"),
+}
+
+
+@pytest.mark.parametrize("name", COUNTED)
+def test_numbers_are_those_of_the_program_text_in_each_cycle(name, folder):
+    # The fields as the text of the program has them, which a human writes too; what it leaves out
+    # is a default and is not looked at here.
+    header, changes, end = vcd(name, folder)
+    seen = 0
+    for core, (program, _) in cores(name).items():
+        lines = str(program).splitlines()
+        lines = [line for line in lines if not line.startswith(("buffer", "#")) and line]
+        for pipe in PIPES:
+            path = f"core{core}.{pipe}"
+            number = cycles_of(changes[f"{path}.number"], end)
+            for signal in NUMBERS[pipe]:
+                if f"{path}.{signal}" not in header:
+                    continue
+                shown = cycles_of(changes[f"{path}.{signal}"], end)
+                for cycle, value in shown.items():
+                    if number[cycle] == "z":
+                        assert value == "z"
+                        continue
+                    words = lines[int(number[cycle], 2)].split()[1:]
+                    given = dict(word.split("=") for word in words)
+                    if signal in given:
+                        assert int(value, 2) == int(given[signal], 0), (cycle, signal)
+                        seen += 1
+    assert seen > 100
+
+
+def test_codes_are_places_among_the_instructions(folder):
+    _, changes, end = vcd("groups", folder)
+    names = list(isa.INSTRUCTIONS)
+    for pipe in PIPES:
+        opcode, code = (
+            cycles_of(changes[f"core0.{pipe}.{signal}"], end) for signal in ("opcode", "code")
+        )
+        for cycle, value in code.items():
+            assert (names[int(value, 2)] if value != "z" else "") == opcode[cycle]
+
+
+def test_a_number_below_zero_is_in_twos_complement(tmp_path):
+    line = "load3d dst=0 src=0 c1=1 h=4 w=4 kernel_h=1 kernel_w=1 m_start=0 m=16 k_start=0 k=32"
+    program = Program.parse(f"{line} pad=-5")
+    of = show.Scheduled(program, Unit().schedule(program), UnitConfig())
+    show.write_vcd(of, tmp_path / "a.vcd")
+    _, changes, _ = read_vcd((tmp_path / "a.vcd").read_text())
+    values = [value for _, value in changes["core0.MTE1.pad"]]
+    assert int(values[1] if values[0] == "z" else values[0], 2) == 2**64 - 5
+
+
 @pytest.mark.parametrize("name", COUNTED)
 def test_a_flag_is_1_from_its_set_to_the_end_of_its_wait(name, folder):
     _, changes, end = vcd(name, folder)
@@ -668,6 +726,7 @@ def test_the_vcd_header_has_scale_types_and_no_date(folder):
     types = {path.split(".")[-1]: kind for path, kind in header.items() if path[0] != "$"}
     assert types["busy"] == types["waiting"] == types["M_FIX_0"] == "wire 1"
     assert (types["number"], types["opcode"]) == ("reg 32", "string 1")
+    assert (types["code"], types["dst"], types["m"]) == ("reg 8", "reg 64", "reg 64")
 
 
 def test_no_name_of_a_unit_breaks_a_trace(tmp_path):
@@ -678,7 +737,8 @@ def test_no_name_of_a_unit_breaks_a_trace(tmp_path):
     show.write_vcd(of, tmp_path / "a.vcd")
     header, changes, _ = read_vcd((tmp_path / "a.vcd").read_text("ascii"))
     assert header["$comment"] == '1 ns is 1 cycle of a"__end __,\\, whose clock is 1850 MHz'
-    assert len(changes) == 16
+    # Four pipes of five variables, and six numbers of the one instruction.
+    assert len(changes) == 4 * 5 + 6
 
 
 # --- CSV ------------------------------------------------------------------------------------------
