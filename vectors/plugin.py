@@ -1,6 +1,6 @@
 """The pytest plugin: a folder of cases as parametrised tests of a user's own model.
 
-    pytest --cube24-vectors DIR
+    pytest --cube24-vectors DIR [--cube24-suite NAME] [--cube24-outcome KIND]
 
 runs each test that takes ``case`` once for each case below DIR, as a
 :class:`cube24.vectors.Stored`. The seed of the case stands in the report of a failure and
@@ -14,7 +14,7 @@ else of cube24 is imported until a test asks for ours.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from cube24.vectors import Stored
 
 OPTION = "--cube24-vectors"
+SUITE, OUTCOME = "--cube24-suite", "--cube24-outcome"
 NAME = "case"
 
 #: The module of our fixture.
@@ -46,6 +47,14 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     group.addoption(
         OPTION, action="append", metavar="DIR", default=[],
         help="run tests that take `case` with each golden vector below DIR; may be given again",
+    )  # fmt: skip
+    group.addoption(
+        SUITE, action="append", metavar="NAME", default=[],
+        help="only with cases of this suite; may be given again",
+    )  # fmt: skip
+    group.addoption(
+        OUTCOME, action="append", default=[], choices=["result", "changed", "masked", "error"],
+        help="only with cases of this outcome, as in their manifests; may be given again",
     )  # fmt: skip
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of attributes that are looked at and not used
@@ -91,7 +100,7 @@ class _Note:
 
 
 def _cases(config: pytest.Config) -> list[tuple[str, Stored | Cube24Error]]:
-    """The cases below the folders of the option."""
+    """The cases below the folders of the option that the filters let through."""
     if _CASES not in config.stash:
         found: list[tuple[str, Stored | Cube24Error]] = []
         try:
@@ -99,8 +108,38 @@ def _cases(config: pytest.Config) -> list[tuple[str, Stored | Cube24Error]]:
                 found.append(_loaded(folder))
         except Cube24Error as error:
             raise pytest.UsageError(f"{OPTION}: {error}") from error
+        found = _filtered(found, SUITE, config.getoption(SUITE), _suite)
+        found = _filtered(found, OUTCOME, config.getoption(OUTCOME), _outcome)
         config.stash[_CASES] = found
     return config.stash[_CASES]
+
+
+_Named = tuple[str, "Stored | Cube24Error"]
+
+
+def _filtered(
+    cases: list[_Named], option: str, wanted: list[str], of: Callable[[_Named], str | None]
+) -> list[_Named]:
+    """Those of which something is wanted; one of which it cannot be known stays, and fails.
+
+    Raises:
+        pytest.UsageError: a name that no case has: nothing would run, and nothing fail.
+    """
+    if not wanted:
+        return cases
+    there = {of(case) for case in cases}
+    if missing := [name for name in wanted if name not in there]:
+        known = ", ".join(sorted(name for name in there if name is not None))
+        raise pytest.UsageError(f"{option} {missing[0]}: no case has it; there are: {known}")
+    return [case for case in cases if of(case) in (*wanted, None)]
+
+
+def _suite(case: _Named) -> str | None:
+    return case[0].partition("/")[0]
+
+
+def _outcome(case: _Named) -> str | None:
+    return case[1].manifest["outcome"]["kind"] if isinstance(case[1], vectors.Stored) else None
 
 
 def _loaded(folder: Path) -> tuple[str, Stored | Cube24Error]:

@@ -1,6 +1,8 @@
 """The pytest plugin: cases as parametrised tests of a user's own model."""
 
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -54,6 +56,72 @@ def test_each_case_is_a_test_named_by_it(tmp_path, vectors):
     for name in names:
         assert f"test_dut[{name}] PASSED" in got.stdout
     assert "test_other PASSED" in got.stdout
+
+
+@pytest.fixture(scope="module")
+def several(tmp_path_factory):
+    root = tmp_path_factory.mktemp("several") / "set"
+    generate(root, Campaign(("patterns", "faults"), 0, 11))
+    return root
+
+
+NAMES = """
+def test_dut(case):
+    print("CASE", case.name)
+"""
+
+
+@pytest.mark.parametrize(
+    ("suites", "outcomes"),
+    [((), ()), (("patterns",), ()), (("faults", "patterns"), ()), ((), ("masked",)),
+     ((), ("changed", "error")), (("faults",), ("changed",)), (("patterns",), ("result",))],
+)  # fmt: skip
+def test_cases_are_chosen_by_suite_and_outcome(tmp_path, several, suites, outcomes):
+    (tmp_path / "test_user.py").write_text(NAMES)
+    order = [f"--cube24-suite={name}" for name in suites]
+    order += [f"--cube24-outcome={name}" for name in outcomes]
+    got = pytest_of(tmp_path, "-s", "-q", "--cube24-vectors", str(several), *order)
+    assert got.returncode == 0, got.stdout
+    shown = re.findall(r"CASE (\S+)", got.stdout)
+    manifests = [json.loads(path.read_text()) for path in several.rglob("manifest.json")]
+    assert sorted(shown) == sorted(
+        f"{of['suite']}/{of['case']}" for of in manifests
+        if (not suites or of["suite"] in suites)
+        and (not outcomes or of["outcome"]["kind"] in outcomes)
+    )  # fmt: skip
+    assert shown
+
+
+@pytest.mark.parametrize(
+    ("order", "said"),
+    [
+        (
+            ["--cube24-suite", "shapes"],
+            "--cube24-suite shapes: no case has it; there are: faults, p",
+        ),
+        (
+            ["--cube24-suite", "patterns", "--cube24-outcome", "error"],
+            "no case has it; there are: r",
+        ),
+        (["--cube24-outcome", "good"], "invalid choice: 'good'"),
+    ],
+)
+def test_a_choice_that_leaves_nothing_is_refused(tmp_path, several, order, said):
+    (tmp_path / "test_user.py").write_text(NAMES)
+    got = pytest_of(tmp_path, "--cube24-vectors", str(several), *order)
+    assert got.returncode != 0
+    assert said in got.stdout + got.stderr
+
+
+def test_a_case_that_cannot_be_read_is_not_left_out_by_a_choice(tmp_path, several):
+    shutil.copytree(several, tmp_path / "set")
+    broken = next((tmp_path / "set" / "patterns").glob("*/manifest.json"))
+    broken.write_text("{}")
+    (tmp_path / "test_user.py").write_text(NAMES)
+    order = ["--cube24-vectors", "set", "--cube24-outcome", "result"]
+    got = pytest_of(tmp_path, *order)
+    assert f"test_dut[patterns/{broken.parent.name}]" in got.stdout
+    assert "1 failed" in got.stdout or "1 error" in got.stdout
 
 
 def test_the_seed_stands_in_the_failure_and_in_junit(tmp_path, vectors):
