@@ -791,6 +791,7 @@ PAIRS: dict[str, Pairs] = {
         vectors.junit_of, {"outcomes": []},
         {"outcomes": [vectors.Outcome("suite/case", 1, "missing", "no dump", "no dump")]},
     ),
+    "vectors.simulate": Pairs(vectors.simulate, {"case": case()}, {"case": case("matmul-1x1x64")}),
     "vectors.folders": Pairs(vectors.folders, {"path": case()}, {"path": case("matmul-1x1x64")}),
     "vectors.from_onnx": Pairs(
         vectors.from_onnx, {"path": Make(onnx_model)},

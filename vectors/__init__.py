@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from cube24.vectors.place import demand_new
     from cube24.vectors.plain import is_no_verdict
     from cube24.vectors.rng import shown
+    from cube24.vectors.simulation import simulate
     from cube24.vectors.verification import Mutations, Verification, mutate, verify, verify_many
     from cube24.vectors.written import demand_same, write_case
 else:
@@ -42,6 +43,7 @@ else:
             ".place": ("demand_new",),
             ".plain": ("is_no_verdict",),
             ".rng": ("shown",),
+            ".simulation": ("simulate",),
             ".verification": ("Mutations", "Verification", "mutate", "verify", "verify_many"),
             ".written": ("demand_same", "write_case"),
         },
@@ -79,6 +81,7 @@ __all__ = [
     "restyled",
     "shown",
     "shrink",
+    "simulate",
     "suites",
     "verify",
     "verify_many",

@@ -87,6 +87,7 @@ def layer(x: str, w: str, x2: str, w2: str, tile: str, kind: str) -> dict[str, R
 
 
 MATMUL = layer("a.npy", "w.npy", "a2.npy", "w2.npy", "16,16,64,64", "matrices")
+BASE = "a.npy w.npy"
 CONV = layer("x.npy", "f.npy", "x2.npy", "f2.npy", "16,16,64,64", "kernels")
 CONV_O = "x.npy f.npy -o o.npy"
 GRID = "--m 16,32 --n 16,32 --k 64"
@@ -262,6 +263,14 @@ TABLE: dict[str, dict[str, Row]] = {
     },
     "simulate matmul": MATMUL,
     "simulate fc": MATMUL,
+    "simulate case": {
+        "CASE": ("case", "case2"),
+        **{name: (one.replace(f"{BASE} ", "case ") if one != BASE else "case",
+                  other.replace(f"{BASE} ", "case "), *said)
+           for name, (one, other, *said) in MATMUL.items()
+           if name in ("--program", "--output", "--why", "--trace", "--vcd", "--csv", "--report",
+                       "--roofline", "--overwrite")},
+    },
     "simulate conv2d": {
         **CONV,
         "--dtype": (

@@ -58,6 +58,7 @@ ENTRIES = {
     ),
     "simulate fc": "IN/a.npy IN/e -o OUT/y.npy",
     "simulate conv2d": "IN/x4.npy IN/w4.npz -o OUT/y.npy",
+    "simulate case": "IN/set/patterns/walk-nd-n1 -o OUT/y.npy --vcd OUT/t.vcd",
     "units": "IN/unit.toml",
     "validate": "--unit IN/unit.toml",
     "hazards": "IN/program.txt --unit IN/unit.toml",

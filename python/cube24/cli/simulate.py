@@ -12,8 +12,8 @@ from typing import Any
 import click
 import numpy as np
 
-from cube24 import encoder, simulator
-from cube24.cli.codes import GOOD
+from cube24 import encoder, simulator, vectors
+from cube24.cli.codes import FAILED, GOOD
 from cube24.cli.options import (
     PATH,
     Numbers,
@@ -33,7 +33,7 @@ from cube24.cli.options import (
     unit_option,
 )
 from cube24.errors import ArgumentError
-from cube24.files import whole_file
+from cube24.files import exists, whole_file
 from cube24.simulator import show
 
 #: Files that show where the time went, and what writes them.
@@ -46,15 +46,33 @@ _FILES: dict[str, tuple[str, Callable[..., None]]] = {
 }
 
 
-@click.group("simulate", short_help="Run a layer on the simulated unit.")
+class _Simulate(click.Group):
+    """A group that takes the folder of a golden vector in the place of a command, too."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command ``case`` where the first word is none and names a folder of a case."""
+        if self.get_command(ctx, args[0]) is None and exists(Path(args[0]) / vectors.MANIFEST):
+            return "case", self.get_command(ctx, "case"), args
+        return super().resolve_command(ctx, args)
+
+
+@click.group("simulate", cls=_Simulate, short_help="Run a layer on the simulated unit.")
 def group() -> None:
     """Run a layer on the simulated unit, compare it with the dense computation, count its cycles.
 
     WEIGHT is an int8 array file, which is encoded first (or runs dense with --sparsity 0), or a
     folder or .npz of cube24 encode. Exit code 1 if an output differs from the dense computation.
     With --time-only nothing is computed, and ACTIVATIONS and WEIGHT may be shapes such as 512x2048.
+    The folder of a golden vector in the place of a command runs that case.
     """
 
+
+_file_options = [
+    click.option(f"--{name}", f"{name}_file", type=PATH, help=text)
+    for name, (text, _) in _FILES.items()
+]
 
 _layer = options(
     click.argument("activations", type=PATH),
@@ -82,10 +100,7 @@ _layer = options(
     ),
     dtype_option,
     click.option("--why", is_flag=True, help="Say what keeps the run from being faster."),
-    *(
-        click.option(f"--{name}", f"{name}_file", type=PATH, help=text)
-        for name, (text, _) in _FILES.items()
-    ),
+    *_file_options,
     overwrite_option,
 )  # fmt: skip
 
@@ -129,18 +144,66 @@ def conv2d(activations: Path, weight: Path, **said: Any) -> int:
     return _run_layer("conv2d", activations, weight, said, geometry)
 
 
-def _run_layer(
-    operation: str, activations: Path, weight: Path, said: Any, geometry: dict[str, Any]
-) -> int:
-    renamed("dense", "sparsity", "--sparsity 0")
-    _refuse_what_is_not_used(operation, said)
+@group.command("case", short_help="A golden vector, from its files.")
+@click.argument("case", type=PATH)
+@options(
+    click.option("--program", type=PATH, help="Write the program as text."),
+    output_option("Write the result as .npy."),
+    click.option("--why", is_flag=True, help="Say what keeps the run from being faster."),
+    *_file_options,
+    overwrite_option,
+)
+def run_case(case: Path, **said: Any) -> int:
+    """Run CASE, the folder of a golden vector, and compare with what it expects.
+
+    The unit is that of the case. Exit code 1 if an output differs, or the unit refuses the bytes
+    of the case; those of a fault must be refused where the manifest says so.
+    """
+    _demand_free(said, (case,))
+    stored = vectors.load(case)
+    result, differing = vectors.simulate(stored)
+    output = result.output
+    assert output is not None
+    click.echo(f"case         {stored.name} (case seed {vectors.shown(stored.seed)})")
+    click.echo(f"unit         {result.config.name}")
+    click.echo(f"output       {dims(output.shape)} {output.dtype}")
+    click.echo(f"program      {len(result.program.instructions)} instructions")
+    click.echo(f"expected     {output.size} outputs, {differing} differ")
+    _tell(result, said["why"])
+    _write_files(result, said)
+    return FAILED if differing else GOOD
+
+
+def _demand_free(said: Any, inputs: tuple[Path | None, ...]) -> None:
+    """Refuse files that are there already, and those that cannot be written, before any work."""
     paths = (said[name] for name in ("program", "output", *(f"{name}_file" for name in _FILES)))
-    inputs = (activations, weight, said["bias"], said["unit"])
     demand_free(*paths, overwrite=said["overwrite"], inputs=inputs)
     if said["vcd_file"] is not None:
         show.demand_vcd()
     if said["roofline_file"] is not None:
         show.demand_drawing(said["roofline_file"])
+
+
+def _write_files(result: simulator.Run, said: Any) -> None:
+    """Write what was asked for of a run: program, result, and where the time went."""
+    if said["program"]:
+        result.program.save(said["program"], overwrite=said["overwrite"])
+        click.echo(f"written: {said['program']}")
+    if said["output"]:
+        _save_array(said["output"], result.output, said["overwrite"])
+        click.echo(f"written: {said['output']}")
+    for name, (_, writer) in _FILES.items():
+        if (path := said[f"{name}_file"]) is not None:
+            writer(result, path, overwrite=said["overwrite"])
+            click.echo(f"written: {path}")
+
+
+def _run_layer(
+    operation: str, activations: Path, weight: Path, said: Any, geometry: dict[str, Any]
+) -> int:
+    renamed("dense", "sparsity", "--sparsity 0")
+    _refuse_what_is_not_used(operation, said)
+    _demand_free(said, (activations, weight, said["bias"], said["unit"]))
     wanted = said["sparsity"] == "1" and not said["dense"]
     unit = simulator.Unit(said["unit"])
     tile = simulator.Tile(*said["tile"]) if said["tile"] else None
@@ -183,16 +246,7 @@ def _run_layer(
         compared = f"{result.output.size} outputs, 0 differ" if said["check"] else "not compared"
         click.echo(f"dense        {compared}")
     _tell(result, said["why"])
-    if said["program"]:
-        result.program.save(said["program"], overwrite=said["overwrite"])
-        click.echo(f"written: {said['program']}")
-    if said["output"]:
-        _save_array(said["output"], result.output, said["overwrite"])
-        click.echo(f"written: {said['output']}")
-    for name, (_, writer) in _FILES.items():
-        if (path := said[f"{name}_file"]) is not None:
-            writer(result, path, overwrite=said["overwrite"])
-            click.echo(f"written: {path}")
+    _write_files(result, said)
     return GOOD
 
 
