@@ -12,6 +12,9 @@ from cube24.vectors.comparison.differences import DifferencePattern, Differences
 from cube24.vectors.comparison.operands import Int
 from cube24.vectors.comparison.table import M0
 
+#: Shifts by so many outputs are tried, and those by so many rows.
+_FAR = 1024
+
 
 def moves(of: Differences) -> Iterator[DifferencePattern]:
     """What outputs hold that are other outputs of the case."""
@@ -60,7 +63,10 @@ def _shifts(of: Differences) -> Iterator[DifferencePattern]:
     At the ends there is none, so that nothing is said of as many outputs; the others are more.
     """
     right, got, known = (array.reshape(-1) for array in (of.right_bits, of.got_bits, of.known))
-    for far in range(1, right.size // 2 + 1):
+    half, row = right.size // 2, of.shape[1]
+    for far in sorted(
+        {*range(1, min(half, _FAR) + 1), *range(row, min(half, row * _FAR) + 1, row)}
+    ):
         ends = slice(far, None), slice(None, -far)
         for before, (here, there) in ((True, ends), (False, ends[::-1])):
             few = slice(0, 64)
@@ -69,7 +75,7 @@ def _shifts(of: Differences) -> Iterator[DifferencePattern]:
             same = (got[here] == right[there]) | ~known[here]
             if not same.all() or not (known[here] & (got[here] != right[here])).any():
                 continue
-            rows, rest = divmod(far, of.shape[1])
+            rows, rest = divmod(far, row)
             in_rows = f" ({rows} row{'s' if rows > 1 else ''})" if rows and not rest else ""
             about = (
                 f"each output but the {'first' if before else 'last'} {far} is the one "
