@@ -11,6 +11,13 @@ from cube24.vectors.build import build
 from cube24.vectors.manifest import files_of
 
 
+def test_specs_are_the_same_in_both_versions():
+    one, two = schema.load("case-1"), schema.load("case-2")
+    assert one["properties"]["spec"] == two["properties"]["spec"]
+    for name in ("sizes", "values"):
+        assert one["$defs"][name] == two["$defs"][name]
+
+
 def test_the_schema_is_a_schema_and_every_manifest_of_level_0_follows_it():
     of = schema.load("case-1")
     jsonschema.Draft202012Validator.check_schema(of)
