@@ -14,12 +14,10 @@ from cube24.cli.codes import BAD, FAILED, GOOD, INTERRUPTED, TERMINATED, Termina
 from cube24.cli.options import (
     PATH,
     demand_free,
-    format_option,
     json_option,
     overwrite_option,
     refuse,
     seed_option,
-    word_options,
 )
 from cube24.cli.progress import rate
 from cube24.errors import ArgumentError, Cube24Error
