@@ -9,10 +9,8 @@ module cube24_mask #(
     output logic [8*K_STEP-1:0] masked
 );
 
-  generate
-    for (genvar i = 0; i < K_STEP; i++) begin : g_element
-      assign masked[8*i+:8] = (k > i[K_BITS-1:0]) ? activations[8*i+:8] : 8'd0;
-    end
-  endgenerate
+  localparam logic [8*K_STEP-1:0] ALL = '1;
+
+  assign masked = activations & ~(ALL << {k, 3'b000});
 
 endmodule

@@ -17,8 +17,15 @@ module cube24_requant (
 
   // The place of the highest one; 0 for zero.
   function automatic logic [5:0] highest(input logic [63:0] value);
+    logic [63:0] rest;
+    rest = value;
     highest = 6'd0;
-    for (int i = 0; i < 64; i++) if (value[i]) highest = i[5:0];
+    for (int i = 5; i >= 0; i--) begin
+      if ((rest >> (1 << i)) != 64'd0) begin
+        rest = rest >> (1 << i);
+        highest = highest + (6'd1 << i);
+      end
+    end
   endfunction
 
   // value / 2^places, to the nearest integer, ties to even.

@@ -141,16 +141,18 @@ module cube24_unit #(
 
   // --- results ----------------------------------------------------------------------------------
 
-  logic [32*COLS-1:0] row, requantised;
+  logic [32*COLS-1:0] row, to_requantise, requantised;
   logic [COLS-1:0] bad;
 
   assign row = accumulators[32*COLS*read_row+:32*COLS];
+  // Nothing moves in the requantisation while no row is read through it.
+  assign to_requantise = (read_valid && mode != MODE_INT32) ? row : '0;
 
   generate
     for (genvar c = 0; c < COLS; c++) begin : g_requant
       logic [15:0] half;
       cube24_requant requant (
-          .accumulator(row[32*c+:32]),
+          .accumulator(to_requantise[32*c+:32]),
           .word(words[64*c+:64]),
           .dequantise(mode == MODE_DEQF16),
           .relu(relu),

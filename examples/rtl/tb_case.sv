@@ -17,6 +17,7 @@ module tb_case #(
   localparam int K_BITS = $clog2(K_STEP + 1);
   localparam int ROW_BITS = (ROWS > 1) ? $clog2(ROWS) : 1;
   localparam int LARGEST = 1 << 20;  // bytes of one array
+  localparam int MOST_STEPS = 1024;  // of k
 
   // --- the unit ---------------------------------------------------------------------------------
 
@@ -270,60 +271,70 @@ module tb_case #(
 
   // --- operands ---------------------------------------------------------------------------------
 
-  int rows, depth, ho, wo, n_padded, k_padded, element_bytes;
+  int rows, depth, steps, ho, wo, n_padded, k_padded, element_bytes;
 
-  // Element k of row r of A, which a convolution unfolds from the image: K runs over (C1, Kh, Kw, 32).
+  // Element `at` of row r of A, which a convolution unfolds from the image: K runs over (C1, Kh, Kw,
+  // 32). A step reads on where the row ends, in the next one; what it finds there must add nothing.
   function automatic logic [7:0] activation(input int r, input int at);
-    int lane, tap, block, y, x, image;
-    if (conv == 0) activation = memory[ACTIVATIONS*LARGEST+r*k+at];
+    int row, element, lane, tap, block, y, x, image;
+    row = (at < depth) ? r : r + at / depth;
+    element = (at < depth) ? at : at % depth;
+    if (row >= rows) activation = 8'd0;
+    else if (conv == 0) activation = memory[ACTIVATIONS*LARGEST+row*k+element];
     else begin
-      lane = at % 32;
-      tap = at / 32 % (kernel_h * kernel_w);
-      block = at / 32 / (kernel_h * kernel_w);
-      image = r / (ho * wo);
-      y = r / wo % ho * stride_h + tap / kernel_w * dilation_h - pad_top;
-      x = r % wo * stride_w + tap % kernel_w * dilation_w - pad_left;
+      lane = element % 32;
+      tap = element / 32 % (kernel_h * kernel_w);
+      block = element / 32 / (kernel_h * kernel_w);
+      image = row / (ho * wo);
+      y = row / wo % ho * stride_h + tap / kernel_w * dilation_h - pad_top;
+      x = row % wo * stride_w + tap % kernel_w * dilation_w - pad_left;
       if (y < 0 || x < 0 || y >= h || x >= w) activation = offset_x[7:0];
-      else
-        activation =
-            memory[ACTIVATIONS*LARGEST+(((image*c1+block)*h+y)*w+x)*32+lane];
+      else activation = memory[ACTIVATIONS*LARGEST+(((image*c1+block)*h+y)*w+x)*32+lane];
     end
   endfunction
 
-  // Where byte `at` of column c stands, of arrays with `size` bytes for a step: 32 dense, 8 index.
-  // -1: nowhere, in padding.
-  function automatic int position(input int c, input int at, input int size);
-    if (layout == "zn") position = (c < n_padded) ? (at / size * n_padded + c) * size + at % size : -1;
-    else position = (at < k_padded / 64 * size + k_padded % 64 * size / 64 && c < n) ?
-        c * (k_padded * size / 64) + at : -1;
+  // Byte `at` of column c of dense or index, which have `size` bytes for a step: 32 or 8.
+  function automatic logic [7:0] weight(input int array, input int c, input int at, input int size);
+    int where, width, bytes;
+    width = k_padded * size / 64;
+    bytes = width * ((layout == "zn") ? n_padded : n);
+    if (layout == "zn") where = (at / size * n_padded + c) * size + at % size;
+    else where = c * width + at;
+    weight = (c < n_padded && where < bytes) ? memory[array*LARGEST+where] : 8'd0;
   endfunction
 
-  // The operands of step s of the tile at row r0 and column c0. What is padding here and not in the
-  // files holds noise where it can, to show that it adds nothing.
-  task automatic drive(input int r0, input int c0, input int s);
-    logic [8*ROWS*K_STEP-1:0] some_activations;
+  // The weights of all steps of the columns from c0 on, as the unit takes them.
+  logic [16*COLS*GROUPS-1:0] dense_steps[0:MOST_STEPS-1];
+  logic [4*COLS*GROUPS-1:0] index_steps[0:MOST_STEPS-1];
+
+  task automatic gather_weights(input int c0);
     logic [16*COLS*GROUPS-1:0] some_dense;
     logic [4*COLS*GROUPS-1:0] some_index;
-    int at;
+    for (int s = 0; s < steps; s++) begin
+      for (int c = 0; c < COLS; c++) begin
+        for (int i = 0; i < 2 * GROUPS; i++) begin
+          some_dense[8*(c*2*GROUPS+i)+:8] = weight(DENSE, c0 + c, s * 2 * GROUPS + i, 2 * GROUPS);
+        end
+        for (int i = 0; i < GROUPS / 2; i++) begin
+          some_index[8*(c*GROUPS/2+i)+:8] = weight(INDEX, c0 + c, s * GROUPS / 2 + i, GROUPS / 2);
+        end
+      end
+      dense_steps[s] = some_dense;
+      index_steps[s] = some_index;
+    end
+  endtask
+
+  // The operands of step s of the rows from r0 on.
+  task automatic drive(input int r0, input int s);
+    logic [8*ROWS*K_STEP-1:0] some;
     for (int r = 0; r < ROWS; r++) begin
       for (int i = 0; i < K_STEP; i++) begin
-        some_activations[8*(r*K_STEP+i)+:8] =
-            (r0 + r < rows && s * K_STEP + i < depth) ? activation(r0 + r, s * K_STEP + i) : 8'h5a;
+        some[8*(r*K_STEP+i)+:8] = activation(r0 + r, s * K_STEP + i);
       end
     end
-    for (int c = 0; c < COLS; c++) begin
-      for (int i = 0; i < 2 * GROUPS; i++) begin
-        at = position(c0 + c, s * 2 * GROUPS + i, 2 * GROUPS);
-        some_dense[8*(c*2*GROUPS+i)+:8] = (at < 0) ? 8'h77 : memory[DENSE*LARGEST+at];
-      end
-      for (int i = 0; i < GROUPS / 2; i++) begin
-        at = position(c0 + c, s * GROUPS / 2 + i, GROUPS / 2);
-        some_index[8*(c*GROUPS/2+i)+:8] = (at < 0) ? 8'h99 : memory[INDEX*LARGEST+at];
-      end
-    end
-    activations = some_activations;
-    dense = some_dense;
-    index = some_index;
+    activations = some;
+    dense = dense_steps[s];
+    index = index_steps[s];
   endtask
 
   // Bias and parameter words of the columns from c0 on.
@@ -361,6 +372,7 @@ module tb_case #(
       rows = m;
       depth = k;
     end
+    steps = (depth + K_STEP - 1) / K_STEP;
     n_padded = (n + 15) / 16 * 16;
     k_padded = (layout == "zn") ? (depth + 63) / 64 * 64 : (depth + 7) / 8 * 8;
     element_bytes = (output_type == "int32") ? 4 : (output_type == "float16") ? 2 : 1;
@@ -372,6 +384,8 @@ module tb_case #(
     offset_unsigned = requant_offset == "unsigned";
     if (!(rows > 0 && n > 0 && depth > 0))
       wrong = "sizes m, n and k, or those of a convolution";
+    if (!(steps <= MOST_STEPS))
+      wrong = "k is larger than the bench holds";
     if (!(layout == "nd" || layout == "zn"))
       wrong = "layout is nd or zn";
     if (!(order == "little" || order == "big"))
@@ -437,14 +451,14 @@ module tb_case #(
 
   // All tiles of the result, each from low to high k.
   task automatic multiply;
-    int steps, per_mmad;
-    steps = (depth + K_STEP - 1) / K_STEP;
+    int per_mmad;
     per_mmad = (mmad_k == 0) ? steps : mmad_k / K_STEP;
-    for (int r0 = 0; r0 < rows; r0 += ROWS) begin
-      for (int c0 = 0; c0 < ((layout == "zn") ? n_padded : n); c0 += COLS) begin
-        drive_columns(c0);
+    for (int c0 = 0; c0 < ((layout == "zn") ? n_padded : n); c0 += COLS) begin
+      drive_columns(c0);
+      gather_weights(c0);
+      for (int r0 = 0; r0 < rows; r0 += ROWS) begin
         for (int s = 0; s < steps; s++) begin
-          drive(r0, c0, s);
+          drive(r0, s);
           step_valid = 1'b1;
           step_first = s % per_mmad == 0;
           step_last = s % per_mmad == per_mmad - 1 || s == steps - 1;
@@ -518,12 +532,14 @@ module tb_case #(
       $sformat(why, "%0d of %0d outputs differ", differing, rows * n);
       fail(why);
       if (conv != 0)
-        $display("first at (%0d, %0d, %0d, %0d), word %0d byte %0d (words of %0d bytes, %0s)",
+        $display("first at (%0d, %0d, %0d, %0d), word %0d byte %0d (words of %0d %0s, %0s)",
                  first / n / (ho * wo), first / n / wo % ho, first / n % wo, first % n,
-                 first_byte / word_bytes, first_byte % word_bytes, word_bytes, order);
+                 first_byte / word_bytes, first_byte % word_bytes, word_bytes,
+                 (word_bytes == 1) ? "byte" : "bytes", order);
       else
-        $display("first at (%0d, %0d), word %0d byte %0d (words of %0d bytes, %0s)", first / n,
-                 first % n, first_byte / word_bytes, first_byte % word_bytes, word_bytes, order);
+        $display("first at (%0d, %0d), word %0d byte %0d (words of %0d %0s, %0s)", first / n,
+                 first % n, first_byte / word_bytes, first_byte % word_bytes, word_bytes,
+                 (word_bytes == 1) ? "byte" : "bytes", order);
       show("expected", EXPECTED, first);
       show("got     ", GOT, first);
     end

@@ -1,0 +1,308 @@
+"""examples/rtl: the unit plays golden cases, its bench can fail, and its cycles are the simulator's.
+
+All committed cases under both simulators, all proofs and synthesis are `make` in examples/rtl, which
+CI runs once; here is what else must hold, under Icarus, which compiles in seconds.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import plain_device
+import pytest
+
+from cube24 import vectors
+from cube24.simulator import Matmul, Unit
+
+ROOT = Path(__file__).parent.parent.parent
+RTL = ROOT / "examples" / "rtl"
+GOLDEN = ROOT / "vectors" / "golden"
+ROLES = ("activations", "dense", "index", "bias", "requant", "expected")
+
+
+def run(*command, **more):
+    return subprocess.run(
+        [str(word) for word in command], capture_output=True, text=True, timeout=250, **more
+    )
+
+
+def make(*words, rtl=RTL):
+    for tool in ("make", "iverilog", "yosys"):
+        assert shutil.which(tool), (
+            f"this test needs Debian's {tool}: apt install make iverilog yosys"
+        )
+    return run("make", "-C", rtl, f"PYTHON={sys.executable}", *words)
+
+
+def compiled(folder, rows=1, cols=4, rtl=RTL):
+    name = f"{folder}/tb_case-{rows}x{cols}.vvp"
+    made = make(f"BUILD={folder}", f"ROWS={rows}", f"COLS={cols}", name, rtl=rtl)
+    assert made.returncode == 0, made.stdout + made.stderr
+    return Path(name)
+
+
+@pytest.fixture(scope="module")
+def simulation(tmp_path_factory):
+    """One compiled simulation, which plays all cases."""
+    return compiled(tmp_path_factory.mktemp("icarus"))
+
+
+def play(simulation, *cases, options=()):
+    return run(sys.executable, RTL / "play.py", simulation, *cases, *options)
+
+
+def test_cases_of_each_kind_pass(simulation):
+    names = (
+        "shapes/matmul-15x17x68", "shapes/matmul-16x16x8", "shapes/conv-strides", "requant/mcb-5",
+        "accumulate/saturate-step-none", "accumulate/wrap-instruction-none", "random/r000000",
+    )  # fmt: skip
+    cases = [GOLDEN / name for name in names if (GOLDEN / name).exists()]
+    cases += [sorted((GOLDEN / "requant").iterdir())[at] for at in range(0, 41, 8)]
+    assert len(cases) >= 9
+    got = play(simulation, *cases)
+    assert got.returncode == 0, got.stdout
+    assert got.stdout.count("PASS ") == len(cases)
+
+
+def test_a_dump_is_what_compare_takes(simulation, tmp_path):
+    for name in ("shapes/matmul-15x17x68", "requant/deqf16-0.5-per-column"):
+        case = GOLDEN / name
+        if not case.exists():
+            case = next(
+                path for path in sorted((GOLDEN / "requant").iterdir())
+                if vectors.load(path).array("expected").dtype == np.float16
+            )  # fmt: skip
+        dump = tmp_path / "got.hex"
+        assert play(simulation, case, options=("--dump", dump)).returncode == 0
+        found = vectors.compare(case, dump)
+        assert found.equal
+
+
+# --- what must be seen ----------------------------------------------------------------------------
+
+
+def test_all_index_cases_of_negative_raise_the_flag(simulation):
+    cases = [path for path in sorted((GOLDEN / "negative").glob("index-3*"))]
+    assert len(cases) >= 2
+    got = play(simulation, *cases)
+    assert got.returncode == 0, got.stdout
+    assert got.stdout.count(", index of 3 flagged\n") == len(cases)
+
+
+def test_all_faults_are_seen(simulation, tmp_path):
+    """With the good result as expected, each case fails as its outcome says."""
+    good = vectors.load(GOLDEN / "faults" / "nd-activations-00024")
+    assert good.manifest["outcome"] == {"kind": "masked"}
+    outcomes = {}
+    for case in sorted((GOLDEN / "faults").iterdir()):
+        shutil.copytree(case, tmp_path / case.name)
+        shutil.copy(good.folder / "expected.hex", tmp_path / case.name)
+        manifest = json.loads((case / "manifest.json").read_text())
+        outcomes[case.name] = manifest["outcome"]
+        entries = json.loads((good.folder / "manifest.json").read_text())["files"]
+        manifest["files"] = entries
+        manifest["outcome"] = {"kind": "result"}  # an illegal index is to be a failure here
+        (tmp_path / case.name / "manifest.json").write_text(json.dumps(manifest))
+    assert len(outcomes) == 24
+    got = play(simulation, tmp_path, options=("--unchecked",))
+    assert got.returncode == 1
+    for name, outcome in outcomes.items():
+        if outcome["kind"] == "masked":
+            assert f"PASS faults/{name}: " in got.stdout
+        elif outcome["kind"] == "changed":
+            said = f"FAIL faults/{name}: {outcome['differing']} of 6 outputs differ\n"
+            assert said in got.stdout
+        else:
+            assert f"FAIL faults/{name}: an index of 3" in got.stdout
+
+
+def flip(path, bit):
+    data = bytearray(path.read_bytes())
+    data[bit // 8] ^= 1 << bit % 8
+    path.write_bytes(data)
+
+
+def case_of_all_files():
+    """A case with every kind of file."""
+    for case in sorted((GOLDEN / "requant").iterdir()):
+        if {"bias", "requant"} <= {path.stem for path in case.iterdir()}:
+            return case
+    raise AssertionError("no case has a bias and words")
+
+
+def test_a_flipped_bit_in_any_file_makes_the_bench_fail(simulation, tmp_path):
+    case = case_of_all_files()
+    flipped = []
+    for file in sorted(case.iterdir()):
+        bits = 8 * file.stat().st_size
+        for at in range(3):
+            copy = tmp_path / f"{file.name}-{at}"
+            shutil.copytree(case, copy)
+            flip(copy / file.name, (at * bits // 3 + 11 * at + 5) % bits)
+            flipped.append(copy)
+    assert len(flipped) == 3 * 9
+    for copy in flipped:
+        got = play(simulation, copy)
+        assert got.returncode == 1, copy
+        assert "FAIL" in got.stdout
+
+
+def test_of_a_flipped_bit_the_unit_makes_what_a_device_in_plain_loops_does(simulation, tmp_path):
+    """Without a look at checksums: the bench fails if, and only if, the result changes."""
+    rng = np.random.default_rng(14)
+    case = GOLDEN / "shapes" / "matmul-16x16x8"
+    stored = vectors.load(case)
+    arrays = {role: stored.array(role) for role in ROLES if stored.entries(role)}
+    expected = {}
+    for number in range(24):
+        role = ("activations", "dense", "index", "expected")[number % 4]
+        flipped = {name: array.copy() for name, array in arrays.items()}
+        payload = flipped[role].reshape(-1).view(np.uint8)
+        bit = int(rng.integers(8 * payload.size))
+        payload[bit // 8] ^= 1 << bit % 8
+        copy = tmp_path / f"{number:02}-{role}"
+        shutil.copytree(case, copy)
+        data = payload.tobytes()
+        data += bytes(-len(data) % 4)
+        (copy / f"{role}.hex").write_text(
+            "".join(f"{word:08x}\n" for word in np.frombuffer(data, "<u4"))
+        )
+        manifest = json.loads((copy / "manifest.json").read_text())
+        manifest["case"] = copy.name
+        (copy / "manifest.json").write_text(json.dumps(manifest))
+        try:
+            found = plain_device.run(stored.spec, flipped)
+        except AssertionError:  # an index of 3
+            expected[copy.name] = "an index of 3"
+        else:
+            differing = int((found != flipped["expected"]).sum())
+            expected[copy.name] = f"{differing} of 256 outputs differ" if differing else ""
+    assert len(set(expected.values())) > 3
+    got = play(simulation, tmp_path, options=("--unchecked",)).stdout
+    for name, what in expected.items():
+        assert f"FAIL shapes/{name}: {what}" in got if what else f"PASS shapes/{name}" in got
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda text: text[:-9], "too few words"),
+        (lambda text: text + "00000000\n", "too many words"),
+        (lambda text: text.replace("\n", "\n00", 1), "other than 8 digits"),
+        (lambda text: "x" + text[1:], "no hex digit"),
+        (lambda text: text[9:], "too few words"),
+        (lambda text: "1" + text[:-10] + "\n", "other than 8 digits"),
+    ],
+)
+def test_the_bench_counts_words_and_digits(simulation, tmp_path, change, said):
+    shutil.copytree(GOLDEN / "shapes" / "matmul-16x16x8", tmp_path / "case")
+    file = tmp_path / "case" / "dense.hex"
+    file.write_text(change(file.read_text()))
+    got = play(simulation, tmp_path / "case", options=("--unchecked",))
+    assert got.returncode == 1
+    assert (
+        f"FAIL shapes/matmul-16x16x8: dense: {'' if 'few' in said or 'many' in said else 'word '}"
+        in got.stdout
+    )
+    assert said in got.stdout
+
+
+def test_filling_of_the_last_word_must_be_zero(simulation, tmp_path):
+    case = GOLDEN / "faults" / "nd-index-00000"
+    shutil.copytree(case, tmp_path / "case")
+    index = tmp_path / "case" / "index.hex"
+    assert len(vectors.load(case).array("index").tobytes()) % 4
+    index.write_text("f" + index.read_text()[1:])
+    got = play(simulation, tmp_path / "case", options=("--unchecked",))
+    assert got.returncode == 1
+    assert "filled with other than zeros" in got.stdout
+
+
+def test_plusargs_that_are_nothing_the_bench_knows_are_refused(simulation, tmp_path):
+    listed = tmp_path / "list.txt"
+    listed.write_text("case=one m=1 n=1 k=4 colour=blue\ncase=two overflow=never\n")
+    got = run("vvp", "-N", simulation, f"+list={listed}").stdout
+    assert "FAIL one: unknown argument colour=blue" in got
+    assert "FAIL two: the plusargs: " in got
+    assert "2 cases, 2 failed" in got
+
+
+# --- faults ---------------------------------------------------------------------------------------
+
+
+def faults():
+    listed = run(sys.executable, RTL / "faults.py").stdout.splitlines()
+    return [line.split(":")[0] for line in listed]
+
+
+def test_each_fault_can_be_put_in(tmp_path):
+    names = faults()
+    assert len(names) > 30
+    for name in names:
+        assert run(sys.executable, RTL / "faults.py", name, tmp_path / name).returncode == 0
+        changed = [
+            file.name for file in RTL.glob("*.sv")
+            if (tmp_path / name / file.name).read_bytes() != file.read_bytes()
+        ]  # fmt: skip
+        assert len(changed) == 1
+    assert run(sys.executable, RTL / "faults.py", "none", tmp_path).returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("fault", "case"),
+    [
+        ("index-msb-first", "shapes/matmul-15x17x68"),
+        ("slot1-without-plus-one", "shapes/matmul-15x17x68"),
+        ("k-tail-not-zeroed", "shapes/matmul-32x32x68"),
+    ],
+)
+def test_compare_names_a_fault_of_the_rtl(fault, case, tmp_path):
+    assert run(sys.executable, RTL / "faults.py", fault, tmp_path / "rtl").returncode == 0
+    simulation = compiled(tmp_path / "build", rtl=tmp_path / "rtl")
+    got = play(simulation, GOLDEN / case, options=("--dump", tmp_path / "got.hex"))
+    assert got.returncode == 1
+    found = vectors.compare(GOLDEN / case, tmp_path / "got.hex")
+    assert fault in [each.name for each in found.hypotheses]
+    # The bench tells the same first difference in the same coordinates.
+    first = f"first at ({', '.join(map(str, found.first))}), word {found.word.word} byte "
+    assert f"{found.differing} of {found.total} outputs differ\n{first}" in got.stdout
+    assert f"expected {found.expected}\n" in got.stdout
+    assert f"got      {found.got}\n" in re.sub(r"got +", "got      ", got.stdout)
+
+
+# --- proofs and cycles ----------------------------------------------------------------------------
+
+
+def test_a_proof_holds_and_its_broken_copies_are_refuted():
+    """One of them; `make formal` does them all."""
+    text = f"""
+import sys
+sys.path.insert(0, {str(RTL)!r})
+import prove
+prove.PROOFS = prove.PROOFS[:1]
+sys.exit(prove.formal())
+"""
+    got = run(sys.executable, "-c", text, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"})
+    assert got.returncode == 0, got.stdout + got.stderr
+    assert got.stdout.count("proven: ") == 1
+    assert got.stdout.count("  refuted with ") == 6
+
+
+def test_busy_cycles_are_those_of_the_simulated_mmad(tmp_path):
+    simulation = compiled(tmp_path, rows=16, cols=16)
+    unit = Unit(RTL / "cube24_unit.toml")
+    cases = ("matmul-16x16x8", "matmul-16x16x64", "matmul-16x16x128")
+    got = play(simulation, *(GOLDEN / "shapes" / name for name in cases))
+    assert got.returncode == 0, got.stdout
+    for name in cases:
+        m, n, k = map(int, name.removeprefix("matmul-").split("x"))
+        timed = unit.time(Matmul(m=m, n=n, k=k), sparse=True)
+        (mmad,) = [each for each in timed.instructions if each.name == "mmad_sparse"]
+        said = f"{mmad.work} steps, busy {mmad.head + mmad.work} cycles"
+        assert f"PASS shapes/{name}: 256 outputs, {said}\n" in got.stdout
+        assert timed.pipes["M"].busy == mmad.head + mmad.work
