@@ -9,7 +9,7 @@ module cube24_mask #(
     output logic [8*K_STEP-1:0] masked
 );
 
-  localparam logic [8*K_STEP-1:0] ALL = '1;
+  localparam logic [8*K_STEP-1:0] ALL = {(8 * K_STEP) {1'b1}};
 
   assign masked = activations & ~(ALL << {k, 3'b000});
 
