@@ -61,6 +61,8 @@ def plusargs(folder: Path, manifest: dict[str, Any], name: str, outcome: str) ->
     spec, style = manifest["spec"], manifest["style"]
     size, how = spec["sizes"], spec["requant"]
     files = {f["role"]: f for f in manifest["files"] if f["format"] == "hex"}
+    if len({(f["bits_per_word"], f["order"]) for f in files.values()}) > 1:
+        raise BadCaseError("its hex files have words of several kinds; the bench takes one")
     given: dict[str, Any] = {"case": name, "outcome": outcome, "layout": spec["layout"]}
     given |= {"word_bytes": style["word_bytes"], "order": style["order"]}
     if spec["operation"] == "conv2d":
