@@ -39,6 +39,11 @@ class Device:
         self.conv = spec["operation"] == "conv2d"
         self.overrides = spec["unit"]["overrides"]
         self.overflow = self.overrides.get("overflow", "saturate")
+        self.grain = self.overrides.get("grain", "step")
+        self.index3 = self.overrides.get("index3", "error")
+        self.pair20 = self.overrides.get("pair20", "rule")
+        self.shift_means = self.overrides.get("requant_shift", "n+1")
+        self.offset_is = self.overrides.get("requant_offset", "signed")
         if fault == "saturates-instead-of-wraps":
             self.overflow = "saturate"
         if fault == "wraps-instead-of-saturates":
@@ -82,7 +87,10 @@ class Device:
         values = [self.activation(image, row, k) for k in range(64 * self.steps)]
         if self.fault == "k-tail-not-zeroed":
             for k in range(self.k, 64 * self.steps):
-                values[k] = values[k - 64] if self.which == "stale" else self.read_on(image, row, k)
+                if self.which != "stale":
+                    values[k] = self.read_on(image, row, k)
+                elif k >= 64:
+                    values[k] = values[k - 64]
         if self.fault == "activations-unsigned":
             values = [value + 256 if value < 0 else value for value in values]
         return values
@@ -119,7 +127,7 @@ class Device:
                 return data[column * width + number]
             if self.fault == "k-tail-not-zeroed":
                 if self.which == "stale":
-                    return data[column * width + number - per_64]
+                    return data[column * width + number - per_64] if number >= per_64 else 0
                 at = column * width + number
                 return data[at] if at < len(data) else 0
             return 0
@@ -166,13 +174,25 @@ class Device:
     def products(self, values: list[int], column: int, step: int) -> int:
         total = 0
         for group in range(16 * step, 16 * step + 16):
-            w0, w1, i0, i1 = self.group(column, group)
+            for weight, element in self.slots(*self.group(column, group), column, group):
+                if element is not None:
+                    total += self.product(weight, values[4 * group + element])
+        return total
+
+    def slots(
+        self, w0: int, w1: int, i0: int, i1: int, column: int, group: int
+    ) -> list[tuple[int, int | None]]:
+        """Of both slots the weight and the element that it meets; None: nothing."""
+        if self.index3 == "error":
             assert i0 < 3
             assert i1 < 3
-            total += w0 * values[4 * group + i0]
-            one = 0 if self.fault == "slot1-without-plus-one" else 1
-            total += w1 * values[4 * group + i1 + one]
-        return total
+        second = i1 if self.fault == "slot1-without-plus-one" else i1 + 1
+        if self.pair20 == "table" and (i0, i1) == (2, 0):
+            second = 2
+        return [(w0, None if i0 == 3 else i0), (w1, None if i1 == 3 else second)]
+
+    def product(self, weight: int, value: int) -> int:
+        return weight * value
 
     def accumulate(self, values: list[int], column: int) -> int:
         bias = self.bias[column] if self.bias is not None else 0
@@ -181,7 +201,7 @@ class Device:
         total = bias
         if self.fault == "bias-twice" and self.which == "before":
             total = self.add(total, bias)
-        exact = self.overrides.get("grain") == "instruction"
+        exact = self.grain == "instruction"
         # One Mmad takes all of k in cases as small as this; its sum is exact.
         assert not exact or self.k <= 320
         held = 0
@@ -219,30 +239,66 @@ class Device:
 
     def requantise(self, total: int, column: int) -> Any:
         how = self.spec["requant"]
-        word = self.words[column if len(self.words) > 1 else 0]
-        if word >> 36 & 1 and how.get("mode", "REQ8") == "REQ8":
-            more = 0 if self.overrides.get("requant_shift") == "n" else 1
-            total = max(-32768, min(32767, total >> (word >> 32 & 15) + more))
-        x = fp32(Fraction(total))
-        (factor,) = struct.unpack("<f", struct.pack("<I", word & 0xFFFFE000))
-        relu = how.get("relu", False)
-        if x < 0 and relu is True:
-            factor = 0.0
-        elif x < 0 and relu is not False:
-            factor = float(relu)
-        y = fp32(Fraction(x) * Fraction(factor))
-        if how.get("mode", "REQ8") == "DEQF16":
-            y = max(-65504.0, min(65504.0, y))
+        half = how.get("mode", "REQ8") == "DEQF16"
+        word = self.word(column)
+        if self.shifts(word, half):
+            total = self.int16(self.shifted(total, self.shift(word)))
+        x = self.fp32_of(total)
+        factor = self.scale(word)
+        if x < 0:
+            factor = self.below_zero(factor, how.get("relu", False))
+        y = self.scaled(x, factor)
+        if half:
             negative = (x < 0) != (str(factor)[0] == "-")
-            return self.fp16(abs(Fraction(y))) | (0x8000 if negative else 0)
-        rounded = self.nearest(max(Fraction(-256), min(Fraction(255), Fraction(y))))
+            return self.fp16(abs(self.within_fp16(y))) | (0x8000 if negative else 0)
+        return self.eight_bits(self.moved(self.within_9_bits(y), word), word)
+
+    def word(self, column: int) -> int:
+        return int(self.words[column if len(self.words) > 1 else 0])
+
+    def shifts(self, word: int, half: bool) -> bool:
+        return word >> 36 & 1 == 1 and not half
+
+    def shift(self, word: int) -> int:
+        return (word >> 32 & 15) + (0 if self.shift_means == "n" else 1)
+
+    def shifted(self, total: int, shift: int) -> int:
+        return total >> shift
+
+    def int16(self, value: int) -> int:
+        return max(-32768, min(32767, value))
+
+    def fp32_of(self, total: int) -> float:
+        return fp32(Fraction(total))
+
+    def scale(self, word: int) -> float:
+        return fp32_bits(word & 0xFFFFE000)
+
+    def below_zero(self, scale: float, relu: bool | float) -> float:
+        """What a negative x is multiplied by."""
+        if relu is True:
+            return 0.0
+        return scale if relu is False else fp32(Fraction(relu))
+
+    def scaled(self, x: float, factor: float) -> Fraction:
+        return Fraction(fp32(Fraction(x) * Fraction(factor)))
+
+    def within_9_bits(self, y: Fraction) -> Fraction:
+        return max(Fraction(-256), min(Fraction(255), y))
+
+    def within_fp16(self, y: Fraction) -> Fraction:
+        return max(Fraction(-65504), min(Fraction(65504), y))
+
+    def moved(self, y: Fraction, word: int) -> int:
+        return self.nearest(y) + self.offset(word)
+
+    def offset(self, word: int) -> int:
         offset = word >> 37 & 511
-        if offset >= 256 and self.overrides.get("requant_offset") != "unsigned":
-            offset -= 512
-        rounded += offset
-        if word >> 46 & 1:
-            return max(-128, min(127, rounded))
-        return max(0, min(255, rounded))
+        return offset - 512 if offset >= 256 and self.offset_is == "signed" else offset
+
+    def eight_bits(self, value: int, word: int) -> int:
+        low, high = (-128, 127) if word >> 46 & 1 else (0, 255)
+        return max(low, min(high, value))
 
     def nearest(self, value: Fraction) -> int:
         if self.fault == "rounds-half-away":
@@ -259,24 +315,39 @@ class Device:
         return units + (exponent + 14) * 1024
 
 
+def fp32_bits(bits: int) -> float:
+    """The fp32 of these bits."""
+    (value,) = struct.unpack("<f", struct.pack("<I", bits))
+    return float(value)
+
+
+def exponent(value: Fraction) -> int:
+    """The e with 2^e <= value < 2^(e + 1), for a value above 0."""
+    found = 0
+    while value >= Fraction(2) ** (found + 1):
+        found += 1
+    while value < Fraction(2) ** found:
+        found -= 1
+    return found
+
+
 def fp32(value: Fraction) -> float:
     """The nearest fp32, ties to even; no overflow, no subnormals."""
     if value == 0:
         return 0.0
-    exponent = 0
-    while abs(value) >= Fraction(2) ** (exponent + 1):
-        exponent += 1
-    while abs(value) < Fraction(2) ** exponent:
-        exponent -= 1
-    unit = Fraction(2) ** (exponent - 23)
+    unit = Fraction(2) ** (exponent(abs(value)) - 23)
     return float(round(value / unit) * unit)
 
 
 def run(
-    spec: Mapping[str, Any], arrays: Mapping[str, Any], fault: str = "", which: Any = None
+    spec: Mapping[str, Any],
+    arrays: Mapping[str, Any],
+    fault: str = "",
+    which: Any = None,
+    device: type[Device] = Device,
 ) -> Any:
-    """What the device writes, as an array like the expected one."""
-    found = Device(spec, arrays, fault, which).run()
+    """What a device writes, as an array like the expected one."""
+    found = device(spec, arrays, fault, which).run()
     expected = arrays["expected"]
     if expected.dtype == np.float16:
         return np.array(found, np.uint16).view(np.float16).reshape(expected.shape)
