@@ -8,7 +8,11 @@ from typing import Any
 from cube24.vectors.build import build
 from cube24.vectors.case import Case
 from cube24.vectors.coverage import Table
+from cube24.vectors.files import CaseStyle
 from cube24.vectors.spec import Item
+
+#: Of manifests that list all bins.
+STYLE = CaseStyle(manifest=2)
 
 Level = Mapping[str, tuple[Case, ...]]
 
@@ -21,4 +25,4 @@ def table_of(cases: Iterable[Case]) -> Table:
 
 
 def made(spec: Mapping[str, Any]) -> Case:
-    return build("test", 1, Item("case", spec), 1)
+    return build("test", 1, Item("case", spec), 1, STYLE)

@@ -1,7 +1,8 @@
 """The bins of a case in plain Python: the oracle of coverage.
 
-It reads the original weight, not the bytes, and takes the encoding from tests/oracle.py. It loops
-over Python integers and rounds with struct and fractions; it shares nothing with the package.
+It reads the original weight, not the bytes, and takes the encoding from tests/oracle.py; only the
+groups of foreign bytes, which are those of no weight, are read bit by bit. It loops over Python
+integers and rounds with struct and fractions; it shares nothing with the package.
 """
 
 from __future__ import annotations
@@ -29,6 +30,30 @@ def value_class(value: int) -> str:
 def pattern_of(group: list[int]) -> str:
     letters = iter("XY")
     return "".join(next(letters) if value else "0" for value in group)
+
+
+#: What the encoder writes, by whether slot 0 and 1 are zero, and i0 and i1: of each pattern one.
+OWN = {
+    (group[0] != 0, group[1] != 0, *group[2:])
+    for group in (
+        oracle.encode_group(list(bits)) for bits in product((0, 1), repeat=4) if sum(bits) <= 2
+    )
+}  # fmt: skip
+
+
+def foreign_group(case: Case, n: int, g: int) -> tuple[int, int, int, int]:
+    """Both slots, i0 and i1 of a group, from the bytes of a matrix."""
+    dense, index = (case.pieces[role].array for role in ("dense", "index"))
+    if case.spec["layout"] == "zn":  # (K1, N1, 16, 32) and (K1, N1, 16, 8)
+        dense, index = (of[g // 16, n // 16, n % 16] for of in (dense, index))
+        g %= 16
+    else:
+        dense, index = dense[n], index[n]
+    if g // 2 >= len(index):  # rows end before the unit does
+        return 0, 0, 0, 0
+    bits = f"{int(index[g // 2]):08b}"
+    pair = bits[:4] if g % 2 else bits[4:]
+    return int(dense[2 * g]), int(dense[2 * g + 1]), int(pair[2:], 2), int(pair[:2], 2)
 
 
 class PlainCase:
@@ -123,18 +148,38 @@ def oracle_bins(case: Case) -> set[str]:
     for n, row in enumerate(of.weights):
         for g in of.there:
             group = row[4 * g : 4 * g + 4]
-            pattern = pattern_of(group)
-            d0, d1, i0, i1 = oracle.encode_group(group)
-            found |= {
-                f"value/{pattern}.0.{value_class(d0)}", f"value/{pattern}.1.{value_class(d1)}",
-                f"pair/{i0}{i1}", f"pos/{pattern}.{g % 16}", f"col/{pattern}.{n % 16}",
-            }  # fmt: skip
-            for held, k in ((d0, 4 * g + i0), (d1, 4 * g + i1 + 1)):
-                found |= {f"mul/{one}.{value_class(held)}" for one in seen[k]}
+            if isinstance(spec["fill"]["weights"], dict) and "foreign" in spec["fill"]["weights"]:
+                d0, d1, i0, i1 = foreign_group(case, n, g)
+            else:
+                d0, d1, i0, i1 = oracle.encode_group(group)
+                assert sum(map(bool, (d0, d1))) == sum(map(bool, group))
+            zeros = ("n" if d0 else "z") + ("n" if d1 else "z")
+            found.add(f"pair/{i0}{i1}")
+            if (i0, i1) == (2, 0):
+                found.add(f"pair20/{case.unit.pair20}.{zeros}")
+            if 3 in (i0, i1):
+                assert case.unit.index3 == "nothing"
+                found.add(f"index3/{i0}{i1}.{zeros}")
+            elif (d0 != 0, d1 != 0, i0, i1) in OWN:
+                # Of foreign bytes, what the group holds also where K ends within it.
+                there = {i0: d0} | ({i1 + 1: d1} if d1 else {})
+                pattern = pattern_of([there.get(element, 0) for element in range(4)])
+                found |= {
+                    f"value/{pattern}.0.{value_class(d0)}", f"value/{pattern}.1.{value_class(d1)}",
+                    f"pos/{pattern}.{g % 16}", f"col/{pattern}.{n % 16}",
+                }  # fmt: skip
+            else:
+                name = f"{i0}{i1}.{zeros}"
+                found |= {f"foreign/{name}.{g % 16}", f"foreigncol/{name}.{n % 16}"}
+            second = 2 if case.unit.pair20 == "table" and (i0, i1) == (2, 0) else i1 + 1
+            for held, i, k in ((d0, i0, 4 * g + i0), (d1, i1, 4 * g + second)):
+                if i < 3:
+                    found |= {f"mul/{one}.{value_class(held)}" for one in seen[k]}
     found |= set(shape_bins(case, of))
     found |= set(bias_bins(case))
     sums, overflow = of.accumulators(case)
     found |= {f"sum/{name}.{case.unit.overflow}.{case.unit.grain}" for name in overflow}
+    found |= width_bins(case, of)
     if spec["requant"] is None:
         found.add("rq/none")
         # The oracle's own sums are those of the case, or it proves nothing.
@@ -152,6 +197,33 @@ def oracle_bins(case: Case) -> set[str]:
     }  # fmt: skip
     for account in case.run.pipes.values():
         found |= {f"stall/{flags[cause.split('#')[0]]}" for cause in account.waits}
+    return found
+
+
+def width_bins(case: Case, of: PlainCase) -> set[str]:
+    """How many bits the widest sums after a step need, without and with the bias."""
+    bias = case.pieces["bias"].array.tolist() if "bias" in case.pieces else None
+    found = set()
+    for name, starts, classes in (
+        ("products", None, (16, 20, 22, 24, 27)),
+        ("sum", bias, (16, 20, 22, 24, 27, 31, 32)),
+    ):
+        all_of_them = []
+        for x in of.rows:
+            for n, w in enumerate(of.weights):
+                total = starts[n] if starts else 0
+                all_of_them.append(total)
+                for begin in range(0, len(w), 64):
+                    step = slice(begin, begin + 64)
+                    total += sum(a * b for a, b in zip(x[step], w[step], strict=True))
+                    all_of_them.append(total)
+        for sign, widest in (("pos", max(all_of_them)), ("neg", min(all_of_them))):
+            if (widest > 0) if sign == "pos" else (widest < 0):
+                bits = 1
+                while not -(2 ** (bits - 1)) <= widest < 2 ** (bits - 1):
+                    bits += 1
+                fits = [most for most in classes if bits <= most] or [classes[-1]]
+                found.add(f"width/{name}.{sign}.{fits[0]}")
     return found
 
 

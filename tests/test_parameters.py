@@ -871,6 +871,10 @@ PAIRS: dict[str, Pairs] = {
         coverage.bins, {"case": Make(lambda: built(0))}, {"case": Make(lambda: built(9))}
     ),
     "coverage.is_bin": Pairs(coverage.is_bin, {"name": "scale/0"}, {"name": "scale/x"}),
+    "coverage.listed": Pairs(
+        coverage.listed, {"names": ["width/sum.pos.20", "scale/0"], "version": 1},
+        {"names": ["scale/neg"], "version": 2},
+    ),
     "coverage.of_folder": Pairs(
         coverage.of_folder, {"paths": case()},
         {

@@ -1,8 +1,8 @@
 """Make a case: from its spec to its arrays, the result that must come out, and its bins.
 
 The weight is encoded and rendered into files, and what the files say is what the unit computes
-with. The result is compared with the dense computation from the original weight; where they differ,
-there is no case.
+with. The result is compared with the dense computation from the original weight, or, for foreign
+bytes, from the weight that they select; where they differ, there is no case.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 
 from cube24.encoder import encode, encode_conv
 from cube24.simulator import UnitConfig, layouts
-from cube24.vectors import change, coverage, fill
+from cube24.vectors import change, coverage, fill, foreign
 from cube24.vectors.case import Array, Case, CaseArray, accumulators, compute
 from cube24.vectors.crop import taken, whole_sizes
 from cube24.vectors.files import READABLE, CaseStyle, render, reread
@@ -50,7 +50,7 @@ def build(
         {"kind": "result"}, {}, (),
     )  # fmt: skip
     case = change.apply(case) if spec["change"] else case
-    return replace(case, bins=coverage.bins(case))
+    return replace(case, bins=coverage.listed(coverage.bins(case), style.manifest))
 
 
 def _inputs(spec: Spec, seed: int, config: UnitConfig) -> dict[str, CaseArray]:
@@ -69,7 +69,11 @@ def _inputs(spec: Spec, seed: int, config: UnitConfig) -> dict[str, CaseArray]:
         x = fill.activations(rules["activations"], stream("activations"), int(np.prod(shape)))
         x = x.reshape(shape)
     else:
-        weight = fill.weights(rules["weights"], stream("weights"), cout, cin)
+        if foreign.is_foreign(rules["weights"]):
+            groups = foreign.draw(rules["weights"], stream("weights"), cout, cin, config)
+            weight = groups.weight(cin)
+        else:
+            groups, weight = None, fill.weights(rules["weights"], stream("weights"), cout, cin)
         x = fill.activations(rules["activations"], stream("activations"), batch * cin)
         x = x.reshape(batch, cin)
     bias = fill.bias(rules["bias"], stream("bias"), cout)
@@ -81,7 +85,12 @@ def _inputs(spec: Spec, seed: int, config: UnitConfig) -> dict[str, CaseArray]:
         pieces["weights"] = CaseArray(weight, "oihw")
         pieces["activations"] = CaseArray(layouts.to_nc1hwc0(x), "nc1hwc0")
     else:
-        sparse = encode(weight)
+        if groups is None:
+            sparse = encode(weight)
+        else:
+            crop = rules.get("crop")
+            kept_groups = groups.some(crop["columns"], crop["groups"]) if crop else groups
+            sparse = kept_groups.encoded(weight.shape[1])
         pieces["weights"] = CaseArray(weight, "nd")
         pieces["activations"] = CaseArray(np.ascontiguousarray(x), "nd")
     stored = sparse.to_fractal() if layout == "zn" else sparse

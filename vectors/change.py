@@ -1,8 +1,10 @@
 """Cases that are made from a good one by changing it: faults and negative cases.
 
 A fault is one flipped bit in what the unit reads: the files hold the flipped bytes, and what the
-unit makes of them is what must come out. A negative case has a damaged copy of the case beside the
-good files, and names the error that reading it must give; damage.py makes those.
+unit makes of them is what must come out. Of requantisation, words that are one a column can be
+flipped: those stand in memory, where a single word is part of the program. A negative case has a
+damaged copy of the case beside the good files, and names the error that reading it must give;
+damage.py makes those.
 """
 
 from __future__ import annotations
@@ -15,12 +17,13 @@ import numpy as np
 import numpy.typing as npt
 
 from cube24.errors import ArgumentError
-from cube24.simulator import IllegalIndexError
+from cube24.simulator import IllegalIndexError, RangeError, Run, Unit
 from cube24.vectors import damage
 from cube24.vectors.case import Case, CaseArray, accumulators, bits, compute
+from cube24.vectors.spec import requant_of
 
 #: What a bit can be flipped in: the arrays that stand for data on a bus of the unit.
-FAULT_ROLES = ("dense", "index", "activations")
+FAULT_ROLES = ("dense", "index", "activations", "requant")
 
 
 def apply(case: Case) -> Case:
@@ -50,6 +53,9 @@ def _fault(case: Case, change: Mapping[str, Any]) -> Case:
             f"change {change!r}: a fault has a bit, and a role of {', '.join(FAULT_ROLES)}"
         )
     role, bit = change["role"], change["bit"]
+    how = requant_of(case.spec)
+    if role == "requant" and (how is None or not how.per_column):
+        raise ArgumentError(f"change {change!r}: the case has no words that are one a column")
     good = case.pieces[role]
     if type(bit) is not int or not 0 <= bit < 8 * good.array.nbytes:
         raise ArgumentError(
@@ -59,8 +65,11 @@ def _fault(case: Case, change: Mapping[str, Any]) -> Case:
     expected, sums = pieces.pop("expected"), pieces.pop("accumulators", None)
     arrays = {name: piece.array for name, piece in pieces.items()}
     try:
-        run = compute(case.spec, case.unit, arrays)
-    except IllegalIndexError as error:
+        if role == "requant":
+            run = _with_words(case, arrays[role])
+        else:
+            run = compute(case.spec, case.unit, arrays)
+    except (IllegalIndexError, RangeError) as error:
         # The run stays that of the good bytes: the time up to the refusal is nobody's business.
         return replace(
             case, pieces=pieces, outcome={"kind": "error", "error": type(error).__name__}
@@ -73,3 +82,17 @@ def _fault(case: Case, change: Mapping[str, Any]) -> Case:
     pieces["expected"] = CaseArray(run.output, expected.layout)
     outcome = {"kind": "changed", "differing": differing} if differing else {"kind": "masked"}
     return replace(case, pieces=pieces, run=run, outcome=outcome)
+
+
+def _with_words(case: Case, words: npt.NDArray[np.uint64]) -> Run:
+    """The program of a case, run with other words in its memory.
+
+    Raises:
+        RangeError: a word has no meaning.
+    """
+    assert case.run.operands is not None
+    assert case.run.output is not None
+    inputs = {**case.run.operands(), "words": words}
+    held = Unit(case.unit).execute(case.run.program, inputs)["output"]
+    good = case.run.output
+    return replace(case.run, output=held.view(good.dtype).reshape(good.shape))

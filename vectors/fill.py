@@ -1,6 +1,7 @@
 """How arrays of a case are filled, by named rules on words of the case's random numbers.
 
-docs/vectors.md writes the rules down; a changed rule is a new suite version.
+docs/vectors.md writes the rules down; a changed rule is a new suite version. Weights of foreign
+bytes are not filled but stand for them: foreign.py.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy.typing as npt
 from cube24.encoder import GROUP
 from cube24.errors import ArgumentError
 from cube24.sizes import ceil_div
+from cube24.vectors import foreign
 from cube24.vectors.rng import SplitMix64
 
 #: The 11 masks of a legal group: bit i stands for element i. In the order of a drawn number.
@@ -57,8 +59,8 @@ def is_rule(role: str, rule: Any) -> bool:
     # Beyond 32 bits the number of a group would leave int64.
     return (
         role == "weights"
-        and set(rule) == {"legal"}
-        and (type(rule["legal"]) is int and abs(rule["legal"]) < 1 << 32)
+        and set(rule) in ({"legal"}, {foreign.RULE})
+        and all(type(turn) is int and abs(turn) < 1 << 32 for turn in rule.values())
     )
 
 

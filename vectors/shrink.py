@@ -17,7 +17,7 @@ from typing import Any
 from cube24.errors import ArgumentError, Cube24Error, ShapeError, StrPath, counted
 from cube24.simulator import TilingError, layouts
 from cube24.sizes import ceil_div, whole
-from cube24.vectors import place, plain, spec_check
+from cube24.vectors import foreign, place, plain, spec_check
 from cube24.vectors.build import build
 from cube24.vectors.case import Array, Case
 from cube24.vectors.crop import ROLES, axes_of, cropped, lengths, places, with_values
@@ -93,6 +93,8 @@ def shrink(
                 progress(_told(left))
             left = search.plainer_sizes(left)
         for role in ROLES:
+            if role == "weights" and foreign.is_foreign(left["fill"]["weights"]):
+                continue  # its bytes are no encoded weight, of which an element could be another
             left = search.plainer_values(left, role)
             progress(_told(left))
     except Cube24Error as error:

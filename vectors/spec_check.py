@@ -16,7 +16,7 @@ from cube24.encoder import GROUP
 from cube24.errors import ArgumentError, Cube24Error
 from cube24.simulator import PRESETS
 from cube24.sizes import ceil_div
-from cube24.vectors import fill
+from cube24.vectors import fill, foreign
 from cube24.vectors.crop import shape_of, whole_sizes
 from cube24.vectors.spec import (
     AXES,
@@ -102,6 +102,10 @@ def _check_fill(spec: Spec) -> None:
     for role in ("weights", "activations"):
         rule = spec["fill"][role]
         _demand(fill.is_rule(role, rule), f"fill.{role}", f"is {_shown(rule)}: no such rule")
+    if foreign.is_foreign(spec["fill"]["weights"]):
+        _demand(
+            not is_conv(spec), "fill.weights", "is foreign bytes, which are those of a matrix only"
+        )
     bias = spec["fill"]["bias"]
     if isinstance(bias, list):
         _demand(
@@ -165,6 +169,10 @@ def _check_values(spec: Spec, crop: Crop) -> None:
     for role, values in crop.get("values", {}).items():
         field = f"fill.crop.values.{role}"
         _demand(role != "bias" or spec["fill"]["bias"] is not None, field, "is of no bias")
+        _demand(
+            role != "weights" or not foreign.is_foreign(spec["fill"]["weights"]),
+            field, "is of a weight; foreign bytes have none that is encoded",
+        )  # fmt: skip
         end = prod(shape_of(spec, role))
         low, high = (INT32_MIN, INT32_MAX) if role == "bias" else (-128, 127)
         _demand(

@@ -691,3 +691,27 @@ def test_an_image_of_a_matrix_is_refused() -> None:
     spec["fill"]["crop"]["h"] = [0]
     with pytest.raises(ArgumentError, match=r"crop\.h is for convolutions"):
         spec_check.check(spec)
+
+
+def test_foreign_bytes_stay_as_they_are_in_the_groups_that_are_left(tmp_path: Path) -> None:
+    make(tmp_path / "case", matmul(3, 5, 70, weights={"foreign": 4}, layout="nd"))
+    whole = {name: np.load(tmp_path / "case" / f"{name}.npy") for name in ("dense", "index")}
+
+    def fails(folder: Path) -> bool:  # wrong on the pair (1, 0) beside a slot 1 that is not zero
+        left, (n, _) = load(folder), np.load(folder / "weights.npy").shape
+        dense, index = left.array("dense").reshape(n, -1, 2), left.array("index")
+        pairs = np.stack([index & 15, index >> 4], axis=-1).reshape(n, -1)
+        return bool(((pairs == 1) & (dense[..., 1] != 0)).any())
+
+    found = shrink(tmp_path / "case", fails)
+    write(found.case, tmp_path / "left")
+    verify(tmp_path / "left")
+    crop = found.case.spec["fill"]["crop"]
+    assert [len(crop[axis]) for axis in AXES] == [1, 1, 1]
+    assert crop["values"].keys() == {"activations"}
+    (column,), (group,) = crop["columns"], crop["groups"]
+    dense = np.load(tmp_path / "left" / "dense.npy")
+    assert np.array_equal(dense[0, :2], whole["dense"][column, 2 * group : 2 * group + 2])
+    crop["values"] = {"weights": [[0, 1]]}
+    with pytest.raises(ArgumentError, match=r"crop\.values\.weights is of a weight"):
+        spec_check.check(found.case.spec)

@@ -21,6 +21,7 @@ from cube24.encoder import C0, GROUP, N0, ZN_K
 from cube24.simulator import Conv2d, Layer, isa
 from cube24.sizes import ceil_div
 from cube24.vectors.case import Array, Case, img2col
+from cube24.vectors.coverage import foreign, width
 from cube24.vectors.coverage.points import (
     CLASSES,
     PATTERNS,
@@ -68,7 +69,9 @@ def bins(case: Case) -> tuple[str, ...]:
     x = arrays["activations"]
     layer = _layer(case)
     rows = img2col(x, layer) if isinstance(layer, Conv2d) else x
-    numbered = _of_weight(weight) | _of_activations(case, x, rows, weight)
+    groups = _groups(weight)
+    found.update(groups.bins(case.unit))
+    numbered = _of_weight(weight, groups.own) | _of_activations(case, x, rows, weight)
     found.update(_of_shape(case))
     bias = arrays.get("bias")
     found.update(_of_bias(bias))
@@ -165,8 +168,15 @@ def _weight(case: Case, arrays: Mapping[str, Array]) -> _Weight:
     return _Weight(values, pairs, selected, live, there)
 
 
-def _of_weight(weight: _Weight) -> dict[str, Array]:
-    """The numbers of the bins that a weight hits, by their coverpoint."""
+def _groups(weight: _Weight) -> foreign.Groups:
+    return foreign.Groups(weight.real(weight.values), weight.real(weight.pairs), weight.there)
+
+
+def _of_weight(weight: _Weight, own: Array) -> dict[str, Array]:
+    """The numbers of the bins that a weight hits, by their coverpoint.
+
+    Groups that are not the encoder's own count for their pair only: foreign.py has bins of them.
+    """
     values, pairs = weight.real(weight.values), weight.real(weight.pairs)
     kept = (values != 0) & weight.real(weight.live)
     element = weight.real(weight.selected) % GROUP
@@ -174,12 +184,14 @@ def _of_weight(weight: _Weight) -> dict[str, Array]:
     pattern = _PATTERN[mask]
     classes = _CLASS[values.view(np.uint8)]
     scaled = 16 * pattern
-    return {
+    found = {
         "value": len(CLASSES) * (2 * pattern[..., None] + _SLOTS) + classes,
-        "pair": 4 * pairs[..., 0] + pairs[..., 1],
         "pos": scaled + weight.there % _PER_ROW,
         "col": scaled + np.arange(len(pattern))[:, None] % N0,
     }
+    if not own.all():
+        found = {point: numbers[own] for point, numbers in found.items()}
+    return {**found, "pair": 4 * pairs[..., 0] + pairs[..., 1]}
 
 
 # --- the activations ------------------------------------------------------------------------------
@@ -294,6 +306,7 @@ def _of_sums(
     config = case.unit
     how = f"{config.overflow}.{config.grain}"
     start = np.zeros(1, np.int64) if bias is None else bias.astype(np.int64)
+    yield from width.of_sums(rows, weight.matrix, start)
     # A product is 2^14 at most, and a group has two.
     most = int(np.abs(start).max()) + weight.values.shape[1] * 2 * (1 << 14)
     if words is None:

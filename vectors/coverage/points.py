@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from cube24.vectors.coverage import foreign, width
+
 #: The patterns of a group, e0 first: X and Y are non-zeros.
 PATTERNS = (
     "0000", "X000", "0X00", "00X0", "000X", "XY00", "X0Y0", "X00Y", "0XY0", "0X0Y", "00XY",
@@ -47,7 +49,8 @@ class CoverPoint:
 
     Attributes: name; about, what it looks at; bins, all of them in order; unreachable, those that
     no case can hit, each with the reason; form, for bins that other suites name: what such a name
-    looks like. Those are counted, and never holes.
+    looks like. Those are counted, and never holes. since: the version of manifests that lists its
+    bins first.
     """
 
     name: str
@@ -55,6 +58,7 @@ class CoverPoint:
     bins: tuple[str, ...]
     unreachable: Mapping[str, str] = field(default_factory=dict)
     form: str = ""
+    since: int = 1
 
     def knows(self, bin_: str) -> bool:
         """Whether it has this bin."""
@@ -78,12 +82,6 @@ def _values() -> dict[str, str]:
     return found
 
 
-def _pairs() -> dict[str, str]:
-    found = {"21": "the encoder never writes the pair (2, 1)"}
-    illegal = "an index of 3 is illegal; the encoder never writes it"
-    return found | {pair: illegal for pair in PAIRS if "3" in pair}
-
-
 def _roundings() -> dict[str, str]:
     found = {
         "f16.clamp-low": "DEQF16 has no offset, and no clamp before it",
@@ -102,9 +100,17 @@ POINTS: tuple[CoverPoint, ...] = (
     CoverPoint(
         "value", "pattern x slot x value in the slot", _cross(PATTERNS, "01", CLASSES), _values()
     ),
-    CoverPoint("pair", "index pair, i0 then i1", PAIRS, _pairs()),
+    CoverPoint("pair", "index pair, i0 then i1", PAIRS),
     CoverPoint("pos", "pattern x group in the row of a fractal", _cross(PATTERNS, range(16))),
     CoverPoint("col", "pattern x column of a fractal", _cross(PATTERNS, range(16))),
+    CoverPoint("foreign", "foreign pair, zeros (z) and non-zeros (n) in its slots x "
+          "group in the row", _cross(foreign.legal(), range(16)), since=2),
+    CoverPoint("foreigncol", "the same x column of a fractal", _cross(foreign.legal(), range(16)),
+          since=2),
+    CoverPoint("pair20", "reading of the pair (2, 0) x zero or not in each slot",
+          _cross(("rule", "table"), foreign.ZEROS), since=2),
+    CoverPoint("index3", "pair with an index of 3 that selects nothing x zero or not in each slot",
+          tuple(name for name in foreign.names() if "3" in name), since=2),
     CoverPoint("act", "value of an activation", CLASSES),
     CoverPoint("mul", "selected activation x weight in the slot", _cross(CLASSES, CLASSES)),
     CoverPoint("op", "operation x layout of the weight",
@@ -126,6 +132,8 @@ POINTS: tuple[CoverPoint, ...] = (
     CoverPoint("bias", "values of the bias", ("none", "min", "neg", "0", "pos", "max")),
     CoverPoint("sum", "overflow seen x what the unit does with it x grain",
           _cross(("none", "pos", "neg"), ("saturate", "wrap"), ("step", "instruction"))),
+    CoverPoint("width", "bits of the widest sum, of products alone and with bias, by sign",
+          width.bins(), since=2),
     CoverPoint("rq", "requantisation x words",
           ("none", *_cross(("REQ8", "DEQF16"), ("one", "column")))),
     CoverPoint("relu", "mode x ReLU x sign before scaling",
@@ -171,10 +179,16 @@ def is_bin(name: str) -> bool:
     return point in _BY_NAME and _BY_NAME[point].knows(bin_)
 
 
+def listed(names: Iterable[str], version: int) -> tuple[str, ...]:
+    """The bins that a manifest of a version lists: those of the coverpoints that there were."""
+    return tuple(name for name in names if _BY_NAME[name.partition("/")[0]].since <= version)
+
+
 #: The bins as they are sorted by name, and of each coverpoint the places of its bins among them.
 _SORTED = tuple(sorted(BINS))
+_PLACE = {bin_: place for place, bin_ in enumerate(_SORTED)}
 _PLACES: Mapping[str, npt.NDArray[np.intp]] = {
-    name: np.array([_SORTED.index(bin_) for bin_ in bins], np.intp) for name, bins in _NAMES.items()
+    name: np.array([_PLACE[bin_] for bin_ in bins], np.intp) for name, bins in _NAMES.items()
 }
 
 

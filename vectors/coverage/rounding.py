@@ -29,7 +29,7 @@ def of_requant(
     of = _fields_of(words.tobytes(), config)
     scale = of.scale
     sub = (scale != 0) & (np.abs(scale) < np.finfo(np.float32).tiny)
-    yield from named("scale", neg=scale < 0, sub=sub, pos=(scale > 0) & ~sub)
+    yield from named("scale", neg=(scale < 0) & ~sub, sub=sub, pos=(scale > 0) & ~sub)
     if any_of(scale == 0):
         yield "scale/0"
     x = sums

@@ -18,6 +18,9 @@ from cube24.vectors.suites import (
     accumulate,
     digits,
     faults,
+    fixpipe,
+    foreign,
+    magnitude,
     negative,
     patterns,
     random,
@@ -39,6 +42,9 @@ SUITES: dict[str, tuple[int, Suite]] = {
     "network": (1, digits.cases),
     "negative": (1, negative.cases),
     "faults": (1, faults.cases),
+    "foreign": (1, foreign.cases),
+    "magnitude": (1, magnitude.cases),
+    "fixpipe": (1, fixpipe.cases),
 }
 
 
@@ -48,7 +54,7 @@ FIRST = (
 )  # fmt: skip
 
 #: Suites whose cases are about one layout: about its bits, or its padding.
-ONE_LAYOUT = ("negative", "faults")
+ONE_LAYOUT = ("negative", "faults", "foreign", "fixpipe")
 
 #: Suites whose cases have the layout in their names.
 NAMED_LAYOUT = ("patterns",)

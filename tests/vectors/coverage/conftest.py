@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from counted import Level
+from counted import STYLE, Level
 
 from cube24.vectors import suites
 from cube24.vectors.build import build
@@ -13,6 +13,6 @@ from cube24.vectors.build import build
 def level0() -> Level:
     """All cases of level 0, by suite."""
     return {
-        suite: tuple(build(suite, version, item, 1) for item in suites.items(suite, 0, 1))
+        suite: tuple(build(suite, version, item, 1, STYLE) for item in suites.items(suite, 0, 1))
         for suite, (version, _) in suites.SUITES.items()
     }

@@ -132,44 +132,103 @@ def test_bins_are_read_off_the_bytes_and_not_off_the_rules() -> None:
     assert {name for name in found if name.startswith(of)} == wanted
 
 
-@pytest.mark.parametrize(
-    ("dense", "index", "pair", "pattern"),
-    [
-        ((7, 0), 0x6, "pair/21", "value/00X0.0.pos"),  # the pair of newer editions for a lone e2
-        ((0, 7), 0x2, "pair/20", "value/0X00.1.pos"),  # a non-zero slot 1 of (2, 0): e1 by the rule
-        ((7, 0), 0x3, "pair/30", "value/0000.0.pos"),  # an index of 3 selects nothing
-        ((7, 9), 0xD, "pair/13", "value/0X00.1.pos"),
-    ],
-)
-def test_bytes_that_the_encoder_never_writes_are_counted_as_unexpected(
-    dense: tuple[int, int], index: int, pair: str, pattern: str
-) -> None:
-    case = made(matmul(1, 1, 4, weights="zero", layout="nd"))
+def by_hand(dense: tuple[int, int], index: int, **unit: str) -> set[str]:
+    """The bins of one group at one row of activations, -128, 0, 3 and 127."""
+    case = made(matmul(1, 1, 4, weights="zero", layout="nd", **unit))
     pieces = {
         **case.pieces,
         "dense": CaseArray(np.array([[*dense, 0, 0]], np.int8), "nd"),
         "index": CaseArray(np.array([[index]], np.uint8), "nd"),
+        "activations": CaseArray(np.array([[-128, 0, 3, 127]], np.int8), "nd"),
     }
-    found = bins(replace(case, pieces=pieces))
-    assert {pair, pattern} <= set(found)
-    table = Table()
-    table.add(found)
-    assert set(table.unexpected) == set(found) & UNREACHABLE.keys()
-    assert {pair, pattern} & set(table.unexpected)
-    assert all(name in str(table) and name in table.to_markdown() for name in table.unexpected)
+    return set(bins(replace(case, pieces=pieces)))
+
+
+OF_BYTES = ("value/", "pair/", "pos/", "col/", "foreign/", "foreigncol/", "pair20/", "index3/")
 
 
 @pytest.mark.parametrize(
-    ("reading", "found"), [("rule", "value/0X00.1.pos"), ("table", "value/00X0.1.pos")]
+    ("dense", "index", "found"),
+    [
+        # The pair of newer editions for a lone e2, and as the encoder writes it.
+        ((7, 0), 0x6, {"pair/21", "foreign/21.nz.0", "foreigncol/21.nz.0"}),
+        ((7, 0), 0x2, {"pair/20", "pair20/rule.nz", "value/00X0.0.pos", "value/00X0.1.0",
+                       "pos/00X0.0", "col/00X0.0"}),
+        ((0, 7), 0x2, {"pair/20", "pair20/rule.zn", "foreign/20.zn.0", "foreigncol/20.zn.0"}),
+        ((7, 7), 0x1, {"pair/10", "foreign/10.nn.0", "foreigncol/10.nn.0"}),
+    ],
+)  # fmt: skip
+def test_bytes_that_the_encoder_never_writes_have_bins_of_their_own(
+    dense: tuple[int, int], index: int, found: set[str]
+) -> None:
+    assert {name for name in by_hand(dense, index) if name.startswith(OF_BYTES)} == found
+
+
+@pytest.mark.parametrize(
+    ("dense", "index", "found"),
+    [
+        ((7, 0), 0x3, {"pair/30", "index3/30.nz"}),
+        ((7, 9), 0xD, {"pair/13", "index3/13.nn"}),
+        ((0, 0), 0xF, {"pair/33", "index3/33.zz"}),
+    ],
 )
+def test_an_index_of_3_has_bins_where_it_selects_nothing(
+    dense: tuple[int, int], index: int, found: set[str]
+) -> None:
+    got = by_hand(dense, index, index3="nothing")
+    assert {name for name in got if name.startswith(OF_BYTES)} == found
+    # Slot 0 of (1, 3) selects the 0; a slot with an index of 3 selects no activation.
+    products = {name for name in got if name.startswith("mul/")}
+    assert products == ({"mul/0.pos"} if index == 0xD else products & {"mul/0.0", "mul/-128.0"})
+
+
+def test_what_was_hit_and_is_listed_as_unreachable_is_told() -> None:
+    table = Table()
+    table.add(["value/0000.0.pos", "pair/00"])
+    assert table.unexpected == ("value/0000.0.pos",)
+    assert all("value/0000.0.pos" in text for text in (str(table), table.to_markdown()))
+
+
+@pytest.mark.parametrize(("reading", "found"), [("rule", "mul/0.pos"), ("table", "mul/pos.pos")])
 def test_slot_1_of_the_pair_20_is_read_as_the_unit_does(reading: str, found: str) -> None:
-    case = made(matmul(1, 1, 4, weights="zero", layout="nd", pair20=reading))
-    pieces = {
-        **case.pieces,
-        "dense": CaseArray(np.array([[0, 7, 0, 0]], np.int8), "nd"),
-        "index": CaseArray(np.array([[0x2]], np.uint8), "nd"),
+    got = by_hand((0, 7), 0x2, pair20=reading)
+    assert {name for name in got if name.startswith("mul/") and not name.endswith(".0")} == {found}
+    assert f"pair20/{reading}.zn" in got
+
+
+@pytest.mark.parametrize(
+    ("bias", "k", "x", "found"),
+    [
+        # 16, 32 and 64 products of -128 x -128, and of -128 x 127: a power of two needs a bit
+        # more than its negative.
+        (None, 32, "min", {"products.pos.20", "sum.pos.20"}),
+        (None, 64, "max", {"products.neg.20", "sum.neg.20"}),
+        (None, 64, "min", {"products.pos.22", "sum.pos.22"}),
+        (None, 1024, "max", {"products.neg.24", "sum.neg.24"}),
+        (None, 4096, "min", {"products.pos.27", "sum.pos.27"}),
+        # The bias hides what the products need, and counts before the first step.
+        ([-(1 << 18)], 32, "min", {"products.pos.20", "sum.neg.20"}),
+        ([(1 << 30) - (1 << 18) - 1], 32, "min", {"products.pos.20", "sum.pos.31"}),
+        ([(1 << 30) - (1 << 18)], 32, "min", {"products.pos.20", "sum.pos.32"}),
+        ([-(1 << 15)], 32, "zero", {"sum.neg.16"}),
+        ([-(1 << 15) - 1], 32, "zero", {"sum.neg.20"}),
+        ([(1 << 15) - 1, -5], 32, "zero", {"sum.pos.16", "sum.neg.16"}),
+    ],
+)
+def test_widths_of_sums(bias: list[int] | None, k: int, x: str, found: set[str]) -> None:
+    case = made(matmul(1, 2, k, weights="min", activations=x, bias=bias, layout="nd"))
+    assert {name for name in case.bins if name.startswith("width/")} == {
+        f"width/{name}" for name in found
     }
-    assert found in bins(replace(case, pieces=pieces))
+
+
+def test_a_manifest_lists_the_bins_of_its_version() -> None:
+    new = {point.name for point in POINTS if point.since == 2}
+    assert new == {"foreign", "foreigncol", "pair20", "index3", "width"}
+    found = by_hand((0, 7), 0x2)
+    kept = coverage.listed(sorted(found), 1)
+    assert set(kept) == {name for name in found if name.partition("/")[0] not in new} != found
+    assert set(coverage.listed(sorted(found), 2)) == found
 
 
 @pytest.mark.parametrize(

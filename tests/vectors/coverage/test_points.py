@@ -57,12 +57,26 @@ def test_value_bins_are_reachable_just_where_a_legal_group_hits_them(
     assert hit == reachable("value")
 
 
-def test_pair_bins_are_reachable_just_where_a_legal_group_hits_them(
+def test_foreign_bins_are_those_of_pairs_that_no_legal_group_gives(
     all_legal_groups: tuple[Any, Any, Any],
 ) -> None:
-    index = all_legal_groups[2]
-    hit = {f"pair/{digit & 3}{digit >> 2}" for digit in np.unique(index).tolist()}
-    assert hit == reachable("pair")
+    _, slots, index = all_legal_groups
+    own = set()
+    for digit, *there in np.unique(np.column_stack([index, slots != 0]), axis=0).tolist():
+        own.add(f"{digit & 3}{digit >> 2}.{''.join('zn'[is_] for is_ in there)}")
+    assert len(own) == 11  # one a pattern
+    every = {f"{i}{j}.{one}{two}" for i, j in product("012", repeat=2)
+             for one, two in product("zn", repeat=2)}  # fmt: skip
+    assert own < every
+    for point in ("foreign", "foreigncol"):
+        wanted = {f"{point}/{name}.{at}" for name in every - own for at in range(16)}
+        assert reachable(point) == wanted
+        assert len(wanted) == 25 * 16
+    assert reachable("pair") == {f"pair/{i}{j}" for i, j in product("0123", repeat=2)}
+    assert {name.split(".")[0][-2:] for name in reachable("index3")} == {
+        f"{i}{j}" for i, j in product("0123", repeat=2) if "3" in (i, j)
+    }
+    assert len(reachable("index3")) == 28
 
 
 def test_integers_have_neither_subnormals_nor_a_negative_zero() -> None:
@@ -99,7 +113,7 @@ def test_no_case_has_unit_flags_or_flags_without_a_name(level0: Level) -> None:
 
 
 def test_every_unreachable_bin_has_a_reason_and_an_argument() -> None:
-    argued = {"value", "pair", "round", "stall"}  # the tests above
+    argued = {"value", "round", "stall"}  # the tests above
     assert {name.split("/")[0] for name in UNREACHABLE} == argued
     assert len(unreachable("round")) == 6
     assert all(len(reason) > 10 for reason in UNREACHABLE.values())

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from counted import Level, table_of
+from counted import STYLE, Level, table_of
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -156,10 +156,10 @@ def test_a_file_is_read_and_named_in_errors(tmp_path: Path) -> None:
 
 
 def test_the_text_has_a_line_for_each_coverpoint() -> None:
-    table = Table(2, {"batch/1": 2, "pair/21": 1, "change/flip": 2})
+    table = Table(2, {"batch/1": 2, "value/0000.0.1": 1, "change/flip": 2})
     lines = {line.split()[0]: line.split() for line in str(table).splitlines() if line.strip()}
     assert lines["batch"][1:5] == ["2", "2", "1", "50.0"]
-    assert lines["pair"][1:5] == ["16", "8", "0", "0.0"]  # (2, 1) is hit, but not reachable
+    assert lines["value"][1:5] == ["154", "102", "0", "0.0"]  # hit, but not reachable
     assert lines["change"][1:5] == ["-", "-", "1", "-"]
     total, out = len(BINS), len(UNREACHABLE)
     percent = 1000 // (total - out) / 10
@@ -182,7 +182,7 @@ def test_a_single_hole_is_not_a_hundred_percent() -> None:
 
 def test_folders_are_counted_by_their_manifests(tmp_path: Path, level0: Level) -> None:
     root = tmp_path / "vectors"
-    campaign.generate(root, campaign.Campaign(("patterns",), 0, 1))
+    campaign.generate(root, campaign.Campaign(("patterns",), 0, 1, STYLE))
     wanted = table_of(level0["patterns"])
     assert coverage.of_folder(root) == wanted
     assert coverage.of_folder(str(root)) == wanted
