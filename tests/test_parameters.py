@@ -868,13 +868,10 @@ PAIRS: dict[str, Pairs] = {
         },
     ),
     "coverage.bins": Pairs(
-        coverage.bins, {"case": Make(lambda: built(0))}, {"case": Make(lambda: built(9))}
+        coverage.bins, {"case": Make(lambda: built(0)), "version": 2},
+        {"case": Make(lambda: built(9)), "version": 1},
     ),
     "coverage.is_bin": Pairs(coverage.is_bin, {"name": "scale/0"}, {"name": "scale/x"}),
-    "coverage.listed": Pairs(
-        coverage.listed, {"names": ["width/sum.pos.20", "scale/0"], "version": 1},
-        {"names": ["scale/neg"], "version": 2},
-    ),
     "coverage.of_folder": Pairs(
         coverage.of_folder, {"paths": case()},
         {

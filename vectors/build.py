@@ -50,7 +50,7 @@ def build(
         {"kind": "result"}, {}, (),
     )  # fmt: skip
     case = change.apply(case) if spec["change"] else case
-    return replace(case, bins=coverage.listed(coverage.bins(case), style.manifest))
+    return replace(case, bins=coverage.bins(case, style.manifest))
 
 
 def _inputs(spec: Spec, seed: int, config: UnitConfig) -> dict[str, CaseArray]:

@@ -230,7 +230,8 @@ def test_version_2_is_read_wherever_version_1_is(tmp_path):
     assert (found.first, found.hypotheses) == (before.first, before.hypotheses)
     # Version 2 lists more bins: those of coverpoints that are newer than version 1.
     two, one = (manifest.load(tmp_path / name).manifest["coverage"] for name in ("case", "one"))
-    assert coverage.listed(two, 1) == tuple(one) != tuple(two)
+    first = {point.name for point in coverage.POINTS if point.since == 1}
+    assert [name for name in two if name.partition("/")[0] in first] == one != two
     assert coverage.of_folder((tmp_path / "case",)).counts == dict.fromkeys(two, 1)
     small = shrink.shrink(tmp_path / "case", lambda folder: True).case
     assert small.style == ROWS

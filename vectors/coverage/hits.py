@@ -59,8 +59,13 @@ for _number, _pattern in enumerate(PATTERNS):
     _PATTERN[sum(1 << i for i in range(GROUP) if _pattern[i] != "0")] = _number
 
 
-def bins(case: Case) -> tuple[str, ...]:
-    """The bins that a case hits, sorted."""
+def bins(case: Case, version: int = 2) -> tuple[str, ...]:
+    """The bins that a case hits, sorted.
+
+    Args:
+        case: any case.
+        version: of a manifest: of the coverpoints that there were with it.
+    """
     spec, found = case.spec, {f"outcome/{case.outcome['kind']}"}
     if spec["change"] is not None:
         return tuple(sorted(found | set(_change(spec["change"]))))
@@ -70,13 +75,17 @@ def bins(case: Case) -> tuple[str, ...]:
     layer = _layer(case)
     rows = img2col(x, layer) if isinstance(layer, Conv2d) else x
     groups = _groups(weight)
-    found.update(groups.bins(case.unit))
+    if version >= 2:
+        found.update(groups.bins(case.unit))
     numbered = _of_weight(weight, groups.own) | _of_activations(case, x, rows, weight)
     found.update(_of_shape(case))
     bias = arrays.get("bias")
     found.update(_of_bias(bias))
     words = arrays.get("requant")
-    found.update(_of_sums(case, rows, weight, bias, words))
+    start = np.zeros(1, np.int64) if bias is None else bias.astype(np.int64)
+    found.update(_of_sums(case, rows, weight, start, words))
+    if version >= 2:
+        found.update(width.of_sums(rows, weight.matrix, start))
     for account in case.run.pipes.values():
         found.update(f"stall/{stall(cause)}" for cause in account.waits)
     return collected(found, numbered)
@@ -301,12 +310,10 @@ def _of_bias(bias: Array | None) -> Iterator[str]:
 
 
 def _of_sums(
-    case: Case, rows: Array, weight: _Weight, bias: Array | None, words: Array | None
+    case: Case, rows: Array, weight: _Weight, start: Array, words: Array | None
 ) -> Iterator[str]:
     config = case.unit
     how = f"{config.overflow}.{config.grain}"
-    start = np.zeros(1, np.int64) if bias is None else bias.astype(np.int64)
-    yield from width.of_sums(rows, weight.matrix, start)
     # A product is 2^14 at most, and a group has two.
     most = int(np.abs(start).max()) + weight.values.shape[1] * 2 * (1 << 14)
     if words is None:

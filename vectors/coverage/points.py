@@ -179,11 +179,6 @@ def is_bin(name: str) -> bool:
     return point in _BY_NAME and _BY_NAME[point].knows(bin_)
 
 
-def listed(names: Iterable[str], version: int) -> tuple[str, ...]:
-    """The bins that a manifest of a version lists: those of the coverpoints that there were."""
-    return tuple(name for name in names if _BY_NAME[name.partition("/")[0]].since <= version)
-
-
 #: The bins as they are sorted by name, and of each coverpoint the places of its bins among them.
 _SORTED = tuple(sorted(BINS))
 _PLACE = {bin_: place for place, bin_ in enumerate(_SORTED)}
