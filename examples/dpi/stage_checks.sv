@@ -21,6 +21,7 @@ endpackage
 module select_check (
     input logic [31:0] activations,
     input logic [ 3:0] index,
+    input logic        pair20_table,
     input logic [ 7:0] slot0,
     input logic [ 7:0] slot1,
     input logic        illegal
@@ -30,13 +31,14 @@ module select_check (
   // Whether there is an index of 3 is what the model says without the flag.
   always @(posedge tb_scoreboard.clock) begin
     byte a[4], selected[2];
-    int status;
+    int status, reading;
+    reading = pair20_table ? PAIR20_TABLE : 0;
     for (int e = 0; e < 4; e++) a[e] = activations[8*e+:8];
-    status = select_group(a, int'(index), INDEX3_NOTHING, selected);
+    status = select_group(a, int'(index), INDEX3_NOTHING + reading, selected);
     if (stage_pkg::shown(status == OK && slot0 == selected[0] && slot1 == selected[1]))
       $display("%m: index %h selects %h %h, not %h %h", index, slot0, slot1, selected[0],
                selected[1]);
-    status = select_group(a, int'(index), 0, selected);
+    status = select_group(a, int'(index), reading, selected);
     if (stage_pkg::shown(illegal == (status == E_REFUSED)))
       $display("%m: index %h: illegal is %b", index, illegal);
   end

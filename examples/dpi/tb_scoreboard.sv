@@ -22,7 +22,7 @@ module tb_scoreboard #(
   // --- the unit -----------------------------------------------------------------------------------
 
   logic clock = 1'b0, reset = 1'b1;
-  logic wrap = 1'b0, grain_instruction = 1'b0;
+  logic wrap = 1'b0, grain_instruction = 1'b0, pair20_table = 1'b0;
   logic step_valid = 1'b0, step_first = 1'b0, step_last = 1'b0, busy, illegal;
   logic [1:0] step_start = 2'd0, mode = 2'd0, relu = 2'd0;
   logic [K_BITS-1:0] step_k = '0;
@@ -116,7 +116,8 @@ module tb_scoreboard #(
     for (int i = 0; i < n; i++)
       bias_values[i] = (below(3) == 0) ? below(2000) - 1000 : (below(3) == 0) ? int'($urandom()) :
           (below(2) == 1) ? 2147483647 - below(400000) : -2147483647 + below(400000);
-    flags = (below(2) == 1 ? WRAP : 0) + (below(2) == 1 ? GRAIN_INSTRUCTION : 0) + INDEX3_NOTHING;
+    flags = (below(2) == 1 ? WRAP : 0) + (below(2) == 1 ? GRAIN_INSTRUCTION : 0) +
+        (below(2) == 1 ? PAIR20_TABLE : 0) + INDEX3_NOTHING;
     good(nd_to_zz(a_rows, m, k, 32, a_zz));
     good(nd_to_zn(dense_rows, n, stored / 2, 32, dense_zn));
     good(nd_to_zn(index_rows, n, stored / 8, 8, index_zn));
@@ -176,6 +177,7 @@ module tb_scoreboard #(
     bit from_bias = below(2) == 1;
     wrap = (flags & WRAP) != 0;
     grain_instruction = (flags & GRAIN_INSTRUCTION) != 0;
+    pair20_table = (flags & PAIR20_TABLE) != 0;
     threes = 1'b0;
     good(mmad_start(c_nz, m, n, bias_values, from_bias));
     while (start < steps) begin

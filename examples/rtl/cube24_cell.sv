@@ -12,6 +12,7 @@ module cube24_cell #(
     input  logic [32*GROUPS-1:0] activations,
     input  logic [16*GROUPS-1:0] dense,
     input  logic [ 4*GROUPS-1:0] index,
+    input  logic                 pair20_table,
     output logic                 illegal,
 
     // second cycle of a step
@@ -36,6 +37,7 @@ module cube24_cell #(
       .activations(activations),
       .dense(dense),
       .index(index),
+      .pair20_table(pair20_table),
       .sum(sum),
       .illegal(illegal)
   );

@@ -6,6 +6,7 @@ module cube24_dot #(
     input  logic        [32*GROUPS-1:0] activations,  // four elements a group
     input  logic        [16*GROUPS-1:0] dense,        // two slots a group, slot 0 in the low byte
     input  logic        [ 4*GROUPS-1:0] index,        // a nibble a group, as in the index bytes
+    input  logic                        pair20_table,
     output logic signed [ SUM_BITS-1:0] sum,
     output logic                        illegal       // an index of 3 in any group
 );
@@ -20,6 +21,7 @@ module cube24_dot #(
       cube24_select select (
           .activations(activations[32*g+:32]),
           .index(index[4*g+:4]),
+          .pair20_table(pair20_table),
           .slot0(slot0),
           .slot1(slot1),
           .illegal(illegals[g])

@@ -14,8 +14,9 @@
 // S steps in a row keep it up for S + 1 cycles.
 //
 // Static inputs, which do not change while `busy`: wrap (an accumulator that int32 cannot hold wraps,
-// else it saturates) and grain_instruction (the products of a whole instruction are summed exactly
-// before they are added, else those of each step).
+// else it saturates), grain_instruction (the products of a whole instruction are summed exactly
+// before they are added, else those of each step) and pair20_table (slot 1 of the index pair (2, 0)
+// selects element 2, else element 1). pair20_table may be left open, and is 0 then.
 //
 // illegal, and illegal_columns, tell of an index of 3 in a step of the instruction, padding included;
 // they stand until the first step of the next one. Its slot adds nothing.
@@ -38,6 +39,7 @@ module cube24_unit #(
 
     input logic wrap,
     input logic grain_instruction,
+    input logic pair20_table,
 
     input  logic                       step_valid,
     input  logic                       step_first,
@@ -69,6 +71,10 @@ module cube24_unit #(
   localparam logic [1:0] START_BIAS = 2'd2;
   localparam logic [1:0] MODE_INT32 = 2'd0;
   localparam logic [1:0] MODE_DEQF16 = 2'd2;
+
+  // An open input is z in a simulator that knows z, and would make selected elements x.
+  logic table_reading;
+  assign table_reading = pair20_table === 1'b1;
 
   // --- the second cycle of a step ---------------------------------------------------------------
 
@@ -112,6 +118,7 @@ module cube24_unit #(
             .activations(masked[8*K_STEP*r+:8*K_STEP]),
             .dense(dense[16*GROUPS*c+:16*GROUPS]),
             .index(index[4*GROUPS*c+:4*GROUPS]),
+            .pair20_table(table_reading),
             .illegal(illegals[COLS*r+c]),
             .add_valid(add_valid),
             .add_first(add_first),

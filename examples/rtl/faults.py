@@ -37,7 +37,8 @@ _START = "(add_start == START_BIAS) ? add_bias[32*c+:32] : 32'd0"
 _ZN = "(at / size * n_padded + c) * size + at % size"
 _ROW = "assign row = accumulators[32*COLS*read_row+:32*COLS];"
 _BYTE = "= result[8*(4*c+i)+:8];"
-_SLOT1 = "2'd0: slot1 = element1;\n      2'd1: slot1 = element2;\n      2'd2: slot1 = element3;"
+_SLOT1 = "2'd1: slot1 = element2;\n      2'd2: slot1 = element3;"
+_PAIR20 = "2'd0: slot1 = (pair20_table && i0 == 2'd2) ? element2 : element1;"
 
 
 def _row(expression: str) -> Fault:
@@ -62,8 +63,8 @@ FAULTS = {
         ".slot0(slot1),\n          .slot1(slot0),",
     ),
     "slot1-without-plus-one": Fault(
-        "cube24_select.sv", _SLOT1,
-        _SLOT1.replace("element1", "element0").replace("element2", "element1")
+        "cube24_select.sv", f"{_PAIR20}\n      {_SLOT1}",
+        f"{_PAIR20} {_SLOT1}".replace("element1", "element0").replace("element2", "element1")
         .replace("element3", "element2"),
     ),
     "activations-unsigned": Fault(
@@ -142,6 +143,13 @@ FAULTS = {
     ),
     "flag-of-one-step": Fault(
         "cube24_unit.sv", "illegal_now | (step_first ? '0 : illegal_columns)", "illegal_now"
+    ),
+    "pair20-always-table": Fault(
+        "cube24_select.sv", _PAIR20, _PAIR20.replace("pair20_table && ", "")
+    ),
+    "pair20-never-table": Fault("cube24_select.sv", _PAIR20, "2'd0: slot1 = element1;"),
+    "pair20-table-of-all-i0": Fault(
+        "cube24_select.sv", _PAIR20, _PAIR20.replace(" && i0 == 2'd2", "")
     ),
     "saturates-one-early": Fault("cube24_add.sv", ": 32'h7fff_ffff;", ": 32'h7fff_fffe;"),
     "mask-one-late": Fault(

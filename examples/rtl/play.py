@@ -42,8 +42,9 @@ def read_manifest(folder: Path, *, check: bool = True) -> dict[str, Any]:
         files = manifest["files"]
         if check:
             # The seal is over the manifest without its last line, which holds it.
-            sealed = re.sub(rb',\n "sha256": "[0-9a-f]{64}"\n\}\n\Z', b"\n}\n", text)
-            if hashlib.sha256(sealed).hexdigest() != manifest["sha256"]:
+            seal = "seal" if "layer" in manifest else "sha256"
+            sealed = re.sub(rb',\n "%s": "[0-9a-f]{64}"\n\}\n\Z' % seal.encode(), b"\n}\n", text)
+            if hashlib.sha256(sealed).hexdigest() != manifest[seal]:
                 raise BadCaseError("manifest.json was changed: its SHA-256 is another one")
             for entry in files:
                 found = hashlib.sha256((folder / entry["name"]).read_bytes()).hexdigest()

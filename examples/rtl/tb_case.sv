@@ -23,7 +23,7 @@ module tb_case #(
 
   logic clock = 1'b0;
   logic reset = 1'b1;
-  logic wrap, grain_instruction, step_valid, step_first, step_last, busy, illegal;
+  logic wrap, grain_instruction, pair20_table, step_valid, step_first, step_last, busy, illegal;
   logic [1:0] step_start, mode, relu;
   logic [K_BITS-1:0] step_k;
   logic [8*ROWS*K_STEP-1:0] activations;
@@ -47,6 +47,7 @@ module tb_case #(
       .reset(reset),
       .wrap(wrap),
       .grain_instruction(grain_instruction),
+      .pair20_table(pair20_table),
       .step_valid(step_valid),
       .step_first(step_first),
       .step_last(step_last),
@@ -378,6 +379,7 @@ module tb_case #(
     element_bytes = (output_type == "int32") ? 4 : (output_type == "float16") ? 2 : 1;
     wrap = overflow == "wrap";
     grain_instruction = grain == "instruction";
+    pair20_table = pair20 == "table";
     mode = (output_type == "int32") ? 2'd0 : (output_type == "float16") ? 2'd2 : 2'd1;
     relu = (relu_name == "leaky") ? 2'd2 : (relu_name == "relu") ? 2'd1 : 2'd0;
     shift_n = requant_shift == "n";
@@ -408,14 +410,16 @@ module tb_case #(
       wrong = "offset_x is an int8";
     if (!(index3 == "error" || index3 == "nothing"))
       wrong = "index3 is error or nothing";
-    if (!(pair20 == "rule"))
-      wrong = "pair20 is rule, which this unit follows";
+    if (!(pair20 == "rule" || pair20 == "table"))
+      wrong = "pair20 is rule or table";
     if (!(requant_shift == "n" || requant_shift == "n+1"))
       wrong = "requant_shift is n+1 or n";
     if (!(requant_offset == "signed" || requant_offset == "unsigned"))
       wrong = "requant_offset is signed or unsigned";
     if (!(outcome == "result" || outcome == "illegal"))
       wrong = "outcome is result or illegal";
+    if (outcome == "illegal" && index3 == "nothing")
+      wrong = "an index of 3 is illegal with index3 error, not with nothing";
     if (!(dense_file != "" && index_file != "" && activations_file != ""))
       wrong = "dense, index and activations are files";
     if (!(expected_file != "" || outcome == "illegal"))
@@ -578,7 +582,7 @@ module tb_case #(
       if (dump != "") write_dump(rows * n * element_bytes);
       if (!failed)
         $display("PASS %0s: %0d outputs, %0d steps, busy %0d cycles%0s", name, rows * n,
-                 step_cycles - steps_before, busy_cycles - busy_before, flagged ? ", index of 3 flagged" : "");
+                 step_cycles - steps_before, busy_cycles - busy_before, (outcome == "illegal") ? ", index of 3 flagged" : "");
     end
     played = played + 1;
     if (failed) failures = failures + 1;
@@ -591,6 +595,7 @@ module tb_case #(
     read_valid = 1'b0;
     wrap = 1'b0;
     grain_instruction = 1'b0;
+    pair20_table = 1'b0;
     played = 0;
     failures = 0;
     fd = 0;

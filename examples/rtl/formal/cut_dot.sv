@@ -6,6 +6,7 @@ module cube24_dot #(
     input  logic        [32*GROUPS-1:0] activations,
     input  logic        [16*GROUPS-1:0] dense,
     input  logic        [ 4*GROUPS-1:0] index,
+    input  logic                        pair20_table,
     output logic signed [ SUM_BITS-1:0] sum,
     output logic                        illegal
 );

@@ -26,6 +26,7 @@ module prove_cell (
       .activations({491'd0, sum}),
       .dense(256'd0),
       .index(64'd0),
+      .pair20_table(1'b0),
       .add_valid(add_valid),
       .add_first(add_first),
       .add_last(add_first),

@@ -7,7 +7,8 @@ module prove_flag (
     input logic         step_first,
     input logic [2047:0] activations,
     input logic [ 511:0] dense,
-    input logic [ 127:0] index
+    input logic [ 127:0] index,
+    input logic         pair20_table
 );
 
   logic illegal;
@@ -24,6 +25,7 @@ module prove_flag (
       .reset(reset),
       .wrap(1'b0),
       .grain_instruction(1'b0),
+      .pair20_table(pair20_table),
       .step_valid(step_valid),
       .step_first(step_first),
       .step_last(1'b0),

@@ -5,7 +5,8 @@ module prove_padding (
     input logic [511:0] one,
     input logic [511:0] noise,
     input logic [  6:0] k,
-    input logic [ 63:0] index
+    input logic [ 63:0] index,
+    input logic         pair20_table
 );
 
   logic [511:0] other, masked_one, masked_other;
@@ -19,12 +20,14 @@ module prove_padding (
       cube24_select select_one (
           .activations(masked_one[32*g+:32]),
           .index(index[4*g+:4]),
+          .pair20_table(pair20_table),
           .slot0(slots_one0[8*g+:8]),
           .slot1(slots_one1[8*g+:8])
       );
       cube24_select select_other (
           .activations(masked_other[32*g+:32]),
           .index(index[4*g+:4]),
+          .pair20_table(pair20_table),
           .slot0(slots_other0[8*g+:8]),
           .slot1(slots_other1[8*g+:8])
       );
