@@ -61,9 +61,13 @@ def plusargs(folder: Path, manifest: dict[str, Any], name: str, outcome: str) ->
     """The plusargs of a case, as README.md lists them."""
     spec, style = manifest["spec"], manifest["style"]
     size, how = spec["sizes"], spec["requant"]
-    files = {f["role"]: f for f in manifest["files"] if f["format"] == "hex"}
-    if len({(f["bits_per_word"], f["order"]) for f in files.values()}) > 1:
-        raise BadCaseError("its hex files have words of several kinds; the bench takes one")
+    files: dict[str, dict[str, Any]] = {}
+    for entry in manifest["files"]:
+        if entry["format"] == "hex":
+            # Of a weight in both layouts, that of the case comes first.
+            files.setdefault(entry["role"], entry)
+    if any(f["order"] != style["order"] for f in files.values()):
+        raise BadCaseError("its hex files have words of both orders; the bench takes one")
     given: dict[str, Any] = {"case": name, "outcome": outcome, "layout": spec["layout"]}
     given |= {"word_bytes": style["word_bytes"], "order": style["order"]}
     if spec["operation"] == "conv2d":
@@ -92,6 +96,11 @@ def plusargs(folder: Path, manifest: dict[str, Any], name: str, outcome: str) ->
     for role in ("activations", "dense", "index", "bias", "requant", "expected"):
         if role in files:
             given[role] = folder / files[role]["name"]
+            if files[role]["bits_per_word"] != 8 * style["word_bytes"]:
+                given[f"{role}_word_bytes"] = files[role]["bits_per_word"] // 8
+            # Only a manifest of version 2 has strides.
+            if files[role].get("row_stride") != files[role].get("row_bytes"):
+                given[f"{role}_row_stride"] = files[role]["row_stride"]
     return given
 
 

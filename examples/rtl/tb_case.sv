@@ -92,6 +92,9 @@ module tb_case #(
   int m, n, k, conv, batch, c1, h, w, kernel_h, kernel_w, stride_h, stride_w, dilation_h, dilation_w;
   int pad_top, pad_left, pad_bottom, pad_right, offset_x, word_bytes, mmad_k, requant_words;
 
+  // Bytes of a word of one file, 0: as word_bytes says. A stride from row to row is refused.
+  int activations_word, dense_word, index_word, bias_word, requant_word, expected_word, row_stride;
+
   task automatic defaults;
     name = "case"; layout = "nd"; order = "little"; output_type = "int32"; relu_name = "none";
     overflow = "saturate"; grain = "step"; index3 = "error"; pair20 = "rule";
@@ -102,6 +105,8 @@ module tb_case #(
     stride_h = 1; stride_w = 1; dilation_h = 1; dilation_w = 1;
     pad_top = 0; pad_left = 0; pad_bottom = 0; pad_right = 0; offset_x = 0;
     word_bytes = 1; mmad_k = 0; alpha = 32'd0; requant_words = 1;
+    activations_word = 0; dense_word = 0; index_word = 0; bias_word = 0; requant_word = 0;
+    expected_word = 0; row_stride = 0;
   endtask
 
   // One argument: from the command line, or from `token`, a word of the list.
@@ -156,6 +161,15 @@ module tb_case #(
     `TAKE("requant_words=%d", requant_words)
     `TAKE("expected=%s", expected_file)
     `TAKE("dump=%s", dump)
+    `TAKE("activations_word_bytes=%d", activations_word)
+    `TAKE("dense_word_bytes=%d", dense_word)
+    `TAKE("index_word_bytes=%d", index_word)
+    `TAKE("bias_word_bytes=%d", bias_word)
+    `TAKE("requant_word_bytes=%d", requant_word)
+    `TAKE("expected_word_bytes=%d", expected_word)
+    `TAKE("activations_row_stride=%d", row_stride)
+    `TAKE("dense_row_stride=%d", row_stride)
+    `TAKE("index_row_stride=%d", row_stride)
   endtask
 
   // --- files ------------------------------------------------------------------------------------
@@ -186,8 +200,9 @@ module tb_case #(
     else digit = -1;
   endfunction
 
-  // Read a file of hex words, `bytes` bytes and zeros up to whole words, into an array.
-  task automatic read_hex(input string file, input string role, input int array, input int bytes);
+  // Read a file of words of `size` bytes: `bytes` bytes and zeros up to whole words, into an array.
+  task automatic read_hex(input string file, input string role, input int array, input int bytes,
+                          input int size);
     int fd, character, value, digits, count, at;
     logic comment, ended;
     logic [3:0] first;
@@ -203,7 +218,7 @@ module tb_case #(
         fail(why);
       end
     end
-    count = (bytes + word_bytes - 1) / word_bytes;
+    count = (bytes + size - 1) / size;
     digits = 0;
     at = 0;
     comment = 1'b0;
@@ -216,13 +231,13 @@ module tb_case #(
       else if (value >= 0) begin
         // Digits come most significant first; byte 0 of a word is the last two, or the first two.
         if (digits[0]) begin
-          if (order == "big") place(array, at * word_bytes + digits / 2, {first, 4'(value)}, bytes);
+          if (order == "big") place(array, at * size + digits / 2, {first, 4'(value)}, bytes);
           else
-            place(array, (at + 1) * word_bytes - 1 - digits / 2, {first, 4'(value)}, bytes);
+            place(array, (at + 1) * size - 1 - digits / 2, {first, 4'(value)}, bytes);
         end
         first = 4'(value);
         digits = digits + 1;
-        if (digits > 2 * word_bytes || at >= count) ended = 1'b1;
+        if (digits > 2 * size || at >= count) ended = 1'b1;
       end else begin
         if (character != -1 && character != 10 && character != 13 && character != 32 &&
             character != 9 && character != "/") begin
@@ -230,7 +245,7 @@ module tb_case #(
                    character);
           fail(why);
         end
-        if (digits == 2 * word_bytes) at = at + 1;
+        if (digits == 2 * size) at = at + 1;
         else if (digits != 0) ended = 1'b1;
         if (character == "/") comment = 1'b1;
         if (character == -1 || failed) ended = 1'b1;
@@ -238,8 +253,8 @@ module tb_case #(
       end
     end
     if (fd != 0) $fclose(fd);
-    if (digits != 0 && digits != 2 * word_bytes && at < count) begin
-      $sformat(why, "%0s: word %0d has other than %0d digits", role, at, 2 * word_bytes);
+    if (digits != 0 && digits != 2 * size && at < count) begin
+      $sformat(why, "%0s: word %0d has other than %0d digits", role, at, 2 * size);
       fail(why);
     end
     if (at != count || (digits != 0 && character != -1)) begin
@@ -253,15 +268,15 @@ module tb_case #(
     else if (value != 8'd0) fail("the last word of a file is filled with other than zeros");
   endtask
 
-  // Write the results as hex, in the words of the case.
+  // Write the results as hex, in words like those of the expected ones.
   task automatic write_dump(input int bytes);
     int fd, at;
     fd = $fopen(dump, "w");
     if (fd == 0) fail("cannot write the dump");
     else begin
-      for (int word = 0; word * word_bytes < bytes; word++) begin
-        for (int i = 0; i < word_bytes; i++) begin
-          at = word * word_bytes + ((order == "big") ? i : word_bytes - 1 - i);
+      for (int word = 0; word * expected_word < bytes; word++) begin
+        for (int i = 0; i < expected_word; i++) begin
+          at = word * expected_word + ((order == "big") ? i : expected_word - 1 - i);
           $fwrite(fd, "%02x", (at < bytes) ? memory[GOT*LARGEST+at] : 8'd0);
         end
         $fwrite(fd, "\n");
@@ -382,6 +397,12 @@ module tb_case #(
     pair20_table = pair20 == "table";
     mode = (output_type == "int32") ? 2'd0 : (output_type == "float16") ? 2'd2 : 2'd1;
     relu = (relu_name == "leaky") ? 2'd2 : (relu_name == "relu") ? 2'd1 : 2'd0;
+    if (activations_word == 0) activations_word = word_bytes;
+    if (dense_word == 0) dense_word = word_bytes;
+    if (index_word == 0) index_word = word_bytes;
+    if (bias_word == 0) bias_word = word_bytes;
+    if (requant_word == 0) requant_word = word_bytes;
+    if (expected_word == 0) expected_word = word_bytes;
     shift_n = requant_shift == "n";
     offset_unsigned = requant_offset == "unsigned";
     if (!(rows > 0 && n > 0 && depth > 0))
@@ -392,8 +413,11 @@ module tb_case #(
       wrong = "layout is nd or zn";
     if (!(order == "little" || order == "big"))
       wrong = "order is little or big";
-    if (!(word_bytes > 0))
+    if (!(activations_word > 0 && dense_word > 0 && index_word > 0 && bias_word > 0 &&
+          requant_word > 0 && expected_word > 0))
       wrong = "word_bytes is 1 or more";
+    if (!(row_stride == 0))
+      wrong = "a row_stride, which this bench does not take: the rows of a file have no gaps";
     if (!(output_type == "int32" || output_type == "int8" || output_type == "uint8" || output_type == "float16"))
       wrong = "output is int32, int8, uint8 or float16";
     if (!((requant_file == "") == (output_type == "int32")))
@@ -431,25 +455,35 @@ module tb_case #(
   endtask
 
   task automatic read_files;
-    int bytes, n_rows;
+    int bytes, n_rows, size;
     n_rows = (layout == "zn") ? n_padded : n;
     for (int array = ACTIVATIONS; array <= EXPECTED; array++) begin
       case (array)
         ACTIVATIONS: begin
           role_name = "activations"; file_name = activations_file;
+          size = activations_word;
           bytes = (conv != 0) ? batch * c1 * h * w * 32 : m * k;
         end
-        DENSE: begin role_name = "dense"; file_name = dense_file; bytes = n_rows * k_padded / 2; end
-        INDEX: begin role_name = "index"; file_name = index_file; bytes = n_rows * k_padded / 8; end
-        BIAS: begin role_name = "bias"; file_name = bias_file; bytes = 4 * n; end
-        WORDS: begin role_name = "requant"; file_name = requant_file; bytes = 8 * requant_words; end
+        DENSE: begin
+          role_name = "dense"; file_name = dense_file; size = dense_word;
+          bytes = n_rows * k_padded / 2;
+        end
+        INDEX: begin
+          role_name = "index"; file_name = index_file; size = index_word;
+          bytes = n_rows * k_padded / 8;
+        end
+        BIAS: begin role_name = "bias"; file_name = bias_file; size = bias_word; bytes = 4 * n; end
+        WORDS: begin
+          role_name = "requant"; file_name = requant_file; size = requant_word;
+          bytes = 8 * requant_words;
+        end
         default: begin
-          role_name = "expected"; file_name = expected_file;
+          role_name = "expected"; file_name = expected_file; size = expected_word;
           if (outcome == "illegal") file_name = "";
           bytes = rows * n * element_bytes;
         end
       endcase
-      if (file_name != "") read_hex(file_name, role_name, array, bytes);
+      if (file_name != "") read_hex(file_name, role_name, array, bytes, size);
     end
   endtask
 
@@ -538,12 +572,14 @@ module tb_case #(
       if (conv != 0)
         $display("first at (%0d, %0d, %0d, %0d), word %0d byte %0d (words of %0d %0s, %0s)",
                  first / n / (ho * wo), first / n / wo % ho, first / n % wo, first % n,
-                 first_byte / word_bytes, first_byte % word_bytes, word_bytes,
-                 (word_bytes == 1) ? "byte" : "bytes", order);
+                 first_byte / expected_word, first_byte % expected_word,
+                 expected_word,
+                 (expected_word == 1) ? "byte" : "bytes", order);
       else
         $display("first at (%0d, %0d), word %0d byte %0d (words of %0d %0s, %0s)", first / n,
-                 first % n, first_byte / word_bytes, first_byte % word_bytes, word_bytes,
-                 (word_bytes == 1) ? "byte" : "bytes", order);
+                 first % n, first_byte / expected_word, first_byte % expected_word,
+                 expected_word,
+                 (expected_word == 1) ? "byte" : "bytes", order);
       show("expected", EXPECTED, first);
       show("got     ", GOT, first);
     end

@@ -232,6 +232,66 @@ def test_plusargs_that_are_nothing_the_bench_knows_are_refused(simulation, tmp_p
     assert "2 cases, 2 failed" in got
 
 
+# --- without play.py ------------------------------------------------------------------------------
+
+
+def generated(folder, case, *options):
+    """The folder of a case of the committed set, written again for a bench."""
+    done = run(
+        Path(sys.executable).parent / "cube24", "vectors", "generate", folder, "--level", "0",
+        "--suite", case.split("/")[0], "--case", case, "--format", "hex", "--bench", *options,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder / case
+
+
+def play_beside(simulation, folder):
+    """What the bench says of `plusargs.txt`, from inside the folder of its case."""
+    given = (folder / "plusargs.txt").read_text().split()
+    return run("vvp", "-N", simulation, *given, cwd=folder).stdout
+
+
+@pytest.mark.parametrize(
+    ("case", "options"),
+    [
+        ("shapes/matmul-15x17x68", ("--layout", "both", "--word-bytes", "4", "--order", "big")),
+        ("fixpipe/beside", ()),
+        ("fixpipe/beside-fp16", ("--role-words", "dense=32", "--role-words", "requant=8")),
+        ("shapes/conv-3x3", ("--role-words", "activations=32", "--role-words", "expected=4")),
+        ("foreign/walk-zn-n16-table", ("--role-words", "index=8")),
+    ],
+)  # fmt: skip
+def test_a_case_is_played_from_its_plusargs_alone(simulation, tmp_path, case, options):
+    folder = generated(tmp_path / "set", case, *options)
+    assert f"PASS {case}: " in play_beside(simulation, folder)
+    # play.py tells the bench the same words of each file.
+    assert play(simulation, folder).returncode == 0
+    expected = folder / "expected.hex"
+    text = expected.read_text().rstrip()  # of the last word, the last digit: no filling in these
+    expected.write_text(text[:-1] + ("0\n" if text[-1] != "0" else "1\n"))
+    assert f"FAIL {case}: 1 of " in play_beside(simulation, folder)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_the_words_of_each_file_are_as_long_as_it_is_said(simulation, tmp_path, role):
+    folder = generated(tmp_path, "fixpipe/beside", "--role-words", f"{role}=16")
+    assert "PASS fixpipe/beside: " in play_beside(simulation, folder)
+    plusargs = folder / "plusargs.txt"
+    text = plusargs.read_text()
+    assert text.count(f"+{role}_word_bytes=16\n") == 1
+    plusargs.write_text(text.replace("_word_bytes=16", "_word_bytes=2"))
+    said = play_beside(simulation, folder)
+    assert f"FAIL fixpipe/beside: {role}: word 0 has other than 4 digits" in said
+
+
+@pytest.mark.parametrize("role", ["activations", "dense", "index"])
+def test_rows_with_gaps_are_refused(simulation, tmp_path, role):
+    folder = generated(tmp_path, "fixpipe/beside", "--row-stride", f"{role}=4096")
+    said = "FAIL fixpipe/beside: the plusargs: a row_stride, which this bench does not take"
+    assert said in play_beside(simulation, folder)
+    assert said in play(simulation, folder).stdout
+
+
 # --- faults ---------------------------------------------------------------------------------------
 
 
