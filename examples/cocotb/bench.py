@@ -2,8 +2,8 @@
 
 A case is a folder that `cube24.vectors` wrote: operands as they stand in memory, and the result
 that must come out. The drivers fetch what a step needs by its address and feed the pins, with
-random gaps; the monitor takes what the unit gives, whoever asked for it; the scoreboard holds it against
-the case, bit by bit, and lets `compare` explain what differs.
+random gaps; the monitor takes what the unit gives, whoever asked for it; the scoreboard holds it
+against the case, bit by bit, and lets `compare` explain what differs.
 """
 
 from __future__ import annotations
