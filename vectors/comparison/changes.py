@@ -18,8 +18,9 @@ from cube24.encoder import GROUP, ZN_K
 from cube24.sizes import ceil_div
 from cube24.vectors.case import Array, bits
 from cube24.vectors.comparison.device import Device, finished
-from cube24.vectors.comparison.operands import Int, Operands, selected, spread
+from cube24.vectors.comparison.operands import Operands
 from cube24.vectors.comparison.table import Explained
+from cube24.vectors.selection import Int, selected, spread
 from cube24.vectors.spec import INT32_MAX, INT32_MIN
 
 #: How many changes of a single group are tried on a whole column or row.

@@ -17,7 +17,8 @@ import numpy.typing as npt
 from cube24.encoder import ZN_K
 from cube24.simulator import UnitConfig, requant
 from cube24.vectors.case import Array
-from cube24.vectors.comparison.operands import Int, Operands, selected, spread
+from cube24.vectors.comparison.operands import Operands
+from cube24.vectors.selection import Int, selected, spread
 from cube24.vectors.spec import INT32_MAX, INT32_MIN, requant_of
 
 

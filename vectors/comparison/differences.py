@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from cube24.vectors.case import Array, bits
 from cube24.vectors.comparison.dump import Dump
-from cube24.vectors.comparison.operands import Int, Operands
+from cube24.vectors.comparison.operands import Operands
+from cube24.vectors.selection import Int
 
 #: How many numbers a text shows where there may be many.
 SHOWN = 8

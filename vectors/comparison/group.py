@@ -19,8 +19,9 @@ from cube24.sizes import ceil_div
 from cube24.vectors.case import Array, bits
 from cube24.vectors.comparison.changes import Fault, of_device, of_one_group
 from cube24.vectors.comparison.device import Device, right
-from cube24.vectors.comparison.operands import Operands, selected
+from cube24.vectors.comparison.operands import Operands
 from cube24.vectors.comparison.table import Explained
+from cube24.vectors.selection import selected
 from cube24.vectors.spec import INT32_MAX, INT32_MIN, requant_of
 
 #: How many groups a text shows at either end where it does not show all.

@@ -9,8 +9,8 @@ import numpy as np
 from cube24.encoder import N0
 from cube24.vectors.case import Array
 from cube24.vectors.comparison.differences import DifferencePattern, Differences, listed
-from cube24.vectors.comparison.operands import Int
 from cube24.vectors.comparison.table import M0
+from cube24.vectors.selection import Int
 
 #: Shifts by so many outputs are tried, and those by so many rows.
 _FAR = 1024

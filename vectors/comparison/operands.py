@@ -1,8 +1,7 @@
 """A case as one multiplication of rows by columns, as a device reads it from the files.
 
 All is made from the files that a device reads: activations, dense, index, bias and requant; the
-original weight is not looked at. What an index of 3 selects, and slot 1 where i1 + 1 would be 4, no
-document defines: here it is nothing.
+original weight is not looked at.
 """
 
 from __future__ import annotations
@@ -14,13 +13,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cube24.encoder import GROUP, ZN_K
+from cube24.encoder import ZN_K
 from cube24.simulator import Conv2d, UnitConfig, isa
 from cube24.sizes import ceil_div
 from cube24.vectors.case import Array, compute, img2col
+from cube24.vectors.selection import Int
 from cube24.vectors.spec import Spec, is_conv, layer_of, requant_of, unit_of
-
-Int = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,27 +133,3 @@ def _ends(spec: Spec, config: UnitConfig, arrays: Mapping[str, Array], k: int) -
             if at >= k:
                 break
     return (*ends[:-1], last)
-
-
-def selected(pairs: Int, config: UnitConfig, one: int = 1) -> tuple[Int, Int]:
-    """The element, 0 to 3, that each slot selects; -1: nothing.
-
-    Args:
-        pairs: (..., 2).
-        config: says what slot 1 of (2, 0) selects.
-        one: what is added to i1.
-    """
-    i0, i1 = pairs[..., 0], pairs[..., 1]
-    second = np.where(i1 == 3, -1, i1 + one)
-    if config.pair20 == "table":
-        second = np.where((i0 == 2) & (i1 == 0), 2, second)
-    return np.where(i0 == 3, -1, i0), second
-
-
-def spread(slots: Int, first: Int, second: Int) -> Int:
-    """The weight that each element of a group meets, (..., 4), from slots and what they select."""
-    places = np.arange(GROUP)
-    return np.asarray(
-        slots[..., :1] * (first[..., None] == places)
-        + slots[..., 1:] * (second[..., None] == places)
-    )

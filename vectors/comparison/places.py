@@ -9,8 +9,8 @@ import numpy as np
 from cube24.encoder import N0
 from cube24.sizes import ceil_div
 from cube24.vectors.comparison.differences import DifferencePattern, Differences, Mask, listed
-from cube24.vectors.comparison.operands import Int
 from cube24.vectors.comparison.table import M0
+from cube24.vectors.selection import Int
 
 
 def places(of: Differences) -> Iterator[DifferencePattern]:

@@ -10,8 +10,8 @@ import numpy as np
 from cube24.encoder import GROUP, N0, ZN_K
 from cube24.vectors.comparison.device import Device, finished, right
 from cube24.vectors.comparison.differences import DifferencePattern, Differences
-from cube24.vectors.comparison.operands import Int
 from cube24.vectors.comparison.table import M0
+from cube24.vectors.selection import Int
 from cube24.vectors.spec import INT32_MAX, INT32_MIN
 
 #: Bits of the accumulators that are tried.

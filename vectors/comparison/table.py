@@ -17,7 +17,8 @@ import numpy.typing as npt
 from cube24.encoder import N0, ZN_K
 from cube24.vectors.case import Array, bits
 from cube24.vectors.comparison.device import Device, right, weight_of
-from cube24.vectors.comparison.operands import Int, Operands, fractal_rows, groups_of
+from cube24.vectors.comparison.operands import Operands, fractal_rows, groups_of
+from cube24.vectors.selection import Int
 
 #: Rows of a fractal of the result.
 M0 = 16

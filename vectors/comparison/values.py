@@ -10,7 +10,7 @@ from cube24.encoder import N0
 from cube24.errors import counted
 from cube24.vectors.case import Array
 from cube24.vectors.comparison.differences import DifferencePattern, Differences, Mask, listed
-from cube24.vectors.comparison.operands import Int
+from cube24.vectors.selection import Int
 
 #: Fewer outputs hold one value of a bit by chance.
 _ENOUGH = 4
