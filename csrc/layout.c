@@ -60,6 +60,8 @@ static struct order by_row(size_t bytes, size_t row_bytes)
 static void to_fractals(const uint8_t *nd, size_t rows, size_t row_bytes, size_t stored,
                         struct order order, uint8_t *to)
 {
+    if (row_bytes == 0) /* rows of nothing may be any number */
+        return;
     for (size_t r = 0; r < stored; r += N0) {
         const size_t wanted = least(N0, stored - r), given = r < rows ? least(N0, rows - r) : 0;
         for (size_t i = 0; i < ceil_div(row_bytes, order.bytes); i++) {
@@ -77,6 +79,8 @@ static void to_fractals(const uint8_t *nd, size_t rows, size_t row_bytes, size_t
 static void from_fractals(const uint8_t *from, size_t rows, size_t row_bytes, struct order order,
                           uint8_t *nd)
 {
+    if (row_bytes == 0)
+        return;
     for (size_t r = 0; r < rows; r += N0)
         for (size_t i = 0; i < ceil_div(row_bytes, order.bytes); i++)
             copy_column(from + r / N0 * order.down + i * order.across, order.bytes,
@@ -84,115 +88,112 @@ static void from_fractals(const uint8_t *from, size_t rows, size_t row_bytes, st
                         least(order.bytes, row_bytes - i * order.bytes));
 }
 
+/* What is refused of rows and of blocks of k0 bytes. Where there is nothing to move, pointers may be
+ * NULL: nothing is read or written then. */
+static int fractals_status(const void *from, size_t rows, size_t row_bytes, size_t k0,
+                           const void *to)
+{
+    if (!fractals_fit(rows, row_bytes, k0))
+        return CUBE24_E_SIZE;
+    return rows != 0 && row_bytes != 0 && (!from || !to) ? CUBE24_E_ARGUMENT : CUBE24_OK;
+}
+
 int cube24_nd_to_zn(const uint8_t *nd, size_t n, size_t row_bytes, size_t k0, uint8_t *zn)
 {
-    if (!fractals_fit(n, row_bytes, k0))
-        return CUBE24_E_SIZE;
-    if (n == 0 || row_bytes == 0)
-        return CUBE24_OK;
-    if (!nd || !zn)
-        return CUBE24_E_ARGUMENT;
+    const int status = fractals_status(nd, n, row_bytes, k0, zn);
     const size_t stored = ceil_div(n, N0) * N0;
-    to_fractals(nd, n, row_bytes, stored, by_column(k0, stored), zn);
-    return CUBE24_OK;
+    if (status == CUBE24_OK)
+        to_fractals(nd, n, row_bytes, stored, by_column(k0, stored), zn);
+    return status;
 }
 
 int cube24_zn_to_nd(const uint8_t *zn, size_t n, size_t row_bytes, size_t k0, uint8_t *nd)
 {
-    if (!fractals_fit(n, row_bytes, k0))
-        return CUBE24_E_SIZE;
-    if (n == 0 || row_bytes == 0)
-        return CUBE24_OK;
-    if (!nd || !zn)
-        return CUBE24_E_ARGUMENT;
-    from_fractals(zn, n, row_bytes, by_column(k0, ceil_div(n, N0) * N0), nd);
-    return CUBE24_OK;
+    const int status = fractals_status(zn, n, row_bytes, k0, nd);
+    if (status == CUBE24_OK)
+        from_fractals(zn, n, row_bytes, by_column(k0, ceil_div(n, N0) * N0), nd);
+    return status;
 }
 
 int cube24_nd_to_zz(const uint8_t *nd, size_t m, size_t row_bytes, size_t k0, uint8_t *zz)
 {
-    if (!fractals_fit(m, row_bytes, k0))
-        return CUBE24_E_SIZE;
-    if (m == 0 || row_bytes == 0)
-        return CUBE24_OK;
-    if (!nd || !zz)
-        return CUBE24_E_ARGUMENT;
-    to_fractals(nd, m, row_bytes, ceil_div(m, M0) * M0, by_row(k0, row_bytes), zz);
-    return CUBE24_OK;
+    const int status = fractals_status(nd, m, row_bytes, k0, zz);
+    if (status == CUBE24_OK)
+        to_fractals(nd, m, row_bytes, ceil_div(m, M0) * M0, by_row(k0, row_bytes), zz);
+    return status;
 }
 
 int cube24_zz_to_nd(const uint8_t *zz, size_t m, size_t row_bytes, size_t k0, uint8_t *nd)
 {
-    if (!fractals_fit(m, row_bytes, k0))
-        return CUBE24_E_SIZE;
-    if (m == 0 || row_bytes == 0)
-        return CUBE24_OK;
-    if (!nd || !zz)
-        return CUBE24_E_ARGUMENT;
-    from_fractals(zz, m, row_bytes, by_row(k0, row_bytes), nd);
-    return CUBE24_OK;
+    const int status = fractals_status(zz, m, row_bytes, k0, nd);
+    if (status == CUBE24_OK)
+        from_fractals(zz, m, row_bytes, by_row(k0, row_bytes), nd);
+    return status;
 }
 
-/* 1 if columns of fractals of n0 bytes, `stored` rows high, can hold m rows of row_bytes. */
-static int columns_fit(size_t m, size_t row_bytes, size_t n0, size_t stored)
+/* The same of columns of fractals, `stored` rows high, of which the first m are rows of the matrix;
+ * moved: how many rows are read or written on the side of the fractals. */
+static int columns_status(const void *nd, size_t m, size_t row_bytes, size_t n0, size_t stored,
+                          const void *nz, size_t moved)
 {
     size_t size = n0;
-    return n0 != 0 && stored >= m && fits(m, row_bytes) && grow(&size, stored) &&
-           grow(&size, ceil_div(row_bytes, n0));
+    if (n0 == 0 || stored < m || !fits(m, row_bytes) || !grow(&size, stored) ||
+        !grow(&size, ceil_div(row_bytes, n0)))
+        return CUBE24_E_SIZE;
+    const int missing = row_bytes != 0 && ((m != 0 && !nd) || (moved != 0 && !nz));
+    return missing ? CUBE24_E_ARGUMENT : CUBE24_OK;
 }
 
 int cube24_nd_to_nz(const uint8_t *nd, size_t m, size_t row_bytes, size_t n0, size_t stored,
                     uint8_t *nz)
 {
-    if (!columns_fit(m, row_bytes, n0, stored))
-        return CUBE24_E_SIZE;
-    if (stored == 0 || row_bytes == 0)
-        return CUBE24_OK;
-    if ((!nd && m != 0) || !nz)
-        return CUBE24_E_ARGUMENT;
-    to_fractals(nd, m, row_bytes, stored, by_column(n0, stored), nz);
-    return CUBE24_OK;
+    const int status = columns_status(nd, m, row_bytes, n0, stored, nz, stored);
+    if (status == CUBE24_OK)
+        to_fractals(nd, m, row_bytes, stored, by_column(n0, stored), nz);
+    return status;
 }
 
 int cube24_nz_to_nd(const uint8_t *nz, size_t m, size_t row_bytes, size_t n0, size_t stored,
                     uint8_t *nd)
 {
-    if (!columns_fit(m, row_bytes, n0, stored))
-        return CUBE24_E_SIZE;
-    if (m == 0 || row_bytes == 0)
-        return CUBE24_OK;
-    if (!nd || !nz)
-        return CUBE24_E_ARGUMENT;
-    from_fractals(nz, m, row_bytes, by_column(n0, stored), nd);
-    return CUBE24_OK;
+    const int status = columns_status(nd, m, row_bytes, n0, stored, nz, m);
+    if (status == CUBE24_OK)
+        from_fractals(nz, m, row_bytes, by_column(n0, stored), nd);
+    return status;
 }
 
 /* --- images --------------------------------------------------------------------------------- */
 
-/* 1 if an image and its blocks of channels can exist; *pixels is h * w. */
-static int image_fits(size_t batch, size_t channels, size_t h, size_t w, size_t *pixels)
+/* What is refused of an image, its blocks of channels and a choice of path. *pixels is h * w, and
+ * *kernels NULL if there is nothing to move. */
+static int image_status(const void *from, size_t batch, size_t channels, size_t h, size_t w,
+                        uint32_t flags, const void *to, size_t *pixels,
+                        const struct cube24_layer_kernels **kernels)
 {
     size_t size = C0;
     if (!fits(h, w) || !grow(&size, ceil_div(channels, C0)) || !grow(&size, h) ||
         !grow(&size, w) || !fits(size, batch))
-        return 0;
+        return CUBE24_E_SIZE;
     *pixels = h * w;
-    return 1;
+    *kernels = cube24_choose_layer(flags, 0);
+    if (!*kernels)
+        return CUBE24_E_ARGUMENT;
+    if (batch == 0 || channels == 0 || *pixels == 0) {
+        *kernels = NULL;
+        return CUBE24_OK;
+    }
+    return from && to ? CUBE24_OK : CUBE24_E_ARGUMENT;
 }
 
 int cube24_nchw_to_nc1hwc0(const int8_t *nchw, size_t batch, size_t channels, size_t h, size_t w,
                            uint32_t flags, int8_t *nc1hwc0)
 {
     size_t pixels;
-    if (!image_fits(batch, channels, h, w, &pixels))
-        return CUBE24_E_SIZE;
-    const struct cube24_layer_kernels *kernels = cube24_choose_layer(flags, 0);
-    if (!kernels)
-        return CUBE24_E_ARGUMENT;
-    if (batch == 0 || channels == 0 || pixels == 0)
-        return CUBE24_OK;
-    if (!nchw || !nc1hwc0)
-        return CUBE24_E_ARGUMENT;
+    const struct cube24_layer_kernels *kernels;
+    const int status =
+        image_status(nchw, batch, channels, h, w, flags, nc1hwc0, &pixels, &kernels);
+    if (status != CUBE24_OK || !kernels)
+        return status;
     const uint8_t *from = (const uint8_t *)nchw;
     uint8_t *to = (uint8_t *)nc1hwc0;
     for (size_t image = 0; image < batch; image++)
@@ -209,15 +210,11 @@ int cube24_nc1hwc0_to_nchw(const int8_t *nc1hwc0, size_t batch, size_t channels,
                            size_t w, uint32_t flags, int8_t *nchw)
 {
     size_t pixels;
-    if (!image_fits(batch, channels, h, w, &pixels))
-        return CUBE24_E_SIZE;
-    const struct cube24_layer_kernels *kernels = cube24_choose_layer(flags, 0);
-    if (!kernels)
-        return CUBE24_E_ARGUMENT;
-    if (batch == 0 || channels == 0 || pixels == 0)
-        return CUBE24_OK;
-    if (!nchw || !nc1hwc0)
-        return CUBE24_E_ARGUMENT;
+    const struct cube24_layer_kernels *kernels;
+    const int status =
+        image_status(nc1hwc0, batch, channels, h, w, flags, nchw, &pixels, &kernels);
+    if (status != CUBE24_OK || !kernels)
+        return status;
     const uint8_t *from = (const uint8_t *)nc1hwc0;
     uint8_t *to = (uint8_t *)nchw;
     for (size_t image = 0; image < batch; image++)
