@@ -18,16 +18,6 @@ struct stored {
     uint32_t path;
 };
 
-/* Indices of 3 made 0: a mutation hardly ever finds a large matrix without one, and what is behind
- * the refusal must be reached as well. */
-static void mend_index(uint8_t *index, size_t size)
-{
-    for (size_t i = 0; i < size; i++)
-        for (unsigned shift = 0; shift < 8; shift += 2)
-            if ((index[i] >> shift & 3) == 3)
-                index[i] = (uint8_t)(index[i] & ~(3U << shift));
-}
-
 /* Sizes and path; the buffers are for the caller to make. */
 static struct stored take_shape(struct input *in)
 {

@@ -66,14 +66,6 @@ static int take_image(struct input *in, cube24_layer *l)
     return 1;
 }
 
-static void mend_index(uint8_t *index, size_t size)
-{
-    for (size_t i = 0; i < size; i++)
-        for (unsigned shift = 0; shift < 8; shift += 2)
-            if ((index[i] >> shift & 3) == 3)
-                index[i] = (uint8_t)(index[i] & ~(3U << shift));
-}
-
 static int take_layer(struct input *in, struct drawn *d)
 {
     cube24_layer *l = &d->layer;

@@ -70,4 +70,14 @@ static inline uint32_t take_path(struct input *in)
     return choice && cube24_path_supported(choice - 1) ? (uint32_t)choice : 0;
 }
 
+/* Indices of 3 made 0: a mutation hardly ever finds a large matrix without one, and what is behind
+ * the refusal must be reached as well. */
+static inline void mend_index(uint8_t *index, size_t size)
+{
+    for (size_t i = 0; i < size; i++)
+        for (unsigned shift = 0; shift < 8; shift += 2)
+            if ((index[i] >> shift & 3) == 3)
+                index[i] = (uint8_t)(index[i] & ~(3U << shift));
+}
+
 #endif
