@@ -19,6 +19,7 @@ from cube24.encoder import GROUP, SparseWeight, pack_index
 from cube24.simulator import UnitConfig
 from cube24.sizes import ceil_div
 from cube24.vectors.rng import SplitMix64
+from cube24.vectors.selection import selected, spread
 
 #: The key of the rule that fills a weight with foreign bytes.
 RULE = "foreign"
@@ -27,14 +28,6 @@ RULE = "foreign"
 def is_foreign(rule: Any) -> bool:
     """Whether a rule of weights, which is one, gives foreign bytes."""
     return isinstance(rule, Mapping) and set(rule) == {RULE}
-
-
-def second(pairs: npt.NDArray[np.uint8], config: UnitConfig) -> npt.NDArray[np.uint8]:
-    """The element that slot 1 selects, by pairs (..., 2); of an index of 3 it means nothing."""
-    rule = pairs[..., 1] + np.uint8(1)
-    if config.pair20 == "table":
-        rule[(pairs[..., 0] == 2) & (pairs[..., 1] == 0)] = 2
-    return rule
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,12 +49,8 @@ class ForeignGroups:
 
     def weight(self, k: int) -> npt.NDArray[np.int8]:
         """The weight that the unit multiplies by, (N, k): what the slots select."""
-        elements = [self.pairs[..., 0], second(self.pairs, self.config)]
-        full = np.zeros((*self.slots.shape[:2], GROUP), np.int64)
-        for slot, element in enumerate(elements):
-            selects = self.pairs[..., slot] < 3
-            there = (element[..., None] == np.arange(GROUP)) & selects[..., None]
-            full += np.where(there, self.slots[..., slot, None].astype(np.int64), 0)
+        pairs = self.pairs.astype(np.int64)
+        full = spread(self.slots.astype(np.int64), *selected(pairs, self.config))
         assert not (full != full.astype(np.int8)).any()  # as _slots draws them
         return full.astype(np.int8).reshape(len(full), -1)[:, :k]
 
@@ -110,6 +99,7 @@ def _slots(
     """
     raw = words[:, None] >> np.array([0, 8], np.uint64) & np.uint64(0xFF)
     values = raw.astype(np.uint8).view(np.int8)
-    one = (pairs < 3).all(axis=1) & (pairs[:, 0] == second(pairs, config))
+    first, second = selected(pairs.astype(np.int64), config)
+    one = (first == second) & (first >= 0)
     values = np.where(one[:, None], values >> 1, values)
     return np.where(there == 0, 0, np.where(values == 0, 1, values)).astype(np.int8)

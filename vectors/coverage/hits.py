@@ -32,6 +32,7 @@ from cube24.vectors.coverage.points import (
     named,
 )
 from cube24.vectors.coverage.rounding import of_requant
+from cube24.vectors.selection import selected
 from cube24.vectors.spec import INT32_MAX, INT32_MIN, is_conv
 
 _PER_ROW = ZN_K // GROUP  # groups of a row of a fractal
@@ -162,19 +163,17 @@ def _weight(case: Case, arrays: Mapping[str, Array]) -> _Weight:
     values = dense.reshape(n, -1, 2)
     nibbles = np.stack([index & 15, index >> 4], axis=-1).reshape(n, -1)
     pairs = np.stack([nibbles & 3, nibbles >> 2], axis=-1)
-    element = pairs + np.array([0, 1], np.uint8)
-    if case.unit.pair20 == "table":
-        element[..., 1][nibbles == 2] = 2
-    live = pairs < 3
+    element = np.stack(selected(pairs.astype(np.int64), case.unit), axis=-1)
+    live = element >= 0
     groups = np.arange(values.shape[1])
-    selected = GROUP * groups[:, None] + np.where(live, element, 0)
+    at = GROUP * groups[:, None] + np.where(live, element, 0)
     if conv:
         block, place = np.divmod(groups, C0 // GROUP)
         taps = size["kernel"][0] * size["kernel"][1]
         there = groups[block // taps * C0 + GROUP * place < size["cin"]]
     else:
         there = groups[: ceil_div(size["k"], GROUP)]
-    return _Weight(values, pairs, selected, live, there)
+    return _Weight(values, pairs, at, live, there)
 
 
 def _groups(weight: _Weight) -> foreign.Groups:
