@@ -814,7 +814,7 @@ PAIRS: dict[str, Pairs] = {
         },
     ),
     "vectors.restyled": Pairs(
-        vectors.restyled, {"folder": case()}, {"folder": case("matmul-1x1x64"), "bench": False}
+        vectors.restyled, {"folder": case()}, {"folder": case("matmul-1x1x64")}
     ),
     "vectors.generate": Pairs(
         vectors.generate, {"root": "set", "campaign": campaign()},

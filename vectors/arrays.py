@@ -7,6 +7,7 @@ from its manifest alone.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -14,8 +15,8 @@ import numpy as np
 
 from cube24.encoder import Layout
 from cube24.errors import ArgumentError, DtypeError, ShapeError, StrPath
-from cube24.simulator import Requant, Unit, UnitConfig
-from cube24.sizes import shown
+from cube24.simulator import Conv2d, Requant, Unit, UnitConfig
+from cube24.sizes import plain, shown, whole
 from cube24.vectors import spec_check
 from cube24.vectors.build import build
 from cube24.vectors.case import Array, Case
@@ -26,6 +27,14 @@ from cube24.vectors.spec import Item, Spec, conv2d, matmul, unit_fields
 
 #: The suite of cases that are made of arrays, and its version.
 SUITE, VERSION = "arrays", 1
+
+#: What only a convolution has, as a matrix multiplication is given it.
+_NONE: Mapping[str, Any] = {
+    "strides": (1, 1),
+    "pads": (0, 0, 0, 0),
+    "dilations": (1, 1),
+    "offset_x": 0,
+}
 
 
 def from_arrays(
@@ -80,6 +89,8 @@ def from_arrays(
             f"weights {w.shape} and activations {x.shape} do not fit: they are (N, K) and (M, K), "
             f"or (Cout, Cin, Kh, Kw) and (B, Cin, H, W)"
         )
+    if not w.size or not x.size:
+        raise ShapeError(f"weights {w.shape} and activations {x.shape}: a case has no size of 0")
     config = Unit(unit).config
     fields = unit_fields(config)
     if fields is None:
@@ -96,18 +107,24 @@ def from_arrays(
     }  # fmt: skip
     if layout not in ("nd", "zn"):
         raise ArgumentError(f"layout {shown(layout)}: choose nd or zn")
+    geometry: dict[str, Any] = {
+        "strides": strides, "pads": pads, "dilations": dilations, "offset_x": offset_x,
+    }  # fmt: skip
     if w.ndim == 2:
-        geometry = (tuple(strides), tuple(pads), tuple(dilations), offset_x)
-        if geometry != ((1, 1), (0, 0, 0, 0), (1, 1), 0):
+        if geometry != _NONE:
             raise ArgumentError("strides, pads, dilations and offset_x are of a convolution")
         spec: Spec = matmul(len(x), len(w), w.shape[1], **rest)
     else:
+        batch, cin, h, width = x.shape
+        of = Conv2d(batch, cin, h, width, len(w), (w.shape[2], w.shape[3]), **geometry)
         spec = conv2d(
-            w.shape[1], len(w), (x.shape[2], x.shape[3]), (w.shape[2], w.shape[3]), batch=len(x),
-            strides=strides, pads=pads, dilations=dilations, offset_x=offset_x, **rest,
+            of.cin, of.cout, (of.h, of.w), of.kernel, batch=of.batch, strides=of.strides,
+            pads=of.pads, dilations=of.dilations, offset_x=of.offset_x, **rest,
         )  # fmt: skip
     spec_check.check(spec)
     style = CaseStyle(manifest=2) if style is None else style
+    if not isinstance(style, CaseStyle):
+        raise ArgumentError(f"style is {shown(style)}; it takes a CaseStyle")
     return build(SUITE, VERSION, Item(name, spec, ("arrays",)), 0, style)
 
 
@@ -130,16 +147,20 @@ def _requant(
     relu: bool | float,
 ) -> dict[str, Any]:  # fmt: skip
     """The fields of the requantisation, as they stand in a spec."""
+    slope: Any = plain(relu)
     if given.dtype.kind == "f":
+        given = given.astype(np.float64)
         scale: Any = given.tolist() if given.ndim == 0 else _scale(given, n)
-        found = {"scale": scale, "offset": offset, "signed": signed, "relu": relu, "mode": mode}
-        Requant(np.array(scale) if isinstance(scale, list) else scale, offset, signed, relu, mode)
-        return found
+        how = Requant(np.array(scale) if given.ndim else scale, offset, signed, slope, mode)
+        return {
+            "scale": scale, "offset": whole(offset, "offset"), "signed": how.signed, "relu": slope,
+            "mode": mode,
+        }  # fmt: skip
     if given.dtype != np.uint64:
         raise DtypeError(f"requant has dtype {given.dtype}; it takes float scales or uint64 words")
-    if (offset, signed) != (0, True):
+    if (offset, bool(signed)) != (0, True):
         raise ArgumentError("offset and signed stand in the words of requant")
-    return _of_words(given.reshape(-1), n, config, mode, relu)
+    return _of_words(given.reshape(-1), n, config, mode, slope)
 
 
 def _scale(given: Array, n: int) -> Any:
@@ -181,12 +202,11 @@ def _of_words(
     return fields
 
 
-def restyled(folder: StrPath, *, bench: bool = True) -> Case:
+def restyled(folder: StrPath) -> Case:
     """A stored case again, in the style that it has, and with the files of a bench.
 
     Args:
         folder: of the case.
-        bench: whether the files of a bench are written, or left out.
 
     Raises:
         FileFormatError, FileAccessError: as for ``load``, or a file is not what its manifest says.
@@ -195,8 +215,8 @@ def restyled(folder: StrPath, *, bench: bool = True) -> Case:
     stored = load(folder)
     check_files(stored)
     of, style = stored.manifest, stored.style
-    formats = style.formats if "hex" in style.formats or not bench else (*style.formats, "hex")
-    style = replace(style, formats=formats, bench=bench, manifest=2)
+    formats = style.formats if "hex" in style.formats else (*style.formats, "hex")
+    style = replace(style, formats=formats, bench=True, manifest=2)
     item = Item(of["case"], of["spec"], tuple(of["tags"]))
     with stored.explained("spec"):
         return build(of["suite"], of["suite_version"], item, of["random"]["campaign_seed"], style)

@@ -143,11 +143,35 @@ WORDS = Requant(np.array([0.5, 1, 2, 3, 4])).words(Unit("dav-2201").config)
         ({"layout": "both"}, ArgumentError, "choose nd or zn"),
         ({"strides": (2, 1)}, ArgumentError, "of a convolution"),
         ({"unit": UnitConfig(name="mine")}, ArgumentError, "no preset"),
+        ({"weights": W[:0]}, ShapeError, "no size of 0"),
+        ({"activations": X[:0]}, ShapeError, "no size of 0"),
+        ({"weights": W[:, :0], "activations": X[:, :0]}, ShapeError, "no size of 0"),
+        ({"weights": W[:0], "requant": np.uint64([])}, ShapeError, "no size of 0"),
+        ({"weights": CONV, "activations": IMAGE[:0]}, ShapeError, "no size of 0"),
+        ({"weights": CONV, "activations": IMAGE, "pads": 3}, ArgumentError, "pads"),
+        ({"weights": CONV, "activations": IMAGE, "strides": (1, 2, 3)}, ArgumentError, "strides"),
+        ({"pads": 3}, ArgumentError, "of a convolution"),
+        ({"requant": np.float32(1), "offset": 1.5}, Cube24Error, "offset"),
+        ({"requant": np.float32(1), "relu": "no"}, ArgumentError, "relu"),
+        ({"style": "npy"}, ArgumentError, "CaseStyle"),
     ],
 )  # fmt: skip
 def test_arrays_that_give_no_case_are_refused(given, error, said):
     with pytest.raises(error, match=said):
         from_arrays(**{"weights": W, "activations": X, "name": "own", **given})
+
+
+def test_numbers_of_numpy_are_numbers(tmp_path):
+    for number, how in enumerate((
+        {"requant": np.longdouble(0.5), "offset": np.int64(3), "signed": np.bool_(False)},
+        {"requant": np.float16([0.5]), "relu": np.float32(0.25)},
+        {"requant": Requant(0.5).words(Unit("dav-2201").config), "relu": np.float64(0.25)},
+        {"weights": CONV, "activations": IMAGE, "strides": tuple(np.int64([2, 1])),
+         "pads": np.array([1, 0, 0, 2]), "offset_x": np.int8(3)},
+    )):  # fmt: skip
+        case = from_arrays(**{"weights": W, "activations": X, "name": "own", **how})
+        arrays = written(tmp_path / str(number), case)
+        assert plain_device.run(case.spec, arrays).tobytes() == arrays["expected"].tobytes()
 
 
 def cube24(*words, folder):
@@ -206,5 +230,3 @@ def test_a_case_that_is_not_what_it_says_gets_none(tmp_path):
 def test_a_case_without_hex_gets_it(tmp_path):
     manifest.write(from_arrays(W, X, name="own", style=CaseStyle(("npy",))), tmp_path / "own")
     assert restyled(tmp_path / "own").style == CaseStyle(("npy", "hex"), bench=True, manifest=2)
-    plain = restyled(tmp_path / "own", bench=False).style
-    assert plain == CaseStyle(("npy",), manifest=2)

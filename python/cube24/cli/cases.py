@@ -105,7 +105,7 @@ def _bench(paths: tuple[Path, ...], output: Path) -> int:
     demand_new(output)
     count = 0
     for folder in (folder for path in paths for folder in folders(path)):
-        case = restyled(folder, bench=True)
+        case = restyled(folder)
         write(case, output / case.suite / case.name)
         count += 1
     click.echo(f"written: {count} cases to {output}")
