@@ -2,8 +2,10 @@
 
     python examples/read_case.py CASE...
 
-Every case is read: matmul and convolution, layout nd and zn, files in npy, hex or bin, words of any
-size, results as int32 or requantised. Exit code 1 if a result differs, 2 if a case cannot be read.
+Matmul and convolution, layout nd and zn, files in npy, hex or bin, words of any size, results as
+int32 or requantised. Exit code 1 if a result differs, 2 if a case cannot be read: one whose unit
+saturates after each Mmad, if its manifest is of version 1, which does not tell how K is cut into
+Mmads, and it is not so small that one takes all of it.
 
     multiply   what an index selects, and how sums are kept: docs/format.md, docs/unit.md
     rows_of    a convolution as rows, one for each position of its result
@@ -31,7 +33,7 @@ def main(folders: list[str]) -> int:
     for folder in folders:
         try:
             code, said = look(Path(folder))
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
             code, said = 2, f"cannot be read: {type(error).__name__}: {error}"
         print(f"{folder}: {said}")
         codes.append(code)
@@ -49,7 +51,7 @@ def look(folder: Path) -> tuple[int, str]:
         if entry["format"] in ("npy", "hex", "bin") and entry["role"] not in ("step", "bad"):
             arrays.setdefault(entry["role"], read(folder, entry))  # the first one will do
     try:
-        result = compute(spec, rules, arrays)
+        result = compute(spec, rules, arrays, manifest.get("layer", {}).get("mmad_k"))
     except RefusedError as error:
         expected = "expected" not in arrays and outcome["kind"] == "error"
         return (0 if expected else 1), f"refused: {error}; the case expects {outcome}"
@@ -85,8 +87,10 @@ def read(folder: Path, entry: dict) -> np.ndarray:
     return np.frombuffer(data, dtype, count).reshape(entry["shape"])
 
 
-def compute(spec: dict, rules: dict, arrays: dict[str, np.ndarray]) -> np.ndarray:
-    """The result of a case, flat."""
+def compute(
+    spec: dict, rules: dict, arrays: dict[str, np.ndarray], cuts: list[int] | None
+) -> np.ndarray:
+    """The result of a case, flat. cuts: the K of each Mmad, or None."""
     rows = arrays["activations"].astype(np.int64)
     if spec["operation"] == "conv2d":
         rows = rows_of(rows, spec["sizes"])
@@ -98,7 +102,7 @@ def compute(spec: dict, rules: dict, arrays: dict[str, np.ndarray]) -> np.ndarra
     dense, index = (by_column(arrays[role], steps) for role in ("dense", "index"))
     met = np.pad(meets(dense, index, rules), ((0, 0), (0, 64 * steps)))[:n, : 64 * steps]
     bias = arrays.get("bias", np.zeros(n, np.int64)).astype(np.int64)
-    sums = multiply(rows, met, bias, rules)
+    sums = multiply(rows, met, bias, rules, cuts)
     if spec["requant"] is None:
         return sums.reshape(-1)
     return requantise(sums, arrays["requant"], spec["requant"], rules).reshape(-1)
@@ -146,18 +150,27 @@ def rows_of(x: np.ndarray, size: dict) -> np.ndarray:
     return np.stack(rows)
 
 
-def multiply(rows: np.ndarray, met: np.ndarray, bias: np.ndarray, rules: dict) -> np.ndarray:
+def multiply(
+    rows: np.ndarray, met: np.ndarray, bias: np.ndarray, rules: dict, cuts: list[int] | None
+) -> np.ndarray:
     """The sums: 64 of K at a time are added exactly, and then to what int32 holds so far."""
-    k, piece = rows.shape[1], 64
+    k = rows.shape[1]
     wraps = rules.get("overflow", "saturate") == "wrap"
-    if rules.get("grain", "step") == "instruction" and not wraps:
-        if k > 320:  # which K one Mmad takes, the program of the case says
-            raise ValueError("K is too long for one Mmad, after each of which this unit saturates")
-        piece = k
+    pieces = [64] * (k // 64)
+    if rules.get("grain", "step") == "instruction" and not wraps:  # all of K of a Mmad at a time
+        if cuts is None and max(len(rows), len(met)) <= 64 and k <= 320:
+            cuts = [k]  # one takes all of it
+        if cuts is None:
+            raise ValueError(
+                "after each Mmad this unit saturates, and version 1 does not tell its K"
+            )
+        pieces = cuts
     sums = np.broadcast_to(bias, (len(rows), len(met)))
-    for at in range(0, k, piece):
+    at = 0
+    for piece in pieces:
         sums = sums + rows[:, at : at + piece] @ met[:, at : at + piece].T
         sums = (sums - LOW) % 2**32 + LOW if wraps else np.clip(sums, LOW, HIGH)
+        at += piece
     return sums
 
 
@@ -175,6 +188,8 @@ def requantise(sums: np.ndarray, words: np.ndarray, how: dict, rules: dict) -> n
         sums = np.where(bits(36, 1) == 1, shifted, sums)
     x = sums.astype(np.float32)
     scale = (words & np.uint64(0xFFFFE000)).astype(np.uint32).view(np.float32)
+    if not np.isfinite(scale).all():
+        raise RefusedError("a word whose scale is infinite or no number")
     below = scale if relu is False else np.float32(0 if relu is True else relu)
     with np.errstate(over="ignore"):
         y = x * np.where(x < 0, below, scale)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Iterable, Mapping
+from math import prod
 from typing import Any
 
 from cube24.encoder import SparseWeight
@@ -25,7 +26,7 @@ from cube24.vectors.case import Case
 from cube24.vectors.files import payload_of
 from cube24.vectors.rng import shown
 from cube24.vectors.spec import kind_of, layer_of
-from cube24.vectors.steps import mmads_of
+from cube24.vectors.steps import mmad_k
 
 #: Fields of the unit that change a result.
 RULES = ("overflow", "grain", "index3", "pair20", "requant_shift", "requant_offset")
@@ -35,6 +36,9 @@ BUFFERS = {
     "activations": "activations", "dense": "dense", "index": "index", "bias": "bias",
     "words": "requant", "output": "expected",
 }  # fmt: skip
+
+#: Plusargs that have another name among the localparams: those of a file begin with its role.
+_RENAMED = {"case": "name", "requant_words": "requant_columns"}
 
 #: Roles of files that plusargs name.
 _FILES = ("activations", "dense", "index", "bias", "requant", "accumulators", "expected")
@@ -91,10 +95,8 @@ def _named(entries: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]
 def _values(case: Case, entries: Mapping[str, Mapping[str, Any]]) -> dict[str, int | str]:
     """What the plusargs and localparams say, by name."""
     spec, style, layer = case.spec, case.style, layer_of(case.spec)
-    # The files beside a damaged copy are right, and play as such; a refused fault must be flagged.
-    refused = case.outcome["kind"] == "error" and "expected" not in case.pieces
     found: dict[str, int | str] = {
-        "case": f"{case.suite}/{case.name}", "outcome": "illegal" if refused else "result",
+        "case": f"{case.suite}/{case.name}", "outcome": _outcome(case),
         "layout": spec["layout"], "word_bytes": style.word_bytes, "order": style.order,
         "conv": int(isinstance(layer, Conv2d)), "m": layer.m, "n": layer.n, "k": layer.k,
     }  # fmt: skip
@@ -112,8 +114,7 @@ def _values(case: Case, entries: Mapping[str, Mapping[str, Any]]) -> dict[str, i
             found[f"pad_{side}"] = size
     found |= {rule: getattr(case.unit, rule) for rule in RULES}
     found |= _requant(case)
-    starts = [mmad.k_start for mmad in mmads_of(case) if mmad.k_start]
-    found |= {"mmad_k": starts[0]} if starts else {}
+    found |= _cut(case)
     for role, entry in entries.items():
         found[role] = entry["name"]
         if entry["bits_per_word"] != 8 * style.word_bytes:
@@ -121,6 +122,21 @@ def _values(case: Case, entries: Mapping[str, Mapping[str, Any]]) -> dict[str, i
         if entry["row_stride"] != entry["row_bytes"]:
             found[f"{role}_row_stride"] = entry["row_stride"]
     return found
+
+
+def _outcome(case: Case) -> str:
+    """What a device must do: the files beside a damaged copy are right, and play as such."""
+    if "expected" in case.pieces:
+        return "result"
+    return {"IllegalIndexError": "illegal", "RangeError": "bad-word"}[case.outcome["error"]]
+
+
+def _cut(case: Case) -> dict[str, int | str]:
+    """Where K is cut into several Mmads: a number, so all of them but the last have the same k."""
+    first, *others = mmad_k(case)
+    if any(k != first for k in others[:-1]) or max(others, default=0) > first:
+        raise ArgumentError(f"bench: the Mmads of {case.name} have k {first}, {others}, not one k")
+    return {"mmad_k": first} if others else {}
 
 
 def _requant(case: Case) -> dict[str, int | str]:
@@ -143,36 +159,32 @@ def _requant(case: Case) -> dict[str, int | str]:
 def _svh(
     case: Case, values: Mapping[str, int | str], entries: Mapping[str, Mapping[str, Any]]
 ) -> bytes:
-    lines = [
-        f"// {case.suite}/{case.name}, for `include in a module; CASE_{{ROLE}}_... of each file"
-    ]
-    for name, value in values.items():
-        if name == "alpha":
-            lines.append(f"localparam [31:0] CASE_ALPHA = 32'h{value};")
-        elif name not in entries:
-            lines.append(_localparam("name" if name == "case" else name, value))
-    lines.append(f"localparam [63:0] CASE_SEED = 64'h{shown(case.seed)[2:]};")
+    names: dict[str, int | str] = {
+        _RENAMED.get(name, name): value for name, value in values.items() if name not in entries
+    }
     for role, entry in entries.items():
-        rows = 1
-        for size in entry["shape"][:-1]:
-            rows *= size
-        for name, value in (
-            ("file", entry["name"]), ("words", entry["words"]),
-            ("word_bits", entry["bits_per_word"]), ("rows", rows),
-            ("row_bytes", entry["row_bytes"]), ("row_stride", entry["row_stride"]),
-        ):  # fmt: skip
-            if f"{role}_{name}" not in values:
-                lines.append(_localparam(f"{role}_{name}", value))
+        names |= {
+            f"{role}_file": entry["name"], f"{role}_words": entry["words"],
+            f"{role}_word_bits": entry["bits_per_word"], f"{role}_rows": prod(entry["shape"][:-1]),
+            f"{role}_row_bytes": entry["row_bytes"], f"{role}_row_stride": entry["row_stride"],
+        }  # fmt: skip
     buffers = case.run.program.buffers
     for buffer in buffers:
-        lines.append(_localparam(f"{BUFFERS[buffer.name]}_address", buffer.at))
-        lines.append(_localparam(f"{BUFFERS[buffer.name]}_bytes", buffer.bytes))
-    lines.append(_localparam("memory_file", "memory.hex"))
-    lines.append(_localparam("memory_bytes", max(buffer.at + buffer.bytes for buffer in buffers)))
+        role = BUFFERS[buffer.name]
+        names |= {f"{role}_address": buffer.at, f"{role}_bytes": buffer.bytes}
+    names["memory_file"] = "memory.hex"
+    names["memory_bytes"] = max(buffer.at + buffer.bytes for buffer in buffers)
+    lines = [
+        f"// {case.suite}/{case.name}, for `include in a module; CASE_{{ROLE}}_... of each file",
+        *(_localparam(name, value) for name, value in names.items()),
+        f"localparam [63:0] CASE_SEED = 64'h{shown(case.seed)[2:]};",
+    ]
     return "".join(f"{line}\n" for line in lines).encode()
 
 
 def _localparam(name: str, value: int | str) -> str:
+    if name == "alpha":
+        return f"localparam [31:0] CASE_ALPHA = 32'h{value};"
     if isinstance(value, str):
         return f'localparam CASE_{name.upper()} = "{value}";'
     return f"localparam integer CASE_{name.upper()} = {value};"

@@ -16,7 +16,8 @@ from cube24.simulator import Conv2d
 from cube24.vectors.case import Array, Case, CaseArray
 from cube24.vectors.files import CaseStyle, stored_bytes, words_of
 from cube24.vectors.rng import shown
-from cube24.vectors.spec import Spec, kind_of, layer_of, unit_digest
+from cube24.vectors.spec import kind_of, layer_of, unit_digest
+from cube24.vectors.steps import mmad_k
 
 #: The axes of the arrays of a case, slowest first, by role and layout.
 AXES: Mapping[tuple[str, str], tuple[str, ...]] = {
@@ -42,10 +43,17 @@ def unit(case: Case) -> dict[str, Any]:
     }
 
 
-def layer(spec: Spec) -> dict[str, Any]:
-    """What is computed: sizes by name, no number by its place in a list, and m, n and k."""
-    of = layer_of(spec)
-    found = {"operation": spec["operation"], "batch": of.batch, "m": of.m, "n": of.n, "k": of.k}
+def layer(case: Case) -> dict[str, Any]:
+    """What is computed: sizes by name, no number by its place in a list, and m, n and k.
+
+    mmad_k: the k of each Mmad of a result, in order. A unit whose grain is the instruction
+    saturates after each of them.
+    """
+    of, operation = layer_of(case.spec), case.spec["operation"]
+    found = {
+        "operation": operation, "batch": of.batch, "m": of.m, "n": of.n, "k": of.k,
+        "mmad_k": mmad_k(case),
+    }  # fmt: skip
     if not isinstance(of, Conv2d):
         return found
     ho, wo = of.positions

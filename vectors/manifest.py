@@ -97,7 +97,7 @@ def files_of(
             "tags": list(case.tags),
             "unit": described.unit(case) if described_too else unit,
             "spec": case.spec,
-            **({"layer": described.layer(case.spec)} if described_too else {}),
+            **({"layer": described.layer(case)} if described_too else {}),
             "random": {
                 "prng": PRNG,
                 "campaign_seed": case.campaign_seed,

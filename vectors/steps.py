@@ -73,6 +73,16 @@ def mmads_of(case: Case) -> Iterator[MmadStep]:
         number, k_start = number + 1, k_start + i.k
 
 
+def mmad_k(case: Case) -> list[int]:
+    """The k of each Mmad of one tile of the result, in order; all tiles of a case have the same."""
+    tiles: dict[int, list[int]] = {}
+    for mmad in mmads_of(case):
+        tiles.setdefault(mmad.tile, []).append(mmad.instruction.k)
+    first, *others = tiles.values()
+    assert all(other == first for other in others)  # k is cut before rows and columns are dealt
+    return first
+
+
 def steps_of(case: Case, limit: int = LIMIT) -> dict[str, CaseArray | bytes]:
     """The steps of a case by name: arrays, for any format, and steps.json as it is.
 

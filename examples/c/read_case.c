@@ -2,10 +2,12 @@
 
      cc -O2 read_case.c -o read_case && ./read_case CASE...
 
-   Every case is read: matmul and convolution, layout nd and zn, words of any size, results as int32
-   or requantised. Exit code 1 if a result differs, 2 if a case cannot be read. The manifest is JSON
-   as cube24 writes it: a file a line, so a few searches do for a parser. docs/format.md says what
-   an index selects, docs/unit.md how sums are kept and what FIXPIPE makes of them. */
+   Matmul and convolution, layout nd and zn, words of any size, results as int32 or requantised. Exit
+   code 1 if a result differs, 2 if a case cannot be read: one whose unit saturates after each Mmad,
+   if its manifest is of version 1, which does not tell how K is cut into Mmads, and it is not so
+   small that one takes all of it. The manifest is JSON as cube24 writes it: a file a line, so a few
+   searches do for a parser. docs/format.md says what an index selects, docs/unit.md how sums are
+   kept and what FIXPIPE makes of them. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,8 +25,11 @@ struct unit { /* the rules that a unit may have otherwise */
   int wraps, whole, nothing, table, shift_n, unsigned_offset;
 };
 
+enum { CUTS = 4096 };
+
 struct layer { /* rows of the result, columns, and K; a convolution is one too */
   int conv, m, n, k, steps;
+  char last[CUTS]; /* of the steps of 64 of K, those behind which a Mmad ends */
   int batch, cin, h, w, ky, kx, sy, sx, top, left, bottom, right, dy, dx, pad, ho, wo;
 };
 
@@ -108,10 +113,11 @@ static int load(const char *folder, const char *files, const char *role, struct 
   int word = (int)number(line, "bits_per_word") / 8;
   long row = out->shape[out->dims - 1] * out->size, rows = out->bytes / row;
   long stride = number(line, "row_stride"); /* rows may begin further apart than they are long */
+  if (!stride) stride = row;
+  if (word < 1 || stride < row) return -1;
   long words = number(line, "words"), most = words * word;
   char *from = text(folder, name);
-  unsigned char *data = calloc((size_t)most + 1, 1);
-  if (!stride) stride = row;
+  unsigned char *data = most < 0 ? NULL : calloc((size_t)most + 1, 1);
   int good = from && data && hex(from, data, most, word, is(line, "order", "\"big")) == most &&
              most >= (rows - 1) * stride + row;
   for (long i = 0; good && i < rows; i++) memmove(data + i * row, data + i * stride, (size_t)row);
@@ -155,6 +161,26 @@ static void sizes(const char *spec, struct layer *of) {
   of->steps = (of->k + 63) / 64;
 }
 
+/* Finds where Mmads end; gives 0 if that is not known. */
+static int cut(const char *manifest, struct layer *of) {
+  const char *at = value(line_of(manifest, "layer"), "mmad_k");
+  if (of->steps > CUTS) return 0;
+  if (!at) {
+    if (of->m > 64 || of->n > 64 || of->k > 320) return 0;
+    of->last[of->steps - 1] = 1; /* one takes all of it */
+    return 1;
+  }
+  at++;
+  for (long k = 0; *at != ']'; at += strspn(at, ", ")) {
+    char *end;
+    k += strtol(at, &end, 10);
+    if (end == at || k < 1 || k > of->k) return 0;
+    of->last[(k + 63) / 64 - 1] = 1;
+    at = end;
+  }
+  return of->last[of->steps - 1];
+}
+
 /* --- one output ------------------------------------------------------------------------------ */
 
 /* Activation k of a row. A row of a convolution is a position of its result, and its K goes through
@@ -196,7 +222,8 @@ static int32_t multiply(const struct layer *of, const struct unit *unit, const s
     int w1 = (signed char)byte(dense, column, 2 * group + 1, 32);
     if (i0 < 3) sum += w0 * activation(of, a, row, 4 * group + at0);
     if (i1 < 3) sum += w1 * activation(of, a, row, 4 * group + at1);
-    if (group % 16 == 15 && !unit->whole) sum = kept(sum, unit); /* 64 of K are added at once */
+    /* 64 of K are added at once, or what a Mmad has of it. */
+    if (group % 16 == 15 && (!unit->whole || of->last[group / 16])) sum = kept(sum, unit);
   }
   return (int32_t)kept(sum, unit);
 }
@@ -246,6 +273,28 @@ static uint64_t element(const struct array *of, long i) { /* its bits */
 enum { DENSE, INDEX, ACTIVATIONS, EXPECTED, BIAS, REQUANT, ROLES };
 static const char *const names[] = {"dense", "index", "activations", "expected", "bias", "requant"};
 
+/* Whether the arrays have the sizes that the layer gives them. */
+static int fits(const struct layer *of, const struct array *a) {
+  const struct array *x = &a[ACTIVATIONS], *dense = &a[DENSE], *index = &a[INDEX];
+  int n1 = (of->n + 15) / 16, taps = of->ky * of->kx, wide = dense->zn ? 32 : (of->k + 7) / 8 * 4;
+  if (of->m < 1 || of->n < 1 || of->k < 1) return 0;
+  if (of->conv ? x->dims != 5 || x->shape[0] != of->batch || x->shape[1] * taps * 32 != of->k ||
+                     x->shape[2] != of->h || x->shape[3] != of->w || x->shape[4] != 32
+               : x->dims != 2 || x->shape[0] != of->m || x->shape[1] != of->k)
+    return 0;
+  for (int i = 0; i < 2; i++) {
+    const struct array *w = i ? index : dense;
+    int dims = w->zn ? 4 : 2, own = i ? wide / 4 : wide;
+    if (w->zn != dense->zn || w->dims != dims || w->shape[dims - 1] != own || w->size != 1) return 0;
+    if (w->zn ? w->shape[0] != of->steps || w->shape[1] != n1 || w->shape[2] != 16
+              : w->shape[0] != of->n)
+      return 0;
+  }
+  if (a[BIAS].data && (a[BIAS].size != 4 || a[BIAS].bytes != 4L * of->n)) return 0;
+  return !a[REQUANT].data || (a[REQUANT].size == 8 &&
+                              (a[REQUANT].bytes == 8 || a[REQUANT].bytes == 8L * of->n));
+}
+
 static int compute(const struct layer *of, const struct unit *unit, const struct array *a,
                    const char *how, const char *error) {
   long differing = 0, total = (long)of->m * of->n, words = a[REQUANT].bytes / 8;
@@ -258,6 +307,12 @@ static int compute(const struct layer *of, const struct unit *unit, const struct
                *error ? (int)strcspn(error, "\"}") : 8, *error ? error : "a result");
         return a[EXPECTED].data ? DIFFERS : GOOD;
       }
+  for (long i = 0; i < words; i++) /* 30:23 are the exponent of the scale */
+    if ((element(&a[REQUANT], i) >> 23 & 255) == 255) {
+      printf("refused: the scale of word %ld is infinite or no number; the case expects %.*s\n", i,
+             *error ? (int)strcspn(error, "\"}") : 8, *error ? error : "a result");
+      return a[EXPECTED].data ? DIFFERS : GOOD;
+    }
   if (!a[EXPECTED].data || a[EXPECTED].bytes / a[EXPECTED].size != total) {
     printf("no expected result, or one of another size\n");
     return UNREADABLE;
@@ -301,10 +356,10 @@ static int look(const char *folder) {
   const char *fault = NULL;
   if (code)
     fault = "a file is missing, not in hex, or not as the manifest says";
-  else if (of.m < 1 || of.n < 1 || of.k < 1 || arrays[DENSE].dims != (arrays[DENSE].zn ? 4 : 2))
-    fault = "sizes that no layer has";
-  else if (unit.whole && !unit.wraps && of.k > 320) /* which K one takes, its program says */
-    fault = "K is too long for one Mmad, after each of which this unit saturates";
+  else if (!fits(&of, arrays))
+    fault = "sizes that do not fit each other";
+  else if (unit.whole && !unit.wraps && !cut(manifest, &of))
+    fault = "after each Mmad this unit saturates, and version 1 does not tell its K";
   if (fault)
     printf("%s\n", fault), code = UNREADABLE;
   else

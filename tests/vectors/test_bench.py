@@ -16,6 +16,7 @@ from cube24.simulator import Program, Unit
 from cube24.vectors import manifest, suites
 from cube24.vectors.build import build
 from cube24.vectors.files import CaseStyle
+from cube24.vectors.spec import Item, matmul
 from cube24.vectors.verification import mutate, verify
 
 BENCH = CaseStyle(("hex",), 4, bench=True, manifest=2)
@@ -128,6 +129,32 @@ def test_a_bit_that_must_be_refused_is_told(tmp_path):
     assert "dump" not in (tmp_path / "case" / "trace.txt").read_text()
 
 
+def test_a_word_that_must_be_refused_is_told(tmp_path):
+    item = next(item for item in suites.items("fixpipe", 1, 1) if item.name == "vdeqf16-bit-222")
+    made = build("fixpipe", 1, item, 1, BENCH)
+    assert made.outcome == {"kind": "error", "error": "RangeError"}
+    manifest.write(made, tmp_path / "case")
+    given = plusargs_of(tmp_path / "case")
+    assert given["outcome"] == "bad-word"
+    assert "expected" not in given
+
+
+def test_where_k_is_cut_is_told(tmp_path):
+    spec = matmul(1, 4, 4096, grain="instruction", layout="nd")
+    manifest.write(build("accumulate", 1, Item("long", spec), 1, BENCH), tmp_path / "long")
+    of = json.loads((tmp_path / "long" / "manifest.json").read_text())
+    text = (tmp_path / "long" / "program.txt").read_text()
+    # The program says it too: a k for each Mmad, one tile after the other.
+    cuts = [int(k) for k in re.findall(r"^mmad_sparse\b.* k=(\d+)", text, re.MULTILINE)]
+    assert of["layer"]["mmad_k"] == cuts
+    assert len(cuts) > 1
+    assert sum(cuts) == 4096
+    assert plusargs_of(tmp_path / "long")["mmad_k"] == str(cuts[0])
+    short = written(tmp_path / "case", "shapes", "matmul-15x17x60")
+    assert short["layer"]["mmad_k"] == [60]
+    assert "mmad_k" not in plusargs_of(tmp_path / "case")
+
+
 def test_words_and_rows_of_a_role_are_told(tmp_path):
     style = replace(BENCH, role_words=(("index", 8),), row_strides=(("activations", "word"),),
                     word_bytes=16)  # fmt: skip
@@ -137,7 +164,25 @@ def test_words_and_rows_of_a_role_are_told(tmp_path):
     assert given["activations_row_stride"] == "64"
     text = (tmp_path / "case" / "case.svh").read_text()
     assert "localparam integer CASE_INDEX_WORD_BYTES = 8;" in text
-    assert "localparam integer CASE_ACTIVATIONS_ROW_STRIDE = 64;" in text
+    assert text.count("localparam integer CASE_ACTIVATIONS_ROW_STRIDE = 64;") == 1
+
+
+@pytest.mark.parametrize("name", ["ties-columns", "ties-half"])
+def test_each_localparam_is_there_once_and_words_are_those_of_the_file(tmp_path, name):
+    of = written(tmp_path / "case", "requant", name)
+    found = re.findall(r"CASE_(\w+) = ([^;]*);", (tmp_path / "case" / "case.svh").read_text())
+    assert len(found) == len(dict(found))
+    for entry in of["files"]:
+        if entry["format"] == "hex" and entry["role"] != "weights":
+            role, lines = entry["role"].upper(), (tmp_path / "case" / entry["name"]).read_text()
+            words = [line for line in lines.splitlines() if line[:2] != "//"]
+            assert dict(found)[f"{role}_WORDS"] == str(len(words)) == str(entry["words"])
+            assert dict(found)[f"{role}_WORD_BITS"] == str(4 * len(words[0]))
+    (requant,) = (entry for entry in of["files"] if entry["role"] == "requant")
+    assert dict(found)["REQUANT_COLUMNS"] == str(requant["shape"][0])
+    header = (tmp_path / "case" / "memory.hex").read_text().splitlines()
+    assert "// word_bytes: 4" in header
+    assert "// order: little" in header
 
 
 #: Reads each file as $readmemh does, with sizes of case.svh alone, and writes what it holds.
