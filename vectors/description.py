@@ -231,8 +231,8 @@ def add_suites(folder: StrPath, added: tuple[str, ...]) -> Campaign:
         The campaign, for ``generate``.
 
     Raises:
-        ArgumentError: no such suite, one that the campaign cannot have, or a campaign of another
-            version of cube24.
+        ArgumentError: no such suite, one that the campaign cannot have or takes no case of, or a
+            campaign of another version of cube24.
         FileFormatError, FileAccessError: as for :meth:`Campaign.load`, or the system refuses.
     """
     folder = Path(folder)
@@ -240,6 +240,12 @@ def add_suites(folder: StrPath, added: tuple[str, ...]) -> Campaign:
     if (there := plain.read(folder, CAMPAIGN)) != old.text():
         raise ArgumentError(_another(folder, there, old.text(), False))
     new = replace(old, suites=tuple(dict.fromkeys((*old.suites, *names(added, "suites")))))
+    known = {*old.suites, *(suite for suite, _ in new.items())}
+    if none := [suite for suite in new.suites if suite not in known]:
+        raise ArgumentError(
+            f"suite {none[0]} has no case that the campaign of {folder} takes, which are "
+            f"{', '.join(old.cases)}"
+        )
     if new != old:
         part = place.part_of(folder / CAMPAIGN)
         try:

@@ -363,7 +363,10 @@ def _array_of(
                 path, f"holds {array.dtype} {array.shape}, expected {dtype} {shape}"
             )
         return np.asarray(array.read_all())
-    expected = stored_bytes(shape, dtype, style, role)
+    try:
+        expected = stored_bytes(shape, dtype, style, role)
+    except ArgumentError as error:
+        raise FileFormatError(path, f"cannot be of this style: {error}") from error
     if name == "hex":
         word_bytes = style.word_bytes_of(role)
         raw = hex_words(path, file, expected, word_bytes=word_bytes, order=style.order)

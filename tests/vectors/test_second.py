@@ -379,6 +379,27 @@ def test_a_suite_is_added_to_a_campaign(tmp_path):
     assert all(path.stat().st_mtime_ns == time for path, time in times.items())
 
 
+def test_a_suite_of_which_the_campaign_takes_no_case_is_not_added(tmp_path):
+    of = Campaign(("shapes",), 0, cases=("matmul-1x1x8",))
+    vectors.generate(tmp_path / "set", of)
+    before = (tmp_path / "set" / "campaign.json").read_bytes()
+    with pytest.raises(ArgumentError, match=r"suite foreign has no case .* are matmul-1x1x8"):
+        add_suites(tmp_path / "set", ("foreign",))
+    assert (tmp_path / "set" / "campaign.json").read_bytes() == before
+
+
+def test_rows_that_a_style_cannot_have_are_the_fault_of_the_file(tmp_path):
+    written(tmp_path / "case", "shapes", "matmul-15x17x60", ROWS)
+    path = tmp_path / "case" / "manifest.json"
+    of = json.loads(path.read_text())
+    del of["seal"]
+    of["style"]["row_strides"]["activations"] = 4
+    path.write_bytes(manifest.sealed(of))
+    stored = manifest.load(tmp_path / "case")
+    with pytest.raises(FileFormatError, match="row stride 4 of activations"):
+        stored.array("activations")
+
+
 def test_no_suite_is_added_where_there_is_no_such_campaign(tmp_path):
     vectors.generate(tmp_path / "set", Campaign(("patterns",), 0))
     path = tmp_path / "set" / "campaign.json"

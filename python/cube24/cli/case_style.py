@@ -84,6 +84,8 @@ def style_of(
         refuse(["row_strides"], "the rows of npy have nothing between them")
     if "hex" not in formats:
         refuse(["header"], "only hex has comments")
+    if not steps and "step" in dict(role_words):
+        raise click.UsageError("--role-words step=...: there are no steps without --steps.")
     if manifest is None:
         manifest = 2 if role_words or row_strides or both_layouts or bench else least
     return CaseStyle(

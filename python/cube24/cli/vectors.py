@@ -125,6 +125,9 @@ def _generate(
         of = add_suites(folder, names)
     else:
         style = style_of(**said, both_layouts=layout == "both")
+        newer = [name for name in names or suites.SUITES if name not in suites.FIRST]
+        if said["manifest"] == 1 and newer:
+            raise ArgumentError(f"--manifest 1: the cases of {', '.join(newer)} have version 2")
         forced = None if layout == "both" else layout
         of = Campaign(names or tuple(suites.SUITES), level, seed, style, cases, forced)
     mine = len(range(shard[0], of.count(), shard[1]))
