@@ -7,6 +7,7 @@
 
 #include <string.h>
 
+#include "datapath.h"
 #include "format.h"
 #include "fractal.h"
 #include "paths.h"
@@ -20,8 +21,7 @@ enum {
     STEPS_AT_ONCE = 128,       /* packed steps that stay near while all rows pass */
     AHEAD = 4,                 /* tiles of weights that are asked for before they are packed */
     SLACK = 64,              /* copies of img2col may run over */
-    LINE = 64,
-    OPTIONS = CUBE24_INDEX3_NOTHING | CUBE24_PAIR20_TABLE
+    LINE = 64
 };
 
 /* What follows from the sizes of a layer. Bytes of activations count for one byte each; the path
@@ -751,7 +751,7 @@ int cube24_layer_part(const cube24_layer *layer, size_t row_start, size_t rows,
         return CUBE24_E_SIZE;
     struct work work;
     memset(&work, 0, sizeof work);
-    work.kernels = cube24_choose_layer(flags, OPTIONS);
+    work.kernels = cube24_choose_layer(flags, SELECT_OPTIONS);
     if (!work.kernels || layer->shift < 0 || layer->shift > 16 || layer->pad < INT8_MIN ||
         layer->pad > INT8_MAX)
         return CUBE24_E_ARGUMENT;

@@ -8,12 +8,6 @@
 #include "paths.h"
 #include "sizes.h"
 
-enum {
-    SELECT_OPTIONS = CUBE24_INDEX3_NOTHING | CUBE24_PAIR20_TABLE,
-    DENSE_OPTIONS = CUBE24_WRAP | CUBE24_GRAIN_INSTRUCTION,
-    SPARSE_OPTIONS = DENSE_OPTIONS | SELECT_OPTIONS
-};
-
 /* 1 if the flags hold none but these options and a path. */
 static int known(uint32_t flags, uint32_t options)
 {

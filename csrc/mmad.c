@@ -2,16 +2,11 @@
  * Dense and sparse multiply-add on fractals: what is refused, around the kernels that multiply. */
 #include <string.h>
 
+#include "datapath.h"
 #include "format.h"
 #include "fractal.h"
 #include "paths.h"
 #include "sizes.h"
-
-enum {
-    DENSE_OPTIONS = CUBE24_WRAP | CUBE24_GRAIN_INSTRUCTION,
-    SPARSE_OPTIONS = CUBE24_WRAP | CUBE24_GRAIN_INSTRUCTION | CUBE24_INDEX3_NOTHING |
-                     CUBE24_PAIR20_TABLE
-};
 
 /* 1 if one of the 16 pairs of 8 index bytes holds a 3: two set bits side by side, at an even one. */
 static int holds_3(const uint8_t bytes[INDEX_K0])

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "cube24.h"
+#include "fractal.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -40,8 +41,6 @@ const char *cube24_dpi_message(int status)
 }
 
 /* --- sizes and arrays ----------------------------------------------------------------------- */
-
-enum { M0 = 16, N0 = 16, K0 = 32, INDEX_K0 = 8 }; /* of a fractal, as cube24.h gives them */
 
 /* A size; one that is negative, or does not fit, is NO_SIZE, and so is what is made of it. */
 static const size_t NO_SIZE = SIZE_MAX;
@@ -514,7 +513,7 @@ int cube24_dpi_mmad(svOpenArrayHandle a, svOpenArrayHandle b, int m, int n, int 
 /* Bytes of the index of n columns and k elements, in fractals; it is a quarter of dense. */
 static size_t index_bytes(size_t n, size_t k)
 {
-    return times(times(blocks(n, N0), N0), times(blocks(k, 64), INDEX_K0));
+    return times(times(blocks(n, N0), N0), times(blocks(k, SPARSE_K), INDEX_K0));
 }
 
 int cube24_dpi_find_index3(svOpenArrayHandle index, int n, int k, int *column, int *group)
@@ -535,7 +534,7 @@ int cube24_dpi_mmad_sparse(svOpenArrayHandle a, svOpenArrayHandle dense, svOpenA
                            int m, int n, int k, unsigned int flags, svOpenArrayHandle c)
 {
     const size_t rows = size_of(m), columns = size_of(n), depth = size_of(k);
-    const struct array left = bytes(a, fractal_bytes(rows, times(blocks(depth, 64), 64), K0));
+    const struct array left = bytes(a, fractal_bytes(rows, times(blocks(depth, SPARSE_K), SPARSE_K), K0));
     const struct array d = bytes(dense, times(index_bytes(columns, depth), 4));
     const struct array i = bytes(index, index_bytes(columns, depth));
     const struct array to = ints(c, result_size(rows, columns));
