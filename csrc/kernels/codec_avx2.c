@@ -371,19 +371,7 @@ INLINE void prune_run(const int8_t *weight, size_t blocks, int policy, int8_t *o
     cost->l2_total += sum_of_32(total.l2);
 }
 
-static void prune(const int8_t *weight, size_t blocks, int policy, int8_t *out, cube24_cost *cost)
-{
-    switch (policy) {
-    case CUBE24_POLICY_FIRST_TWO:
-        prune_run(weight, blocks, CUBE24_POLICY_FIRST_TWO, out, cost);
-        break;
-    case CUBE24_POLICY_FIRST_LAST:
-        prune_run(weight, blocks, CUBE24_POLICY_FIRST_LAST, out, cost);
-        break;
-    default:
-        prune_run(weight, blocks, CUBE24_POLICY_MAGNITUDE, out, cost);
-    }
-}
+#include "prune.h"
 
 /* permute is as quick byte by byte */
 const struct cube24_codec_kernels cube24_codec_avx2 = {

@@ -65,8 +65,8 @@ static inline void turn_dwords(const uint8_t *from, size_t row, __m512i out[8])
 static void tables(uint32_t options, uint8_t first[16], uint8_t second[16])
 {
     for (unsigned pair = 0; pair < 16; pair++) {
-        first[pair] = (uint8_t)(pair_i0(pair) < 3 ? pair_i0(pair) : NOTHING);
-        second[pair] = (uint8_t)(pair_i1(pair) < 3 ? pair_i1(pair) + 1 : NOTHING);
+        first[pair] = (uint8_t)(pair_i0(pair) < 3 ? pair_i0(pair) : (unsigned)NOTHING);
+        second[pair] = (uint8_t)(pair_i1(pair) < 3 ? pair_i1(pair) + 1 : (unsigned)NOTHING);
     }
     if (options & CUBE24_PAIR20_TABLE)
         second[pack_pair(2, 0)] = 2;
