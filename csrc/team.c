@@ -33,7 +33,7 @@ struct team {
     uint32_t next;   /* part that nobody has taken */
     uint32_t parts;
     uint32_t by_columns;
-    int32_t status; /* the first that was not CUBE24_OK */
+    int32_t status; /* the last that was not CUBE24_OK: of parts, only CUBE24_E_REFUSED */
     uint32_t flags;
     size_t size; /* rows or columns of a part */
     size_t scratch_bytes;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Every header is C++ as well, and the functions of cube24.h link by their C names.
+// Every header is C++ as well (those of kernels where the flags allow their instructions), and the functions of cube24.h link by their C names.
 #include "codec.h"
 #include "cube24.h"
 #include "datapath.h"
@@ -11,6 +11,10 @@
 #include "sizes.h"
 
 #include "kernels/tables.h"
+#ifdef TILE
+#include TILE
+#include "kernels/transpose.h"
+#endif
 
 #include <cstdio>
 
