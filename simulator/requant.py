@@ -155,7 +155,7 @@ class Requant:
     def _words(self, offset_rule: str, shift_rule: str) -> npt.NDArray[np.uint64]:
         scale = np.atleast_1d(np.asarray(self.scale))
         offset = np.atleast_1d(np.asarray(self.offset))
-        fields = np.zeros(max(scale.size, offset.size), _core.WORD)
+        fields = np.zeros(np.broadcast_shapes(scale.shape, offset.shape), _core.WORD)
         fields["scale"], fields["offset"] = scale, offset
         fields["shifts"], fields["shift"] = self.shift != 0, self.shift
         fields["is_signed"] = self.signed and self.mode == "REQ8"
@@ -172,7 +172,7 @@ class Requant:
         """Scales as the unit reads them, and offsets: one of each, or one a column."""
         scale = np.atleast_1d(_kept(np.asarray(self.scale)))
         offset = np.atleast_1d(np.asarray(self.offset)).astype(np.int32)
-        size = max(scale.size, offset.size)
+        size = np.broadcast_shapes(scale.shape, offset.shape)
         return (
             _frozen(np.ascontiguousarray(np.broadcast_to(scale, size))),
             _frozen(np.ascontiguousarray(np.broadcast_to(offset, size))),

@@ -5,8 +5,8 @@ import struct
 import numpy as np
 import pytest
 
-from cube24.errors import ArgumentError
-from cube24.simulator import Requant, UnitConfig, requant
+from cube24.errors import ArgumentError, ShapeError
+from cube24.simulator import Requant, Unit, UnitConfig, requant
 
 SCALES = (1.0, -0.375, 2.0**-136, 65504.0, 3.0e38, 0.1)
 
@@ -83,3 +83,15 @@ def test_fp16_of_an_accumulator_is_that_of_numpy_at_every_boundary():
         got = requant.dequantise(sums.reshape(-1, 1), words)
         expected = (sums.astype(np.float32) * np.float32(2.0**power)).astype(np.float16)
         assert np.array_equal(got.reshape(-1).view(np.uint16), expected.view(np.uint16))
+
+
+@pytest.mark.parametrize("how", [
+    Requant(np.array([])), Requant(0.5, np.array([], int)),
+    Requant(np.array([]), np.array([], int), mode="DEQF16"),
+])  # fmt: skip
+def test_no_scale_or_no_offset_is_for_no_column(how):
+    unit, x = Unit(), np.ones((2, 8), np.int8)
+    for steps in (False, True):
+        with pytest.raises(ShapeError, match="requant has 0 columns; this weight has 3"):
+            unit.matmul(x, np.zeros((3, 8), np.int8), requant=how, exact_steps=steps)
+        assert unit.matmul(x, np.zeros((0, 8), np.int8), requant=how).output.shape == (2, 0)
