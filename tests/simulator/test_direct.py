@@ -420,14 +420,14 @@ def test_nothing_has_a_way_too():
 # --- threads --------------------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("path")
 def test_threads_of_instructions_are_refused():
     x, w = activations((2, 8), 1), samples.legal_weight((3, 8), 1)
     with pytest.raises(ArgumentError, match="threads: with exact_steps"):
         UNIT.matmul(x, w, threads=2, exact_steps=True)
 
 
-@pytest.mark.parametrize("threads", [1, 2, 3, 64])
+@pytest.mark.usefixtures("path")
+@pytest.mark.parametrize("threads", [1, 2, 3, 64, 10**9, 10**18])
 def test_any_number_of_threads_gives_the_same_bytes(threads):
     how = Requant(2.0**-9)
     for m, n, k in ((3, 200, 40), (700, 66, 20), (600, 1, 8), (1, 64, 8)):
@@ -480,6 +480,10 @@ unit = Unit()
 x, w = np.ones((300, 64), np.int8), encoder.encode(np.tile(np.int8([0, 5, 0, -3]), (70, 16)))
 wanted = unit.matmul(x, w, threads=1).output
 counts = [threading.active_count()]
+unit.matmul(x[:4], w, threads=1000)  # of two parts, so with one helper
+assert threading.active_count() == 2
+unit.matmul(x[:4, :4], encoder.encode(np.int8([[0, 5, 0, -3]])), threads=1000)
+assert threading.active_count() == 2  # one part
 
 def runs(threads):
     assert np.array_equal(unit.matmul(x, w, threads=threads).output, wanted)

@@ -15,9 +15,13 @@ from cube24._core.binding import demand, ffi, lib
 from cube24._core.datapath import Image
 from cube24._core.paths import path_flags
 from cube24._core.threads import offer, thread_count
+from cube24.sizes import ceil_div
 
 #: Multiplications of 2:4 weights that take as long as reading a byte, about.
 _MACS_A_BYTE = 16
+
+#: Parts of a layer begin at multiples of so many rows or columns of its results: see team.c.
+_ROWS, _COLUMNS = 16, 64
 
 FORMS = {"rows": lib.CUBE24_ROWS, "NCHW": lib.CUBE24_NCHW, "NHWC": lib.CUBE24_NHWC}
 
@@ -70,7 +74,9 @@ def layer(call: LayerCall, flags: int, threads: int | None) -> bool:
         ArgumentError: threads is no whole number of 1 or more.
     """
     _, batch, m, n, k, *_ = call.sizes
-    count = thread_count(threads, batch * m * n * k // _MACS_A_BYTE)
+    # No more than there can be parts: each has scratch memory.
+    parts = max(1, ceil_div(batch * m, _ROWS), ceil_div(n, _COLUMNS))
+    count = min(thread_count(threads, batch * m * n * k // _MACS_A_BYTE), parts)
     template, size = _template(call.sizes)
     of = _struct(call, template)
     flags |= path_flags()

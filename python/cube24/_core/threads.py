@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from queue import SimpleQueue
-from threading import Condition, Thread
+from threading import Condition, Lock, Thread
 from typing import Protocol
 
 from cube24.errors import ArgumentError
@@ -136,7 +136,7 @@ class _Job:
 
 
 class _Helpers:
-    """Threads that wait for jobs."""
+    """Threads that wait for jobs: as many as were ever at work at one time."""
 
     def __init__(self) -> None:
         self.forget()
@@ -144,25 +144,29 @@ class _Helpers:
     def forget(self) -> None:
         """Begin anew: of a process that was forked, only the forking thread is there."""
         self._jobs: SimpleQueue[Job] = SimpleQueue()
-        self._threads = 0
+        self._lock = Lock()
+        self._threads = self._busy = 0
 
     def offer(self, job: Job, count: int) -> int:
         """Let up to ``count`` helpers take part in a job; gives how many."""
-        while self._threads < count:
-            try:
-                Thread(target=_help, args=(self._jobs,), daemon=True, name="cube24").start()
-            except RuntimeError:  # the system has no more threads: then fewer share the work
-                break
-            self._threads += 1
-        given = min(count, self._threads)
+        with self._lock:
+            while self._threads < self._busy + count:
+                try:
+                    Thread(target=self._help, daemon=True, name="cube24").start()
+                except RuntimeError:  # the system has no more threads: then fewer share the work
+                    break
+                self._threads += 1
+            given = min(count, self._threads - self._busy)
+            self._busy += given
         for _ in range(given):
             self._jobs.put(job)
         return given
 
-
-def _help(jobs: SimpleQueue[Job]) -> None:
-    while True:
-        jobs.get().work()
+    def _help(self) -> None:
+        while True:
+            self._jobs.get().work()
+            with self._lock:
+                self._busy -= 1
 
 
 _helpers = _Helpers()
