@@ -66,7 +66,7 @@ def _fault(case: Case, change: Mapping[str, Any]) -> Case:
     arrays = {name: piece.array for name, piece in pieces.items()}
     try:
         if role == "requant":
-            run = _with_words(case, arrays[role])
+            run = with_words(case.run, arrays[role])
         else:
             run = compute(case.spec, case.unit, arrays)
     except (IllegalIndexError, RangeError) as error:
@@ -84,15 +84,16 @@ def _fault(case: Case, change: Mapping[str, Any]) -> Case:
     return replace(case, pieces=pieces, run=run, outcome=outcome)
 
 
-def _with_words(case: Case, words: npt.NDArray[np.uint64]) -> Run:
-    """The program of a case, run with other words in its memory.
+def with_words(run: Run, words: npt.NDArray[np.uint64]) -> Run:
+    """The program of a run of a case, run with other words in its memory, one a column.
 
     Raises:
         RangeError: a word has no meaning.
     """
-    assert case.run.operands is not None
-    assert case.run.output is not None
-    inputs = {**case.run.operands(), "words": words}
-    held = Unit(case.unit).execute(case.run.program, inputs)["output"]
-    good = case.run.output
-    return replace(case.run, output=held.view(good.dtype).reshape(good.shape))
+    assert run.operands is not None
+    good = run.output
+    assert good is not None
+    inputs = {**run.operands(), "words": words}
+    held = Unit(run.config).execute(run.program, inputs)["output"]
+    output = held.view(good.dtype).reshape(good.shape)
+    return replace(run, output=output, operands=lambda: inputs)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from cube24.errors import ArgumentError, StrPath
 from cube24.simulator import Run
 from cube24.vectors.case import bits, compute
+from cube24.vectors.change import with_words
 from cube24.vectors.manifest import Stored, check_sums, load
-from cube24.vectors.spec import unit_of
+from cube24.vectors.spec import requant_of, unit_of
 
-#: What a device reads; requantisation comes from the spec, with its words.
+#: What a device reads beside the words of requantisation: a single one is part of the program, and
+#: comes from the spec.
 _READ = ("activations", "dense", "index", "bias")
 
 
@@ -38,6 +40,9 @@ def simulate(case: Stored | StrPath) -> tuple[Run, int]:
     arrays = {role: stored.array(role) for role in _READ if stored.entries(role)}
     with stored.explained("spec"):
         run = compute(stored.spec, unit_of(stored.spec), arrays)
+        how = requant_of(stored.spec)
+    if how is not None and how.per_column:
+        run = with_words(run, stored.array("requant"))
     assert run.output is not None
     if not stored.entries("expected"):
         return run, run.output.size

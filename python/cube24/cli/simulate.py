@@ -161,7 +161,11 @@ def run_case(case: Path, **said: Any) -> int:
     """
     _demand_free(said, (case,))
     stored = vectors.load(case)
-    result, differing = vectors.simulate(stored)
+    try:
+        result, differing = vectors.simulate(stored)
+    except simulator.ExecutionError as error:
+        click.echo(f"{stored.name}: the unit refuses the bytes: {error}", err=True)
+        return FAILED
     output = result.output
     assert output is not None
     click.echo(f"case         {stored.name} (case seed {vectors.shown(stored.seed)})")
