@@ -33,7 +33,8 @@ class Fault:
 
     about: in words. group: the first one in which the device does something else, or None where
     none is. whole: ``dump``, ``column`` or ``row``: what else it gives exactly; "" if this output
-    alone. contribution: what the group would have added in place of ``right``.
+    alone. contribution: what the group would have added in place of ``right``. partly: whether
+    that is said of the outputs that were got alone, because some were not.
     """
 
     about: str
@@ -41,14 +42,16 @@ class Fault:
     whole: str
     contribution: int | None = None
     right: int | None = None
+    partly: bool = False
 
     def __str__(self) -> str:
         """One line for a person."""
         place = "" if self.group is None else f"group {self.group}: "
         adds = "" if self.right is None else f"; it adds {self.contribution}, not {self.right}"
+        got = " that was got" if self.partly else ""
         whole = {
-            "dump": "explains all outputs", "column": "explains all of this column",
-            "row": "explains all of this row", "": "explains this output alone",
+            "dump": "explains all outputs", "column": f"explains all of this column{got}",
+            "row": f"explains all of this row{got}", "": "explains this output alone",
         }[self.whole]  # fmt: skip
         return f"{place}{self.about}{adds}; {whole}"
 
@@ -125,7 +128,7 @@ def of_one_group(
 ) -> tuple[list[Fault], int]:
     """The changes of one group that give this output, and how many there are.
 
-    wanted: the bits of all outputs that were got, (rows, n).
+    wanted: the bits of all outputs, (rows, n); -1: it was not got.
     """
     operands = good.operands
     count = ceil_div(operands.k, GROUP)
@@ -148,7 +151,11 @@ def of_one_group(
             whole = ""
             if tried <= _TRIED:
                 whole = _whole(good, row, column, int(group), change, wanted)
-            fault = Fault(change.about, int(group), whole, int(theirs[group]), int(ours[group]))
+            of = wanted[:, column] if whole == "column" else wanted[row]
+            fault = Fault(
+                change.about, int(group), whole, int(theirs[group]), int(ours[group]),
+                whole != "" and bool((of < 0).any()),
+            )  # fmt: skip
             (sure if whole else found).append(fault)
     return (sure, len(sure)) if sure else (found, total)
 
@@ -189,20 +196,25 @@ def products_of(device: Device, row: int, column: int) -> Int:
 def _whole(
     good: Device, row: int, column: int, group: int, change: _Change, wanted: npt.NDArray[Any]
 ) -> str:
-    """``column`` or ``row`` if the change gives all of it, where there is more than one output."""
+    """``column`` or ``row`` if the change gives all of it that was got, more than one output."""
     at = slice(GROUP * group, GROUP * group + GROUP)
     if change.w is not None:
-        if len(wanted) == 1:
+        if (wanted[:, column] >= 0).sum() < 2:
             return ""
         w = good.w[[column]]
         w[0, at] = change.w[group]
         one = replace(good, w=w, start=good.start[[column]], late=good.late[[column]])
         # The columns of the requantisation are those of the operands, not of this device.
         found = finished(good.operands, one.accumulators(), [column])[:, 0]
-        return "column" if np.array_equal(bits(found), wanted[:, column]) else ""
-    if change.a is None or wanted.shape[1] == 1:
+        return "column" if _gives(found, wanted[:, column]) else ""
+    if change.a is None or (wanted[row] >= 0).sum() < 2:
         return ""
     a = good.a[[row]].copy()
     a[0, at] = change.a[group]
     found = replace(good, a=a).output()[0]
-    return "row" if np.array_equal(bits(found), wanted[row]) else ""
+    return "row" if _gives(found, wanted[row]) else ""
+
+
+def _gives(found: Array, wanted: npt.NDArray[Any]) -> bool:
+    """Whether results are those that were got, wherever something was got."""
+    return bool(((bits(found) == wanted) | (wanted < 0)).all())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import plain_device as device
@@ -133,3 +134,54 @@ def test_a_wrong_activation_is_found(cases: Callable[[str], Made]) -> None:
     assert told.fault is not None
     assert (told.fault.group, told.fault.whole) == (50 // 4, "row")
     assert told.fault.about == "bit 5 of element 2 is flipped"
+
+
+def hex_of(array: np.ndarray, unknown: list[tuple[int, int]]) -> str:
+    words = np.array([f"{int(value) % 2**32:08x}" for value in array.reshape(-1)])
+    for row, column in unknown:
+        words[row * array.shape[1] + column] = "xxxxxxxx"
+    return "\n".join(words.tolist()) + "\n"
+
+
+def test_an_undriven_output_does_not_hide_the_fault_of_its_column(
+    cases: Callable[[str], Made], tmp_path: Path
+) -> None:
+    stored, arrays = cases("nd")
+    bad = dict(arrays, dense=arrays["dense"].copy())
+    bad["dense"][5, 2 * 7 + 1] ^= 1 << 6
+    got = device.run(stored.spec, bad)
+    first = int(np.flatnonzero((got != arrays["expected"])[:, 5])[0])
+    for unknown, whole in (([16], "column"), ([row for row in range(17) if row != first], "")):
+        (tmp_path / "got.hex").write_text(hex_of(got, [(row, 5) for row in unknown]))
+        told = compare(stored, tmp_path / "got.hex", word_bytes=4).explanation
+        assert told is not None
+        assert told.faults[0].whole == whole
+    (tmp_path / "got.hex").write_text(hex_of(got, [(16, 5)]))
+    found = compare(stored, tmp_path / "got.hex", word_bytes=4)
+    line = next(line for line in str(found).splitlines() if line.startswith("  fault: "))
+    assert line.startswith("  fault: group 7: bit 6 of the weight of slot 1 is flipped; it adds ")
+    assert line.endswith("; explains all of this column that was got")
+    # Of one output more that is another one, it is not said.
+    got[(first + 1) % 17, 5] += 1
+    (tmp_path / "got.hex").write_text(hex_of(got, [(first + 2, 5)]))
+    told = compare(stored, tmp_path / "got.hex", word_bytes=4).explanation
+    assert told is not None
+    assert not told.faults[0].whole
+
+
+def test_an_undriven_output_does_not_hide_the_fault_of_its_row(
+    cases: Callable[[str], Made], tmp_path: Path
+) -> None:
+    stored, arrays = cases("zn")
+    bad = dict(arrays, activations=arrays["activations"].copy())
+    bad["activations"][4, 50] ^= 1 << 5
+    got = device.run(stored.spec, bad)
+    first = int(np.flatnonzero((got != arrays["expected"])[4])[0])
+    for unknown, whole in (([32], "row"), ([n for n in range(33) if n != first], "")):
+        (tmp_path / "got.hex").write_text(hex_of(got, [(4, column) for column in unknown]))
+        told = compare(stored, tmp_path / "got.hex", word_bytes=4).explanation
+        assert told is not None
+        assert told.faults[0].whole == whole
+        if whole:
+            assert told.faults[0].about == "bit 5 of element 2 is flipped"
+            assert str(told.faults[0]).endswith("explains all of this row that was got")
