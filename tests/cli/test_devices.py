@@ -1,7 +1,10 @@
 """Devices that fail: `vectors compare` on their dumps, one or a folder of them."""
 
+import gc
 import json
+import os
 import shutil
+import weakref
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -9,7 +12,11 @@ import numpy as np
 import plain_device as plain
 import pytest
 
+from cube24 import vectors
 from cube24.cli import run
+from cube24.vectors.spec import Item, matmul
+
+ITEM = Item("case", matmul(1, 1, 4))
 
 
 @pytest.fixture(scope="module")
@@ -171,5 +178,94 @@ def test_junit_is_written_whatever_is_wrong_with_the_dump(made, capsys, spoil, c
     Path("got.hex").write_text("".join(f"{line}\n" for line in spoil(words(case))))
     assert run(["vectors", "compare", str(case), "got.hex", "--junit", "r.xml"]) == code
     test = ET.parse("r.xml").getroot().find("testcase")
-    assert [one.tag for one in test] == [tag, "system-out"]
+    assert [one.tag for one in test] == ["properties", tag, "system-out"]
     assert ("error: got.hex" in capsys.readouterr().err) == (code == 2)
+
+
+@pytest.mark.parametrize(
+    "spoil", [lambda: None, lambda: Path("got.hex").mkdir(), lambda: os.mkfifo("got.hex"),
+              lambda: Path("got.hex").symlink_to("/dev/zero")],
+)  # fmt: skip
+def test_junit_is_written_where_the_dump_is_no_file(made, capsys, spoil):
+    spoil()
+    case = made / "patterns" / "patterns" / "walk-nd-n1"
+    assert run(["vectors", "compare", str(case), "got.hex", "--junit", "r.xml"]) == 2
+    test = ET.parse("r.xml").getroot().find("testcase")
+    assert [one.tag for one in test] == ["properties", "error", "system-out"]
+    assert test.find("error").get("message").startswith("got.hex: ")
+    assert "error: got.hex" in capsys.readouterr().err
+
+
+def test_junit_is_not_written_where_the_case_is_no_file(made, capsys):
+    case = made / "patterns" / "patterns" / "walk-nd-n1"
+    shutil.copytree(case, "case")
+    Path("case/expected.npy").unlink()
+    assert run(["vectors", "compare", "case", str(case / "expected.npy"), "--junit", "r.xml"]) == 2
+    assert "case/expected.npy" in capsys.readouterr().err
+    assert not Path("r.xml").exists()
+
+
+@pytest.mark.parametrize("got", ["nothing", "got.hex"])
+def test_a_folder_of_cases_needs_a_folder_of_dumps(dumps, capsys, got):
+    Path("got.hex").write_text("00\n")
+    assert run(["vectors", "compare", "cases", got]) == 2
+    assert capsys.readouterr().err.startswith(f"error: {got}: is no folder of dumps; cases has no")
+
+
+def test_each_folder_of_dumps_is_listed_once(dumps, monkeypatch):
+    listed = []
+    inside = vectors.comparison.many.listing
+    monkeypatch.setattr(
+        vectors.comparison.many, "listing", lambda path: listed.append(path) or inside(path)
+    )
+    count = len(list(Path("cases").glob("*/*")))
+    assert [one.kind for one, _ in vectors.compare_many("cases", "dumps")] == ["equal"] * count
+    assert len(listed) == len(set(listed)) > 2
+
+
+def test_the_suffix_of_the_format_goes_before_others(dumps, capsys):
+    case = sorted(Path("cases").glob("*/*"))[0]
+    dump = dumps / case.parts[1] / f"{case.name}.hex"
+    dump.with_suffix(".log").write_text("what the device printed\n")
+    order = ["vectors", "compare", str(case.parent), str(dump.parent), "--format", "hex"]
+    line = f"error: {case.parts[1]}/{case.name}: "
+    run(order)
+    assert line not in capsys.readouterr().out
+    dump.rename(dump.with_suffix(".mem"))
+    run(order)
+    assert f"{line}several dumps: " in capsys.readouterr().out
+    dump.with_suffix(".log").unlink()
+    run(order)
+    assert line not in capsys.readouterr().out
+    assert f"missing: {case.parts[1]}/{case.name}: " not in capsys.readouterr().out
+
+
+def test_json_is_made_only_where_it_is_asked_for(dumps, monkeypatch, capsys):
+    made = []
+    monkeypatch.setattr(
+        vectors.comparison.Comparison, "to_dict", lambda found: made.append(found.case) or {}
+    )
+    assert run(["vectors", "compare", "cases", "dumps"]) == 0
+    assert made == []
+    assert run(["vectors", "compare", "cases", "dumps", "--json"]) == 0
+    assert len(made) == len(list(Path("cases").glob("*/*")))
+
+
+def test_of_the_cases_of_a_search_the_last_one_is_kept(made, monkeypatch):
+    alive = []
+
+    def shrink(case, fails, *, keep, **how):
+        for runs in range(1, 5):
+            found = vectors.shrink.Shrunk(vectors.build.build("t", 1, ITEM, 1), runs)
+            keep(found)
+            alive.append(weakref.ref(found))
+            del found
+        gc.collect()
+        assert [one() is not None for one in alive] == [False, False, False, True]
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(vectors.shrink, "shrink", shrink)
+    order = ["vectors", "shrink", "case", "-o", "small", "--dut-cmd", "true {case} {got}"]
+    assert run(order) == 130
+    assert alive
+    vectors.verify("small")

@@ -37,7 +37,7 @@ class Outcome:
 
 
 def junit_of(outcomes: Sequence[Outcome]) -> str:
-    """One test suite with a test case for each outcome; the seed of each case is a property."""
+    """One test suite with a test case for each outcome, the seed of the case a property of it."""
 
     def count(*kinds: str) -> str:
         return str(sum(one.kind in kinds for one in outcomes))
@@ -46,13 +46,12 @@ def junit_of(outcomes: Sequence[Outcome]) -> str:
         "testsuite", name="cube24 vectors compare", tests=str(len(outcomes)), errors=count("error"),
         skipped=count("skipped"), failures=count("differs", "missing"),
     )  # fmt: skip
-    if len(outcomes) == 1:
-        _properties(suite, outcomes[0])
     for one in outcomes:
         group, _, name = one.case.partition("/")
         test = ET.SubElement(suite, "testcase", classname=f"cube24.{group}", name=name)
-        if len(outcomes) > 1:
-            _properties(test, one)
+        if one.seed is not None:
+            properties = ET.SubElement(test, "properties")
+            ET.SubElement(properties, "property", name="case_seed", value=shown(one.seed))
         if one.kind in _FAILURES:
             kind = _FAILURES[one.kind]
             ET.SubElement(test, "failure", message=one.message, type=kind).text = one.text
@@ -68,9 +67,3 @@ def junit_of(outcomes: Sequence[Outcome]) -> str:
             element.set(name, _NO_XML.sub("?", value))
     ET.indent(suite, " ")
     return '<?xml version="1.0" encoding="utf-8"?>\n' + ET.tostring(suite, "unicode") + "\n"
-
-
-def _properties(parent: ET.Element, of: Outcome) -> None:
-    if of.seed is not None:
-        properties = ET.SubElement(parent, "properties")
-        ET.SubElement(properties, "property", name="case_seed", value=shown(of.seed))

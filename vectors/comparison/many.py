@@ -33,7 +33,8 @@ def compare_many(
     Args:
         cases: a folder with cases below it.
         dumps: a folder with dumps below it, as said.
-        format: of the dumps; None: as their suffixes say. Where it is given, any suffix will do.
+        format: of the dumps; None: as their suffixes say. Where it is given, any suffix will do
+            if there is none with its own.
         word_bytes: as for :func:`compare`.
         order: as for :func:`compare`.
 
@@ -44,7 +45,7 @@ def compare_many(
         FileFormatError: there is no case.
         FileAccessError: the system does not list the cases.
     """
-    root = Path(dumps)
+    root, listed = Path(dumps), _Listed()
     for folder in folders(cases):
         name = f"{folder.parent.name}/{folder.name}"
         seed = None
@@ -57,7 +58,7 @@ def compare_many(
                 yield Outcome(name, seed, "skipped", about, about), None
                 continue
             place = root / folder.relative_to(cases)
-            there = _dumps(place, format)
+            there = _dumps(listed, place, format)
             if not there:
                 suffixes = "any suffix" if format else ", ".join(SUFFIXES[one] for one in READABLE)
                 about = f"no dump: neither {place} nor {place / _GOT} with {suffixes}"
@@ -72,14 +73,25 @@ def compare_many(
             yield Outcome(name, seed, "error", str(error), str(error)), None
 
 
-def _dumps(place: Path, format: str | None) -> list[Path]:
+class _Listed(dict[Path, dict[str, list[Path]]]):
+    """What is in a folder by its stems; each folder is listed once, however many cases it has."""
+
+    def __missing__(self, folder: Path) -> dict[str, list[Path]]:
+        found: dict[str, list[Path]] = {}
+        for path in listing(folder) if is_folder(folder) else ():
+            found.setdefault(path.stem, []).append(path)
+        self[folder] = found
+        return found
+
+
+def _dumps(listed: _Listed, place: Path, format: str | None) -> list[Path]:
     """The dumps that a case has."""
-    suffixes = {SUFFIXES[one] for one in READABLE}
-    return [
+    suffixes = {SUFFIXES[one] for one in READABLE} if format is None else {SUFFIXES.get(format)}
+    there = [
         path
         for folder, stem in ((place.parent, place.name), (place, _GOT))
-        if is_folder(folder)
-        for path in listing(folder)
-        if path.stem == stem and not is_folder(path)
-        and (path.suffix.lower() in suffixes or (format is not None and path.suffix))
-    ]  # fmt: skip
+        for path in listed[folder].get(stem, ())
+        if path.suffix and not is_folder(path)
+    ]
+    found = [path for path in there if path.suffix.lower() in suffixes]
+    return there if format is not None and not found else found

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import math
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +93,11 @@ def _compare(
         refuse(["word_bytes", "order"], "npy and bin have no words")
     demand_free(junit_, overwrite=overwrite, inputs=(case, got))
     words: dict[str, Any] = {"format": format_, "word_bytes": word_bytes, "order": order}
-    if is_folder(case) and is_folder(got) and not exists(case / MANIFEST):
+    if is_folder(case) and not exists(case / MANIFEST):
+        if not is_folder(got):
+            raise ArgumentError(
+                f"{got}: is no folder of dumps; {case} has no {MANIFEST}, so it is one of cases"
+            )
         refuse(["cycles"], "of a folder of cases each takes cycles of its own")
         return _compare_many(case, got, words, as_json, junit_, overwrite)
     stored = load(case)
@@ -102,7 +106,7 @@ def _compare(
         outcome = found.outcome
     except (FileFormatError, FileAccessError) as error:
         # A device that left no dump, or something else, is to be seen in a regression.
-        if isinstance(error, FileFormatError) or error.errno == errno.ENOENT:
+        if isinstance(error, FileFormatError) or error.path == str(got):
             outcome = Outcome(stored.name, stored.seed, "error", str(error), str(error))
             _write_junit(junit_, [outcome], overwrite)
         raise
@@ -134,10 +138,11 @@ def _compare_many(
     common: set[str] | None = None
     for outcome, found in compare_many(cases, dumps, **words):
         outcomes.append(outcome)
-        about = {"case": outcome.case, "message": outcome.message} if found is None else (
-            found.to_dict()
-        )  # fmt: skip
-        data.append({"kind": outcome.kind, **about})
+        if as_json:
+            about = {"case": outcome.case, "message": outcome.message} if found is None else (
+                found.to_dict()
+            )  # fmt: skip
+            data.append({"kind": outcome.kind, **about})
         if outcome.kind == "differs" and found is not None:
             names = {each.name for each in found.hypotheses}
             common = names if common is None else common & names
@@ -194,7 +199,7 @@ def _shrink(
     if suffix != ".hex":
         refuse(["word_bytes", "order"], "npy and bin have no words")
     demand_new(output)
-    best: list[shrink.Shrunk] = []
+    best: deque[shrink.Shrunk] = deque(maxlen=1)
     stopped: Cube24Error | KeyboardInterrupt | Terminated | None = None
     try:
         found = shrink.shrink(

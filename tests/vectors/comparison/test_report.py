@@ -343,7 +343,9 @@ def test_json_and_junit_hold_the_seed(cases: Callable[[str], Made], fault: str) 
     assert [each["name"] for each in data["hypotheses"]] == ([fault] if "-" in fault else [])
     text = found.to_junit()
     suite = ET.fromstring(text.encode())
-    seeds = {one.get("name"): one.get("value") for one in suite.iter("property")}
+    seeds = {
+        one.get("name"): one.get("value") for one in suite.iterfind("testcase/properties/property")
+    }
     assert seeds["case_seed"] == f"0x{stored.seed:016x}"
     assert (suite.get("tests"), suite.get("failures")) == ("1", "0" if fault == "" else "1")
     assert len(list(suite.iter("failure"))) == (fault != "")
