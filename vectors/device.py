@@ -1,14 +1,16 @@
 """A device under test that a command runs, once for each case.
 
 The command is the user's: it may print anything, hang, crash, or start others that stay behind. It
-gets a session of its own, so that all of it ends with the run, whatever ends that. To crash or to
-hang is to fail, as a wrong result is; only a command that cannot be run at all is an error.
+gets a session of its own, and all that stays in its process group ends with the run, whatever ends
+that. To crash or to hang is to fail, as a wrong result is; only a command that cannot be run at all
+is an error.
 """
 
 from __future__ import annotations
 
 import math
 import os
+import select
 import shlex
 import signal
 import subprocess
@@ -134,10 +136,10 @@ def _run(words: list[str], timeout: float | None) -> tuple[int | Failure, str]:
         raise DeviceError(f"{words[0]}: cannot be run: {error}") from error
     assert process.stderr is not None
     said = bytearray()
-    reader = None
+    reader, done = None, threading.Event()
     late = False
     try:
-        started = threading.Thread(target=_read, args=(process.stderr, said), daemon=True)
+        started = threading.Thread(target=_read, args=(process.stderr, said, done), daemon=True)
         started.start()
         reader = started
         process.wait(timeout)
@@ -151,8 +153,11 @@ def _run(words: list[str], timeout: float | None) -> tuple[int | Failure, str]:
         # None: Ctrl-C came while it was started, and it may be running or not. It closes the pipe.
         if reader is not None:
             reader.join(1)  # one that left the session may hold the pipe
-    text = bytes(said[-_SHOWN:]).decode("utf-8", "replace").strip()
-    text = "".join(letter if letter.isprintable() or letter == "\n" else "?" for letter in text)
+            done.set()
+            reader.join()
+    text = bytes(said[-_SHOWN:]).decode("utf-8", "replace")
+    text = "; ".join(line.strip() for line in text.splitlines() if line.strip())
+    text = "".join(letter if letter.isprintable() else "?" for letter in text)
     if late:
         return Failure("timed out", f"after {timeout:g} seconds: {text}"), text
     if process.returncode < 0:
@@ -161,9 +166,16 @@ def _run(words: list[str], timeout: float | None) -> tuple[int | Failure, str]:
     return process.returncode, text
 
 
-def _read(pipe: IO[bytes], said: bytearray) -> None:
-    """Read all, and keep the end."""
+def _read(pipe: IO[bytes], said: bytearray, done: threading.Event) -> None:
+    """Read all until it is done, and keep the end; nobody can wake a thread that reads a pipe."""
     with pipe, suppress(OSError):
-        while piece := os.read(pipe.fileno(), 1 << 16):
+        waiting = select.poll()
+        waiting.register(pipe, select.POLLIN)
+        while not done.is_set():
+            if not waiting.poll(100):
+                continue
+            piece = os.read(pipe.fileno(), 1 << 16)
+            if not piece:
+                break
             said += piece
             del said[:-_SHOWN]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import resource
 import shlex
@@ -464,6 +465,47 @@ def test_all_that_a_device_started_ends_with_its_run(tmp_path: Path, ends: bool)
     while is_running(mark) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not is_running(mark)
+
+
+@pytest.mark.parametrize("prints", [False, True])
+def test_what_leaves_the_session_keeps_no_thread_and_no_descriptor(
+    tmp_path: Path, prints: bool
+) -> None:
+    case = make(tmp_path / "case", SPECS["tail"])
+    behind = "import os, time\nend = time.monotonic() + 60\n" + (
+        "while time.monotonic() < end: os.write(2, b'x' * 4096)" if prints else "time.sleep(60)"
+    )
+    (tmp_path / "dut.py").write_text(
+        "import subprocess, sys\n"
+        f"one = subprocess.Popen([sys.executable, '-c', {behind!r}], start_new_session=True)\n"
+        f"open({str(tmp_path / 'pids')!r}, 'a').write(f'{{one.pid}}\\n')\n"
+        "open(sys.argv[2], 'w').write('zz')\n"
+    )
+    run = device(f"{sys.executable} {tmp_path}/dut.py {{case}} {{got}}", timeout=20)
+    threads, files = threading.active_count(), len(list(Path("/proc/self/fd").iterdir()))
+    try:
+        for _ in range(2):
+            found = run(case)
+            assert found is not None
+            assert found.kind == "differs"
+        assert threading.active_count() == threads
+        assert len(list(Path("/proc/self/fd").iterdir())) == files
+    finally:
+        for pid in (tmp_path / "pids").read_text().split():
+            with suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGKILL)
+
+
+def test_what_a_device_said_is_one_line(tmp_path: Path) -> None:
+    case = make(tmp_path / "case", SPECS["tail"])
+    (tmp_path / "dut.py").write_text(
+        "import sys\n"
+        "sys.stderr.write('first\\n\\n  second \\x1b[1m\\a\\r\\nthird\\n')\n"
+        "sys.exit(3)\n"
+    )
+    found = device(f"{sys.executable} {tmp_path}/dut.py {{case}} {{got}}")(case)
+    assert found is not None
+    assert found.said == "exit code 3 and no got.hex: first; second ?[1m?; third"
 
 
 # A pipe that nobody came to read is closed when it is forgotten.
