@@ -17,9 +17,10 @@ from cube24.errors import ArgumentError, FileFormatError, StrPath
 from cube24.files.plain import explained, mark_length, opened
 from cube24.sizes import ceil_div, shown, whole
 
-_CHUNK = 1 << 20
-_WORD = re.compile(rb"[^\s]+")
-_WITH_0X = re.compile(rb"0[xX][0-9a-fA-F]+")
+#: Bytes of a line, at most.
+_LINE = 1 << 20
+WORD = re.compile(rb"[^\s]+")
+WITH_0X = re.compile(rb"0[xX][0-9a-fA-F]+")
 
 
 def check_words(word_bytes: int, order: str) -> int:
@@ -118,22 +119,38 @@ def hex_words(path: StrPath, file: IO[bytes], size: int, *, word_bytes: int, ord
 
 
 def _tokens(path: StrPath, file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
-    """Each word with its place in the file, line by line; no line may be huge."""
+    """Each word with its place in the file."""
+    for offset, line in lines_of(path, file):
+        for match in WORD.finditer(line.partition(b"//")[0]):
+            yield offset + match.start(), match.group()
+
+
+def lines_of(path: StrPath, file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
+    """Each line of a file of words with its place in it, behind a byte-order mark.
+
+    Raises:
+        FileFormatError: a line that is huge.
+    """
     offset = mark_length(path, file.read(4))
     file.seek(offset)
-    while line := file.readline(_CHUNK):
-        if len(line) == _CHUNK and not line.endswith(b"\n"):
+    while line := file.readline(_LINE):
+        if len(line) == _LINE and not line.endswith(b"\n"):
             raise FileFormatError(path, "a line of over a megabyte; this is no hex file", offset)
-        for match in _WORD.finditer(line.partition(b"//")[0]):
-            yield offset + match.start(), match.group()
+        yield offset, line
         offset += len(line)
 
 
+def word_shown(token: bytes) -> str:
+    """A word as a message shows it: its beginning, without what a terminal would obey."""
+    text = token[:40].decode("ascii", "replace")
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
 def _word(path: StrPath, offset: int, token: bytes, word_bytes: int, order: str) -> bytes:
-    shown = token[:40].decode("ascii", "replace")
+    shown = word_shown(token)
     if token.startswith(b"@"):
         raise FileFormatError(path, f"address {shown}: only files without addresses", offset)
-    if _WITH_0X.fullmatch(token):  # of whatever width: %#x writes no leading zeros
+    if WITH_0X.fullmatch(token):  # of whatever width: %#x writes no leading zeros
         as_digit = "; or its x is a digit without a value" if len(token) == 2 * word_bytes else ""
         raise FileFormatError(path, f"word {shown}: words are written without 0x{as_digit}", offset)
     if re.search(rb"[xXzZ?]", token):

@@ -13,15 +13,11 @@ from dataclasses import dataclass
 from typing import IO
 
 from cube24.errors import FileFormatError, StrPath
-from cube24.files.hex import check_words
-from cube24.files.plain import explained, mark_length, opened
+from cube24.files.hex import WITH_0X, WORD, check_words, lines_of, word_shown
+from cube24.files.plain import explained, opened
 from cube24.sizes import ceil_div
 
-#: Bytes of a line, at most.
-_LINE = 1 << 20
-_WORD = re.compile(rb"[^\s]+")
 _COMMENT = re.compile(rb"//|/\*")
-_WITH_0X = re.compile(rb"0[xX][0-9a-fA-F]+")
 _ADDRESS = re.compile(rb"@[0-9a-fA-F]+")
 _DIGITS = re.compile(rb"[0-9a-fxz]+")
 
@@ -92,13 +88,9 @@ def read_dump(path: StrPath, size: int, *, word_bytes: int = 1, order: str = "li
 
 
 def _tokens(path: StrPath, file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
-    """Each word and address with its place in the file, line by line; no line may be huge."""
-    offset = mark_length(path, file.read(4))
-    file.seek(offset)
+    """Each word and address with its place in the file."""
     opened_at: int | None = None  # of a comment that has not ended
-    while line := file.readline(_LINE):
-        if len(line) == _LINE and not line.endswith(b"\n"):
-            raise FileFormatError(path, "a line of over a megabyte; this is no hex file", offset)
+    for offset, line in lines_of(path, file):
         at = 0
         while at < len(line):
             if opened_at is not None:
@@ -108,12 +100,11 @@ def _tokens(path: StrPath, file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
                 opened_at, at = None, end + 2
             found = _COMMENT.search(line, at)
             stop = len(line) if found is None else found.start()
-            for match in _WORD.finditer(line, at, stop):
+            for match in WORD.finditer(line, at, stop):
                 yield offset + match.start(), match.group()
             if found is None or found.group() == b"//":
                 break
             opened_at, at = offset + stop, stop + 2
-        offset += len(line)
     if opened_at is not None:
         raise FileFormatError(path, "a comment that does not end", opened_at)
 
@@ -121,7 +112,7 @@ def _tokens(path: StrPath, file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
 def _address(path: StrPath, offset: int, token: bytes) -> int:
     word = token.replace(b"_", b"")
     if not _ADDRESS.fullmatch(word):
-        raise FileFormatError(path, f"address {_shown(token)} is not hexadecimal", offset)
+        raise FileFormatError(path, f"address {word_shown(token)} is not hexadecimal", offset)
     return min(int(word[1:], 16), 1 << 64)  # no memory has more words
 
 
@@ -130,21 +121,19 @@ def _word(path: StrPath, offset: int, token: bytes, word_bytes: int) -> tuple[by
     digits = 2 * word_bytes
     word = token.replace(b"_", b"").lower().replace(b"?", b"z")
     # Of full width it may be a digit 0 beside one that is x; %#x writes no leading zeros.
-    if len(word) != digits and _WITH_0X.fullmatch(word):
-        raise FileFormatError(path, f"word {_shown(token)}: words are written without 0x", offset)
+    if len(word) != digits and WITH_0X.fullmatch(word):
+        raise FileFormatError(
+            path, f"word {word_shown(token)}: words are written without 0x", offset
+        )
     if not _DIGITS.fullmatch(word):
-        raise FileFormatError(path, f"word {_shown(token)} is not hexadecimal", offset)
+        raise FileFormatError(path, f"word {word_shown(token)} is not hexadecimal", offset)
     if len(word) < digits and word.strip(word[:1]) == b"" and word[:1] in b"xz":
         word = word[:1] * digits
     if len(word) != digits:
         raise FileFormatError(
-            path, f"word {_shown(token)} has {len(word)} digits, expected {digits}", offset
+            path, f"word {word_shown(token)} has {len(word)} digits, expected {digits}", offset
         )
     value, undriven, floating = (
         bytes.fromhex(word.translate(table).decode()) for table in (_VALUE, _UNDRIVEN, _FLOATING)
     )
     return value, undriven, floating
-
-
-def _shown(token: bytes) -> str:
-    return token[:40].decode("ascii", "replace")

@@ -15,6 +15,7 @@ import pytest
 from compared import SPECS, Made, make
 
 from cube24.encoder import ArgumentError, DtypeError, FileFormatError, ShapeError
+from cube24.files import read_dump, read_hex
 from cube24.vectors import suites
 from cube24.vectors.build import build
 from cube24.vectors.comparison import compare
@@ -274,6 +275,16 @@ def test_a_dump_that_is_no_result_is_an_error(cases: Callable[[str], Made], tmp_
         compare(stored, arrays["expected"].reshape(-1))
     with pytest.raises(DtypeError):
         compare(stored, arrays["expected"].astype(np.int64))
+
+
+@pytest.mark.parametrize("token", [b"\x1b[31mred", b"@\x1b[31mred", b"\x07\x1b]0;x\x07"])
+def test_what_a_terminal_would_obey_is_not_shown(tmp_path: Path, token: bytes) -> None:
+    (tmp_path / "got.hex").write_bytes(token + b"\n")
+    shown = token.replace(b"\x1b", b"?").replace(b"\x07", b"?").decode()
+    for read in (read_dump, read_hex):
+        with pytest.raises(FileFormatError) as error:
+            read(tmp_path / "got.hex", 4)
+        assert shown in str(error.value)
 
 
 def test_a_case_whose_files_changed_is_an_error(tmp_path: Path) -> None:
