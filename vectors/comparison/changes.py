@@ -17,7 +17,7 @@ import numpy.typing as npt
 from cube24.encoder import GROUP, ZN_K
 from cube24.sizes import ceil_div
 from cube24.vectors.case import Array, bits
-from cube24.vectors.comparison.device import Device, finished
+from cube24.vectors.comparison.device import Device, finished, wrapped
 from cube24.vectors.comparison.operands import Operands
 from cube24.vectors.comparison.table import Explained
 from cube24.vectors.selection import Int, selected, spread
@@ -183,8 +183,7 @@ class _Chain:
             for number, piece in enumerate(self.sums):
                 total = total + piece + np.where(piece_of == number, deltas, 0)
                 total = np.clip(total, INT32_MIN, INT32_MAX)
-        held = total.astype(np.uint64).astype(np.uint32).view(np.int32).astype(np.int64)
-        return finished(self.good.operands, held[:, None], [self.column])[:, 0]
+        return finished(self.good.operands, wrapped(total)[:, None], [self.column])[:, 0]
 
 
 def products_of(device: Device, row: int, column: int) -> Int:

@@ -52,7 +52,7 @@ class Device:
         bound += int(np.abs(start).max(initial=0) + np.abs(late).max(initial=0))
         if self.overflow == "wrap" or bound <= INT32_MAX:
             w = w * np.repeat(self.times, ZN_K)
-            return _wrapped((a @ w.T).astype(np.int64) + start + late)
+            return wrapped((a @ w.T).astype(np.int64) + start + late)
         total = np.broadcast_to(np.clip(start, INT32_MIN, INT32_MAX), (len(a), len(w)))
         for piece in self._pieces():
             part = np.zeros(total.shape)
@@ -85,7 +85,8 @@ class Device:
         return found
 
 
-def _wrapped(total: Int) -> Int:
+def wrapped(total: Int) -> Int:
+    """Sums as an accumulator that wraps holds them."""
     return np.asarray(total.astype(np.uint64).astype(np.uint32).view(np.int32).astype(np.int64))
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from cube24.errors import counted
 from cube24.vectors.case import Array, bits
 from cube24.vectors.comparison.dump import Dump
 from cube24.vectors.comparison.operands import Operands
@@ -17,6 +18,9 @@ from cube24.vectors.selection import Int
 
 #: How many numbers a text shows where there may be many.
 SHOWN = 8
+
+#: Fewer outputs are something by chance.
+ENOUGH = 4
 
 Mask = npt.NDArray[np.bool_]
 
@@ -95,6 +99,25 @@ class Differences:
     def wrong(self) -> Mask:
         """Which outputs were got and differ."""
         return np.asarray(self.differs & self.known)
+
+    @property
+    def enough(self) -> bool:
+        """Whether something may be said of all outputs, those that were not got among them.
+
+        It may if enough of those that were got differ.
+        """
+        return bool(self.known.all()) or int(self.wrong.sum()) >= ENOUGH
+
+    @property
+    def only_got(self) -> str:
+        """`` that were got``, where some outputs were not."""
+        return "" if self.known.all() else " that were got"
+
+    @property
+    def in_those_got(self) -> str:
+        """``, in all 12 outputs that were got``, where some were not."""
+        got = self.only_got
+        return f", in all {counted(int(self.known.sum()), 'output')}{got}" if got else ""
 
     def gives(self, output: Array) -> bool:
         """Whether these results are those that were got, wherever something was got."""

@@ -20,8 +20,9 @@ def moves(of: Differences) -> Iterator[DifferencePattern]:
     """What outputs hold that are other outputs of the case."""
     if np.unique(of.right_bits).size < 2:
         return  # each output is like each other one
-    yield from _orders(of)
-    yield from _shifts(of)
+    if of.enough:
+        yield from _orders(of)
+        yield from _shifts(of)
     for name, axis in (("row", 0), ("column", 1)):
         yield from _lines(of, name, axis)
     yield from _lanes(of)
@@ -49,12 +50,8 @@ def _orders(of: Differences) -> Iterator[DifferencePattern]:
                                     blocks.transpose(0, 3, 2, 1)),
         }  # fmt: skip
     for name, (about, order) in orders.items():
-        if _same(of, order.reshape(of.shape)):
-            yield DifferencePattern(name, f"the result is written {about}")
-
-
-def _same(of: Differences, bits: Array) -> bool:
-    return bool(((bits == of.got_bits) | ~of.known).all())
+        if of.gives(order.reshape(of.shape)):
+            yield DifferencePattern(name, f"the result is written {about}{of.in_those_got}")
 
 
 def _shifts(of: Differences) -> Iterator[DifferencePattern]:
@@ -80,6 +77,7 @@ def _shifts(of: Differences) -> Iterator[DifferencePattern]:
             about = (
                 f"each output but the {'first' if before else 'last'} {far} is the one "
                 f"{far}{in_rows} {'before' if before else 'behind'} it, in the order of the file"
+                f"{of.in_those_got}"
             )
             yield DifferencePattern("shifted", about, {"by": far if before else -far})
             return

@@ -15,7 +15,19 @@ from cube24.vectors.comparison.places import places
 from cube24.vectors.comparison.sums import sums
 from cube24.vectors.comparison.values import values
 
-__all__ = ["DifferencePattern", "patterns"]
+__all__ = ["PATTERNS", "DifferencePattern", "patterns"]
+
+#: The names of all patterns; docs/vectors.md says what they are.
+PATTERNS = (
+    "rows", "columns", "fractals", "lanes",
+    "bits", "stuck-bits", "byte-order", "half-order", "bytes-of-halves", "bit-order",
+    "zeros", "one-value", "zero-rows", "zero-columns", "zero-lanes", "constant-difference",
+    "truncated", "zero-extended", "low-bits-zero", "saturated",
+    "transposed", "fractals-nz", "fractals-zz", "fractals-zn", "fractals-nn", "fractals-transposed",
+    "shifted", "rows-moved", "columns-moved", "lanes-permuted", "fractal-rows-permuted",
+    "permuted-in-fractals", "permuted-in-rows", "permuted-in-columns", "permuted",
+    "narrow-accumulator", "accumulator-not-cleared",
+)  # fmt: skip
 
 
 def patterns(operands: Operands, expected: Array, dump: Dump) -> tuple[DifferencePattern, ...]:

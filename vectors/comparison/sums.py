@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from cube24.encoder import GROUP, N0, ZN_K
-from cube24.vectors.comparison.device import Device, finished, right
+from cube24.vectors.comparison.device import Device, finished, right, wrapped
 from cube24.vectors.comparison.differences import DifferencePattern, Differences
 from cube24.vectors.comparison.table import M0
 from cube24.vectors.selection import Int
@@ -23,6 +23,8 @@ _MOST = 1 << 18
 
 def sums(of: Differences) -> Iterator[DifferencePattern]:
     """Whole devices with another accumulator: each gives all outputs that were got."""
+    if not of.enough:
+        return
     good = right(of.operands)
     yield from _narrow(of, good)
     yield from _not_cleared(of, good)
@@ -44,7 +46,7 @@ def _narrow(of: Differences, good: Device) -> Iterator[DifferencePattern]:
             text = " or ".join(map(str, found))
             yield DifferencePattern(
                 "narrow-accumulator",
-                f"an accumulator of {text} bits that {kind} gives all outputs",
+                f"an accumulator of {text} bits that {kind} gives all outputs{of.only_got}",
                 {"bits": found, "overflow": "saturate" if step else "wrap", "every": step},
             )
 
@@ -72,30 +74,30 @@ def _not_cleared(of: Differences, good: Device) -> Iterator[DifferencePattern]:
         return
     own = good.accumulators()
     rows, columns = of.shape
-    orders = {
-        "output before it, in the order of the file": own.reshape(-1, 1),
-        "output above it": own,
-        "output to its left": own.T,
-    }
+    orders = {"output before it, in the order of the file": own.reshape(-1, 1)}
+    if rows > 1 and columns > 1:  # of a single row or column it is the one before it
+        orders |= {"output above it": own, "output to its left": own.T}
     for where, lines in orders.items():
         found = _added_up(of, lines)
         if found is None:
             continue
         found = found.T if where == "output to its left" else found.reshape(own.shape)
         if of.gives(finished(of.operands, found)):
-            yield _pattern(where)
-    if rows <= M0 and columns <= N0:
-        return
-    for where, along_rows in (("fractal to its left", True), ("fractal above it", False)):
+            yield _pattern(of, where)
+    ways = [("fractal to its left", True)] if columns > N0 else []
+    ways += [("fractal above it", False)] if rows > M0 else []
+    for where, along_rows in ways:
         if of.gives(finished(of.operands, _fractals(of, own, along_rows))):
-            yield _pattern(f"fractal before it; the fractal before is the {where}, or the last "
-                           f"one of the {'row' if along_rows else 'column'} before")  # fmt: skip
+            yield _pattern(
+                of, f"fractal before it; the fractal before is the {where}, or the last one of the "
+                f"{'row' if along_rows else 'column'} before",
+            )  # fmt: skip
 
 
-def _pattern(where: str) -> DifferencePattern:
+def _pattern(of: Differences, where: str) -> DifferencePattern:
     return DifferencePattern(
         "accumulator-not-cleared",
-        f"each accumulator begins with what is left of the {where}",
+        f"each accumulator begins with what is left of the {where}{of.in_those_got}",
     )
 
 
@@ -103,7 +105,7 @@ def _added_up(of: Differences, lines: Int) -> Int | None:
     """Sums (steps, lanes), each on top of the one before; None: too many to add one by one."""
     exact = np.cumsum(lines, axis=0)
     if of.operands.config.overflow == "wrap":
-        return _wrapped(exact)
+        return wrapped(exact)
     if np.abs(exact).max() <= INT32_MAX:
         return np.asarray(exact)
     if len(lines) > _MOST:
@@ -125,12 +127,9 @@ def _fractals(of: Differences, own: Int, along_rows: bool) -> Int:
         block = own[r : r + M0, c : c + N0]
         part = held[: block.shape[0], : block.shape[1]] + block
         if of.operands.config.overflow == "wrap":
-            part = _wrapped(part)
-        part = np.clip(part, INT32_MIN, INT32_MAX)
+            part = wrapped(part)
+        else:
+            part = np.clip(part, INT32_MIN, INT32_MAX)
         held[: block.shape[0], : block.shape[1]] = part
         found[r : r + M0, c : c + N0] = part
     return found
-
-
-def _wrapped(total: Int) -> Int:
-    return np.asarray(((total - INT32_MIN) & 0xFFFFFFFF) + INT32_MIN)

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from cube24.encoder import N0, ZN_K
-from cube24.vectors.case import Array, bits
+from cube24.vectors.case import Array
 from cube24.vectors.comparison.device import Device, right, weight_of
+from cube24.vectors.comparison.differences import Differences
 from cube24.vectors.comparison.operands import Operands, fractal_rows, groups_of
 from cube24.vectors.selection import Int
 
@@ -357,17 +357,10 @@ def explaining(
         expected, got: results of the case; where they are equal there is nothing to explain.
         known: which outputs were got; the others are not looked at.
     """
-    wanted = bits(got).reshape(len(operands.rows), operands.n)
-    known = known.reshape(wanted.shape)
-    different = (wanted != bits(expected).reshape(wanted.shape)) & known
-    if not different.any():
+    shape = (len(operands.rows), operands.n)
+    of = Differences(operands, expected.reshape(shape), got.reshape(shape), known.reshape(shape))
+    if not of.wrong.any():
         return ()
-
-    def gives(device: Device, rows: Any = slice(None)) -> bool:
-        same = bits(device.output(rows)) == wanted[rows]
-        return bool((same | ~known[rows]).all())
-
-    rows = np.unique([int(np.argwhere(different)[0, 0]), 0, len(wanted) - 1])
     found = []
     for hypothesis in HYPOTHESES:
         if not hypothesis.applies(operands):
@@ -375,7 +368,7 @@ def explaining(
         hits = [
             (detail, device)
             for detail, device in hypothesis.variants(operands)
-            if gives(device, rows) and gives(device)
+            if of.gives_rows(device.output(of.tried)) and of.gives(device.output())
         ]
         if hits:
             details = tuple(detail for detail, _ in hits)

@@ -7,13 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from cube24.encoder import N0
-from cube24.errors import counted
 from cube24.vectors.case import Array
-from cube24.vectors.comparison.differences import DifferencePattern, Differences, Mask, listed
+from cube24.vectors.comparison.differences import ENOUGH, DifferencePattern, Differences, listed
 from cube24.vectors.selection import Int
-
-#: Fewer outputs hold one value of a bit by chance.
-_ENOUGH = 4
 
 
 def values(of: Differences) -> Iterator[DifferencePattern]:
@@ -39,25 +35,18 @@ def _bits(of: Differences) -> Iterator[DifferencePattern]:
     known = of.got_bits[of.known]
     ones, ever = int(np.bitwise_and.reduce(known)), int(np.bitwise_or.reduce(known))
     stuck = {bit: ones >> bit & 1 for bit in range(of.width) if some >> bit & 1}
-    if known.size >= _ENOUGH and not some & ever & ~ones:
+    if known.size >= ENOUGH and not some & ever & ~ones:
         text = listed(stuck.items(), lambda item: f"bit {item[0]} is {item[1]}")
         yield DifferencePattern(
             "stuck-bits",
-            f"{text} in {_all(of.known, 'output')}, and no other bit differs",
+            f"{text} in all {known.size} outputs{of.only_got}, and no other bit differs",
             {"stuck": {str(bit): value for bit, value in stuck.items()}},
         )
 
 
-def _all(mask: Mask, noun: str) -> str:
-    """``all 12 outputs``, or those that were got where some are unknown."""
-    count = int(mask.sum())
-    of_all = "" if count == mask.size else " that were got"
-    return f"all {counted(count, noun)}{of_all}"
-
-
 def _byte_order(of: Differences) -> Iterator[DifferencePattern]:
     size = of.expected.dtype.itemsize
-    if size == 1:
+    if size == 1 or not of.enough:
         return
     raw = np.ascontiguousarray(of.right_bits)[..., None].view(np.uint8)
     orders = {
@@ -80,7 +69,7 @@ def _byte_order(of: Differences) -> Iterator[DifferencePattern]:
     for name, (about, turned) in orders.items():
         other = np.ascontiguousarray(turned).view(of.right_bits.dtype)[..., 0]
         if of.gives(other):
-            yield DifferencePattern(name, about)
+            yield DifferencePattern(name, f"{about}{of.in_those_got}")
 
 
 def _zeros(of: Differences) -> Iterator[DifferencePattern]:
@@ -89,7 +78,7 @@ def _zeros(of: Differences) -> Iterator[DifferencePattern]:
     if same.size == 1 and (wrong > 1 or not same[0]):
         text = f"0x{int(same[0]):0{of.width // 4}x}"
         name = "one-value" if same[0] else "zeros"
-        yield DifferencePattern(name, f"{_all_differing(of)} hold {text}", {"value": text})
+        yield DifferencePattern(name, f"{_all_differing(of, 'hold')} {text}", {"value": text})
     zero = (of.got_bits == 0) & of.known
     rows, columns = of.shape
     for name, axis, size in (("row", 1, columns), ("column", 0, rows)):
@@ -119,10 +108,10 @@ def _zero(name: str, there: Int, count: int, inside: int, wrong: int) -> Differe
     )
 
 
-def _all_differing(of: Differences) -> str:
-    """``all 3 differing outputs``; those without a value do not count."""
+def _all_differing(of: Differences, verb: str) -> str:
+    """``all 3 differing outputs hold``; those without a value do not count."""
     count = int(of.wrong.sum())
-    return f"all {count} differing outputs" if count > 1 else "the differing output"
+    return f"all {count} differing outputs {verb}" if count > 1 else f"the differing output {verb}s"
 
 
 def _distance(of: Differences) -> Iterator[DifferencePattern]:
@@ -134,7 +123,7 @@ def _distance(of: Differences) -> Iterator[DifferencePattern]:
     if exact.size == 1:
         step = int(exact[0])
         yield DifferencePattern(
-            "constant-difference", f"{_all_differing(of)} are expected {step:+d}", {"plus": step}
+            "constant-difference", f"{_all_differing(of, 'are')} expected {step:+d}", {"plus": step}
         )
         return
     wrapped = np.unique((of.got_bits - of.right_bits)[of.wrong])
@@ -143,7 +132,7 @@ def _distance(of: Differences) -> Iterator[DifferencePattern]:
         step -= (step >> (of.width - 1)) << of.width
         yield DifferencePattern(
             "constant-difference",
-            f"{_all_differing(of)} are expected {step:+d} modulo 2^{of.width}",
+            f"{_all_differing(of, 'are')} expected {step:+d} modulo 2^{of.width}",
             {"plus": step, "modulo": 1 << of.width},
         )
 
@@ -175,9 +164,11 @@ def _cut(of: Differences) -> Iterator[DifferencePattern]:
                 f"{sizes[0]} to {sizes[-1]}"
             )  # fmt: skip
             about = about.replace("{} bits", f"{several} bits")
-            yield DifferencePattern(
-                name, f"{_all(of.known, 'output')} are {about}", {"bits": sizes}
-            )
+            count = int(of.known.sum())
+            all_got = f"all {count} outputs{of.only_got} are"
+            if count == 1:
+                all_got = "the output that was got is" if of.only_got else "the output is"
+            yield DifferencePattern(name, f"{all_got} {about}", {"bits": sizes})
 
 
 def _as(of: Differences, array: Int) -> Array:

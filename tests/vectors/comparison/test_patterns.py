@@ -1,4 +1,4 @@
-"""What compare says of 29 injected faults, of which a third have a name and all others none.
+"""What compare says of injected faults, of which a few have a name and all others none.
 
 The faulty devices are those of plain_device.py, or that device with a part exchanged here: plain
 loops, which share nothing with the package. What must be said of each was written down before.
@@ -7,6 +7,7 @@ loops, which share nothing with the package. What must be said of each was writt
 from __future__ import annotations
 
 import json
+import re
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,7 +19,8 @@ import pytest
 from compared import Made, make
 
 from cube24.vectors.comparison import compare
-from cube24.vectors.spec import matmul
+from cube24.vectors.comparison.patterns import PATTERNS
+from cube24.vectors.spec import conv2d, matmul
 
 SPECS: dict[str, dict[str, Any]] = {
     "wide": matmul(32, 48, 128, weights="full"),
@@ -26,7 +28,14 @@ SPECS: dict[str, dict[str, Any]] = {
     "bias": matmul(20, 18, 72, weights="full", bias=[500, -3, 70000], layout="nd"),
     "requant": matmul(17, 20, 128, weights="full", requant={"scale": 0.002, "offset": 3}),
     "row": matmul(1, 9, 64, weights="full"),
-}
+    "conv": conv2d(33, 17, (4, 5), (3, 2), pads=(1, 0, 1, 1), weights="full"),
+    "half": matmul(
+        20, 18, 128, weights="full", requant={"scale": 0.01, "mode": "DEQF16"},
+    ),
+    "uint8": matmul(
+        17, 20, 128, weights="full", requant={"scale": 0.002, "offset": 90, "signed": False},
+    ),
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +122,19 @@ class FractalNotCleared(plain.Device):
         return [value for line in out for value in line]
 
 
+class SaturatingEachGroup(plain.Device):
+    """Its accumulator has 16 bits and saturates after each group."""
+
+    def accumulate(self, values: list[int], column: int) -> int:
+        total = 0
+        for group in range(16 * self.steps):
+            for weight, element in self.slots(*self.group(column, group), column, group):
+                assert element is not None
+                total += weight * values[4 * group + element]
+            total = max(-(2**15), min(2**15 - 1, total))
+        return total
+
+
 class WrongMultiplier(plain.Device):
     """Its weights lose their lowest bit in row 5 alone: as if it were read while it changes."""
 
@@ -138,7 +160,8 @@ def writes(change: Callable[[list[list[int]]], list[list[int]]]) -> Callable[[An
 
     def device(spec: Any, arrays: Mapping[str, Any]) -> Any:
         right = plain.run(spec, arrays)
-        rows = [[int(value) for value in row] for row in right]
+        n = right.shape[-1]
+        rows = [[int(value) for value in row] for row in right.reshape(-1, n)]
         flat = [value for row in change(rows) for value in row]
         wrapped = [(value + 2**31) % 2**32 - 2**31 for value in flat]
         return np.array(wrapped, np.int64).astype(right.dtype).reshape(right.shape)
@@ -150,6 +173,13 @@ def each(change: Callable[[int], int]) -> Callable[[Any, Any], Any]:
     return writes(lambda rows: [[change(value) for value in row] for row in rows])
 
 
+def swapped_bytes_of_fp16(spec: Any, arrays: Mapping[str, Any]) -> Any:
+    right = plain.run(spec, arrays)
+    flat = [int(value) for value in right.reshape(-1).view(np.uint16)]
+    turned = [value >> 8 | (value & 0xFF) << 8 for value in flat]
+    return np.array(turned, np.uint16).view(np.float16).reshape(right.shape)
+
+
 def swapped_bytes(value: int) -> int:
     return int.from_bytes((value % 2**32).to_bytes(4, "little"), "big")
 
@@ -157,6 +187,60 @@ def swapped_bytes(value: int) -> int:
 def swapped_halves(value: int) -> int:
     value %= 2**32
     return value >> 16 | (value & 0xFFFF) << 16
+
+
+def swapped_bytes_of_halves(value: int) -> int:
+    one, two, three, four = (value % 2**32).to_bytes(4, "little")
+    return int.from_bytes(bytes([two, one, four, three]), "little")
+
+
+def swapped_bits(value: int) -> int:
+    return int(f"{value % 2**32:032b}"[::-1], 2)
+
+
+def in_blocks(rows: list[list[int]], columns_first: bool, turned: bool) -> list[list[int]]:
+    """Fractals one after the other, each along the columns, or turned."""
+    tops, lefts = range(0, len(rows), 16), range(0, len(rows[0]), 16)
+    places = [(top, left) for top in tops for left in lefts]
+    if not columns_first:
+        places = [(top, left) for left in lefts for top in tops]
+    return [[
+        rows[top + (two if turned else one)][left + (one if turned else two)]
+        for top, left in places for one in range(16) for two in range(16)
+    ]]  # fmt: skip
+
+
+def fractals_turned(rows: list[list[int]]) -> list[list[int]]:
+    return [
+        [rows[r - r % 16 + c % 16][c - c % 16 + r % 16] for c in range(len(rows[0]))]
+        for r in range(len(rows))
+    ]
+
+
+def rows_turned(rows: list[list[int]]) -> list[list[int]]:
+    return [row[r:] + row[:r] for r, row in enumerate(rows)]
+
+
+def columns_turned(rows: list[list[int]]) -> list[list[int]]:
+    m = len(rows)
+    return [[rows[(r + c) % m][c] for c in range(len(rows[0]))] for r in range(m)]
+
+
+def backwards(rows: list[list[int]]) -> list[list[int]]:
+    return [row[::-1] for row in rows[::-1]]
+
+
+def crossed_rows(rows: list[list[int]]) -> list[list[int]]:
+    other = {2: 9, 9: 2}
+    return [rows[r - r % 16 + other.get(r % 16, r % 16)] for r in range(len(rows))]
+
+
+def dead_row(rows: list[list[int]]) -> list[list[int]]:
+    return [[0 if r == 7 else value for value in row] for r, row in enumerate(rows)]
+
+
+def fixed_column(rows: list[list[int]]) -> list[list[int]]:
+    return [[12345 if c == 4 else value for c, value in enumerate(row)] for row in rows]
 
 
 def transposed(rows: list[list[int]]) -> list[list[int]]:
@@ -288,9 +372,81 @@ FAULTS: dict[str, tuple[str, Callable[[Any, Any], Any], tuple[str, ...], tuple[s
         "rows: in all 32 rows, 3 of 48 outputs in each",
         "fractals: in all 6 fractals (row, column), 16 of 256 outputs in each",
     )),
+    "bits reversed": ("wide", each(swapped_bits), (), (
+        "bit-order: the bits of each output are reversed",)),
+    "bytes of halves exchanged": ("wide", each(swapped_bytes_of_halves), (), (
+        "bytes-of-halves: the two bytes of each 16-bit half of each output are exchanged",)),
+    "big endian fp16": ("half", swapped_bytes_of_fp16, (), (
+        "byte-order: the bytes of each output are reversed",)),
+    "written as Zz": ("wide", writes(lambda rows: in_blocks(rows, True, False)), (), (
+        "fractals-zz: the result is written in fractals of 16 x 16 along the columns first (Zz)",)),
+    "written as Zn": ("wide", writes(lambda rows: in_blocks(rows, True, True)), (), (
+        "fractals-zn: the result is written in fractals of 16 x 16 along the columns first, each "
+        "column by column (Zn)",
+    )),
+    "written as Nn": ("wide", writes(lambda rows: in_blocks(rows, False, True)), (), (
+        "fractals-nn: the result is written in fractals of 16 x 16 along the rows first, each "
+        "column by column (Nn)",
+    )),
+    "fractals turned": ("wide", writes(fractals_turned), (), (
+        "fractals-transposed: the result is written with each fractal of 16 x 16 transposed",
+        "permuted-in-fractals: each fractal of 16 x 16 holds its own outputs in another order",
+    )),
+    "rows of fractals crossed": ("wide", writes(crossed_rows), (), (
+        "fractal-rows-permuted: in every whole fractal row of a fractal 2 holds 9, 9 holds 2",
+        "rows-moved: each differing row is another row of the result: 2 holds 9, 9 holds 2, "
+        "18 holds 25, 25 holds 18",
+    )),
+    "rows turned": ("ragged", writes(rows_turned), (), (
+        "permuted-in-rows: each row holds its own outputs in another order",)),
+    "columns turned": ("ragged", writes(columns_turned), (), (
+        "permuted-in-columns: each column holds its own outputs in another order",)),
+    "written backwards": ("ragged", writes(backwards), (), (
+        "permuted: the result holds its own outputs in another order",)),
+    "channels before positions": ("conv", writes(transposed), (), (
+        "transposed: the result is written column by column, as its transpose",)),
+    "dead channel": ("conv", writes(dead_column), (), (
+        "columns: in 1 of 17 columns: 4 (20 of 20)",
+        "zero-columns: column 4 is zero in every output; that is all differing outputs",
+    )),
+    "dead row": ("bias", writes(dead_row), (), (
+        "rows: in 1 of 20 rows: 7 (18 of 18)",
+        "zero-rows: row 7 is zero in every output; that is all differing outputs",
+    )),
+    "a column of one value": ("bias", writes(fixed_column), (), (
+        "one-value: all 20 differing outputs hold 0x00003039",)),
+    "16 of 32 bits without sign": ("wide", each(lambda value: value & 0xFFFF), (), (
+        "zero-extended: all 1536 outputs are the low 16 bits of what is expected, with zeros "
+        "above",
+    )),
+    "saturated to 16 bits": ("wide", each(lambda v: max(-(2**15), min(2**15 - 1, v))), (), (
+        "saturated: all 1536 outputs are what is expected, saturated to 16 bits",)),
+    "uint8 saturated to 7 bits": ("uint8", each(lambda value: min(value, 127)), (), (
+        "saturated: all 340 outputs are what is expected, saturated to 7 bits",)),
+    "accumulator saturates at 16 bits after each group": ("wide", of(SaturatingEachGroup), (), (
+        "narrow-accumulator: an accumulator of 16 bits that saturates after each group gives all "
+        "outputs",
+    )),
     "wrong in one row": ("ragged", of(WrongMultiplier), (), (
         "rows: in 1 of 18 rows: 5 (33 of 33)",)),
 }  # fmt: skip
+
+
+def test_every_pattern_has_a_faulty_device_and_is_in_the_documents(
+    made: Callable[[str], Made],
+) -> None:
+    seen = set()
+    for case, device, _, _ in FAULTS.values():
+        stored, arrays = made(case)
+        seen |= {one.name for one in compare(stored, device(stored.spec, arrays)).patterns}
+    assert seen == set(PATTERNS)
+    # Each but those that are said of anything stands in a line above, word by word.
+    assert {line.partition(":")[0] for *_, lines in FAULTS.values() for line in lines} == seen
+    text = (Path(__file__).parents[3] / "docs" / "vectors.md").read_text()
+    section = text.partition("\n### The pattern of the differences\n")[2].partition("\n### ")[0]
+    rows = [line.split(" | ")[0] for line in section.splitlines() if line.startswith("| `")]
+    assert [name for row in rows for name in re.findall("`([^`]+)`", row)] == list(PATTERNS)
+    assert f"has {len(FAULTS)} faulty devices and what is said" in section
 
 
 def test_there_are_faults_with_a_name_and_others() -> None:
@@ -334,19 +490,21 @@ ALWAYS = {"rows", "columns", "fractals", "lanes", "bits"}
 def test_nothing_more_is_said_of_noise(made: Callable[[str], Made], case: str) -> None:
     stored, arrays = made(case)
     rng = np.random.default_rng(7)
-    right = arrays["expected"]
+    dtype = arrays["expected"].dtype
+    right = arrays["expected"].view(f"u{dtype.itemsize}")
     for part in (1.0, 0.3):
-        info = np.iinfo(right.dtype)
-        noise = rng.integers(info.min, info.max, right.shape, right.dtype, endpoint=True)
+        most = np.iinfo(right.dtype).max
+        noise = rng.integers(0, most, right.shape, right.dtype, endpoint=True)
         got = np.where(rng.random(right.shape) < part, noise, right)
-        found = compare(stored, got)
+        found = compare(stored, got.view(dtype))
         assert found.hypotheses == ()
         assert {one.name for one in found.patterns} <= ALWAYS
         rows = {one.name: one for one in found.patterns}
         wrong = got != right
-        if len(right) > 1:
+        if len(right) > 1 or right.ndim > 2:
+            counts = wrong.reshape(-1, right.shape[-1]).sum(axis=1)
             assert rows["rows"].numbers["counts"] == {
-                str(row): int(count) for row, count in enumerate(wrong.sum(axis=1)) if count
+                str(row): int(count) for row, count in enumerate(counts) if count
             }
         changed = [int(a) ^ int(b) for a, b in zip(got[wrong], right[wrong], strict=True)]
         some = each = changed[0]
@@ -452,3 +610,79 @@ def test_what_has_a_value_is_explained(made: Callable[[str], Made], tmp_path: Pa
     lines[77] = "00000007"
     (tmp_path / "got.hex").write_text("\n".join(lines[:-3]))
     assert compare(stored, tmp_path / "got.hex", word_bytes=4).hypotheses == ()
+
+
+# --- outputs that were not got, and small results -------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fault", "line"),
+    [
+        ("written transposed", "transposed: the result is written column by column, as its "
+                               "transpose, in all 591 outputs that were got"),
+        ("written one late", "shifted: each output but the first 1 is the one 1 before it, in the "
+                             "order of the file, in all 591 outputs that were got"),
+        ("big endian", "byte-order: the bytes of each output are reversed, in all 1533 outputs "
+                       "that were got"),
+        ("16 of 32 bits", "narrow-accumulator: an accumulator of 16 bits that wraps gives all "
+                          "outputs that were got"),
+        ("never cleared", "accumulator-not-cleared: each accumulator begins with what is left of "
+                          "the output before it, in the order of the file, in all 591 outputs that "
+                          "were got"),
+    ],
+)  # fmt: skip
+def test_of_outputs_that_were_not_got_nothing_is_said(
+    made: Callable[[str], Made], tmp_path: Path, fault: str, line: str
+) -> None:
+    case, device, _, _ = FAULTS[fault]
+    stored, arrays = made(case)
+    got = device(stored.spec, arrays)
+    lines = hex_lines(got)
+    (tmp_path / "got.hex").write_text("\n".join(lines[:-3]))
+    found = compare(stored, tmp_path / "got.hex", word_bytes=4)
+    assert f"\n  {line}\n" in f"{found}\n"
+    # Of three that differ it may be chance; of four it is said.
+    wrong = set(np.flatnonzero(got != arrays["expected"])[:4].tolist())
+    for known in (wrong, wrong - {max(wrong)}):
+        kept = [word if at in known else "xxxxxxxx" for at, word in enumerate(lines)]
+        (tmp_path / "got.hex").write_text("\n".join(kept))
+        found = compare(stored, tmp_path / "got.hex", word_bytes=4)
+        names = {one.name for one in found.patterns}
+        assert (line.partition(":")[0] in names) == (len(known) == 4)
+
+
+def test_one_output_is_no_plural(tmp_path: Path) -> None:
+    spec = matmul(1, 1, 4, weights="zero", bias=[0x15000])
+    stored, arrays = make(tmp_path / "case", spec)
+    text = str(compare(stored, arrays["expected"] & 0xFFFF))
+    assert "\n  truncated: the output is the low 16 bits of what is expected, with the " in text
+    spec = matmul(1, 2, 4, weights="zero", bias=[0x15000, 3])
+    stored, arrays = make(tmp_path / "other", spec)
+    text = str(compare(stored, arrays["expected"] & 3))
+    assert "\n  zeros: the differing output holds 0x00000000\n" in text
+    spec = matmul(2, 1, 4, weights="zero", bias=[0x15000])
+    stored, arrays = make(tmp_path / "two", spec)
+    (tmp_path / "got.hex").write_text("00005000\nxxxxxxxx\n")
+    text = str(compare(stored, tmp_path / "got.hex", word_bytes=4))
+    assert "\n  truncated: the output that was got is the low 16 bits of what is " in text
+
+
+@pytest.mark.parametrize(
+    ("m", "n", "kind", "what"),
+    [
+        (1, 9, NeverCleared, "output before it, in the order of the file"),
+        (9, 1, NeverCleared, "output before it, in the order of the file"),
+        (16, 48, FractalNotCleared, "fractal before it; the fractal before is the fractal to its "
+                                    "left, or the last one of the row before"),
+        (48, 16, FractalNotCleared, "fractal before it; the fractal before is the fractal above "
+                                    "it, or the last one of the column before"),
+    ],
+)  # fmt: skip
+def test_two_orders_that_are_one_are_told_once(
+    tmp_path: Path, m: int, n: int, kind: type[plain.Device], what: str
+) -> None:
+    stored, arrays = make(tmp_path / "case", matmul(m, n, 64, weights="full"))
+    found = compare(stored, of(kind)(stored.spec, arrays))
+    assert [one.about for one in found.patterns if one.name == "accumulator-not-cleared"] == [
+        f"each accumulator begins with what is left of the {what}"
+    ]
