@@ -153,7 +153,8 @@ def _run(words: list[str], timeout: float | None) -> tuple[int | Failure, str]:
         # None: Ctrl-C came while it was started, and it may be running or not. It closes the pipe.
         if reader is not None:
             reader.join(1)  # one that left the session may hold the pipe
-            done.set()
+        done.set()
+        if reader is not None:
             reader.join()
     text = bytes(said[-_SHOWN:]).decode("utf-8", "replace")
     text = "; ".join(line.strip() for line in text.splitlines() if line.strip())
