@@ -25,7 +25,7 @@ module tb_multiply;
       end
     end
     if (wrong == 0) $display("PASS cube24_multiply: 65536 products");
-    else $display("FAIL cube24_multiply: %0d of 65536 products are wrong", wrong);
+    else $fatal(1, "FAIL cube24_multiply: %0d of 65536 products are wrong", wrong);
     $finish;
   end
 

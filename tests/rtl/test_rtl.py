@@ -344,6 +344,17 @@ def test_compare_names_a_fault_of_the_rtl(fault, case, tmp_path):
     assert f"got      {found.got}\n" in re.sub(r"got +", "got      ", got.stdout)
 
 
+@pytest.mark.parametrize("fault", ["activations-unsigned", "weights-unsigned"])
+def test_a_wrong_product_ends_make(fault, tmp_path):
+    """At tb_multiply, before a case is played."""
+    assert run(sys.executable, RTL / "faults.py", fault, tmp_path / "rtl").returncode == 0
+    case = f"CASES={GOLDEN / 'shapes' / 'matmul-1x1x8'}"
+    got = make(f"BUILD={tmp_path / 'build'}", case, "icarus", rtl=tmp_path / "rtl")
+    assert got.returncode != 0
+    assert "FAIL cube24_multiply: 32640 of 65536 products are wrong" in got.stdout + got.stderr
+    assert "cases, " not in got.stdout
+
+
 @pytest.mark.parametrize(
     ("fault", "wrong", "right"),
     [
