@@ -155,6 +155,12 @@ FAULTS = {
     "mask-one-late": Fault(
         "cube24_mask.sv", _MASK, "activations & ~(ALL << ({k, 3'b000} + 10'd8))"
     ),
+    "mask-127-in-the-group-of-k": Fault(
+        "cube24_mask.sv", _MASK,
+        f"({_MASK}) |\n"
+        "      ({K_STEP{8'd127}} & (ALL << {k, 3'b000}) & ~(ALL << {(k + 7'd3) >> 2, 5'd0}))",
+    ),
+    "mask-all": Fault("cube24_mask.sv", _MASK, f"{_MASK} & '0"),
 }  # fmt: skip
 
 

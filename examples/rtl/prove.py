@@ -61,8 +61,8 @@ PROOFS = (
           ("cube24_cell.sv", "cube24_add.sv", "formal/cut_dot.sv"),
           ("accumulator-22-bits", "accumulator-not-cleared", "wraps-instead-of-saturates"),
           cycles=3),
-    Proof("prove_padding", "padding adds nothing", ("cube24_mask.sv", "cube24_select.sv"),
-          ("k-tail-not-zeroed", "mask-one-late")),
+    Proof("prove_padding", "padding is zero, and nothing else is changed", ("cube24_mask.sv",),
+          ("k-tail-not-zeroed", "mask-one-late", "mask-127-in-the-group-of-k", "mask-all")),
 )  # fmt: skip
 
 
