@@ -120,7 +120,8 @@ def synth() -> int:
             f"read_verilog -sv {files}; hierarchy -check -top cube24_unit {parameters}; "
             f"{depth}; check -assert; select -assert-none t:$_DLATCH* t:$dlatch t:$_SR_*; stat"
         )
-        warnings = re.findall(r"^Warning: .*", text, re.MULTILINE)
+        # Those of the frontend stand behind the name of the file and the line.
+        warnings = re.findall(r"^.*\bWarning: .*", text, re.MULTILINE)
         cells = re.findall(r"Number of cells: +(\d+)", text)
         flops = sum(int(n) for n in re.findall(r"\$_\w*DFF\w*_ +(\d+)", text.split("Printing")[-1]))
         named = ", ".join(f"{name} {value}" for name, value in size.items())

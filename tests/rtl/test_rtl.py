@@ -413,6 +413,32 @@ sys.exit(prove.formal())
     assert got.stdout.count("  refuted with ") == refuted
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (" || i1 == 2'd3;", " || other;\n  assign other = i1 == 2'd3;", "implicitly declared"),
+        ("} = activations;", "} = activations[32:1];", "out of bounds"),
+    ],
+)
+def test_synth_refuses_what_the_frontend_warns_of(old, new, said, tmp_path):
+    shutil.copytree(RTL, tmp_path / "rtl", ignore=shutil.ignore_patterns("build", "__*"))
+    file = tmp_path / "rtl" / "cube24_select.sv"
+    text = file.read_text()
+    assert text.count(old) == 1
+    command = """
+import prove
+prove.SIZES = prove.SIZES[1:]
+raise SystemExit(prove.synth())
+"""
+    good = run(sys.executable, "-c", command, cwd=tmp_path / "rtl")
+    assert good.returncode == 0, good.stdout
+    file.write_text(text.replace(old, new))
+    got = run(sys.executable, "-c", command, cwd=tmp_path / "rtl")
+    assert got.returncode == 1
+    assert got.stdout.startswith("FAIL: ROWS 2, ")
+    assert re.search(rf"cube24_select\.sv:\d+: Warning: .*{said}", got.stdout), got.stdout
+
+
 def test_busy_cycles_are_those_of_the_simulated_mmad(simulation):
     """Of one tile, for which the cells do not count: all do the same in a cycle."""
     unit = Unit(RTL / "cube24_unit.toml")
