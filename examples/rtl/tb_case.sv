@@ -18,6 +18,7 @@ module tb_case #(
   localparam int ROW_BITS = (ROWS > 1) ? $clog2(ROWS) : 1;
   localparam int LARGEST = 1 << 20;  // bytes of one array
   localparam int MOST_STEPS = 1024;  // of k
+  localparam int MOST_BUSY = 1 << 16;  // cycles behind the last step of a tile
 
   // --- the unit ---------------------------------------------------------------------------------
 
@@ -184,7 +185,7 @@ module tb_case #(
   localparam int GOT = 6;
   logic [7:0] memory[0:7*LARGEST-1];
 
-  logic failed;
+  logic failed, hung, bad_seen;
   string wrong, file_name, role_name;
 
   task automatic fail(input string why);
@@ -440,13 +441,17 @@ module tb_case #(
       wrong = "requant_shift is n+1 or n";
     if (!(requant_offset == "signed" || requant_offset == "unsigned"))
       wrong = "requant_offset is signed or unsigned";
-    if (!(outcome == "result" || outcome == "illegal"))
-      wrong = "outcome is result or illegal";
+    if (!(requant_file == "" || requant_words == 1 || requant_words == n))
+      wrong = "requant_words is 1 or n";
+    if (!(outcome == "result" || outcome == "illegal" || outcome == "bad-word"))
+      wrong = "outcome is result, illegal or bad-word";
+    if (outcome == "bad-word" && requant_file == "")
+      wrong = "a word that is bad is one of requant";
     if (outcome == "illegal" && index3 == "nothing")
       wrong = "an index of 3 is illegal with index3 error, not with nothing";
     if (!(dense_file != "" && index_file != "" && activations_file != ""))
       wrong = "dense, index and activations are files";
-    if (!(expected_file != "" || outcome == "illegal"))
+    if (!(expected_file != "" || outcome != "result"))
       wrong = "expected is a file";
     if (wrong != "") begin
       $sformat(why, "the plusargs: %0s", wrong);
@@ -479,7 +484,7 @@ module tb_case #(
         end
         default: begin
           role_name = "expected"; file_name = expected_file; size = expected_word;
-          if (outcome == "illegal") file_name = "";
+          if (outcome != "result") file_name = "";
           bytes = rows * n * element_bytes;
         end
       endcase
@@ -489,12 +494,12 @@ module tb_case #(
 
   // All tiles of the result, each from low to high k.
   task automatic multiply;
-    int per_mmad;
+    int per_mmad, waited;
     per_mmad = (mmad_k == 0) ? steps : mmad_k / K_STEP;
     for (int c0 = 0; c0 < ((layout == "zn") ? n_padded : n); c0 += COLS) begin
       drive_columns(c0);
       gather_weights(c0);
-      for (int r0 = 0; r0 < rows; r0 += ROWS) begin
+      for (int r0 = 0; r0 < rows && !hung; r0 += ROWS) begin
         for (int s = 0; s < steps; s++) begin
           drive(r0, s);
           step_valid = 1'b1;
@@ -506,8 +511,10 @@ module tb_case #(
         end
         step_valid = 1'b0;
         @(negedge clock);
-        while (busy) @(negedge clock);
-        take_results(r0, c0);
+        for (waited = 0; busy && waited < MOST_BUSY; waited++) @(negedge clock);
+        hung = waited == MOST_BUSY;
+        if (hung) fail("busy does not fall behind the last step");
+        else take_results(r0, c0);
       end
     end
   endtask
@@ -521,7 +528,7 @@ module tb_case #(
       @(negedge clock);
       if (read_valid) begin
         if (!result_valid) fail("no result a cycle after a row was read");
-        if (result_bad) fail("a parameter word has a scale that is not finite");
+        bad_seen = bad_seen || result_bad;
         for (int c = 0; c < COLS && c0 + c < n; c++) begin
           at = ((r0 + r) * n + c0 + c) * element_bytes;
           for (int i = 0; i < element_bytes; i++) begin
@@ -591,8 +598,10 @@ module tb_case #(
 
   task automatic play;
     int busy_before, steps_before;
-    string why;
+    string why, refused;
     failed = 1'b0;
+    hung = 1'b0;
+    bad_seen = 1'b0;
     if (unknown != "") begin
       $sformat(why, "unknown argument %0s", unknown);
       fail(why);
@@ -607,18 +616,24 @@ module tb_case #(
       busy_before = busy_cycles;
       steps_before = step_cycles;
       multiply();
-      if (flagged && index3 == "error" && outcome == "result")
+      if (flagged && index3 == "error" && outcome != "illegal")
       begin
         $sformat(why, "an index of 3, which selects nothing, was flagged in columns %b of a tile",
                  flagged_columns);
         fail(why);
       end
       if (!flagged && outcome == "illegal") fail("no index of 3 was flagged");
-      if (outcome == "result") check();
-      if (dump != "") write_dump(rows * n * element_bytes);
+      if (bad_seen && outcome != "bad-word")
+        fail("a parameter word has a scale that is not finite");
+      if (!bad_seen && outcome == "bad-word") fail("no parameter word was flagged");
+      if (outcome == "result" && !hung) check();
+      if (dump != "" && !hung) write_dump(rows * n * element_bytes);
+      refused = "";
+      if (outcome == "illegal") refused = ", index of 3 flagged";
+      if (outcome == "bad-word") refused = ", bad word flagged";
       if (!failed)
         $display("PASS %0s: %0d outputs, %0d steps, busy %0d cycles%0s", name, rows * n,
-                 step_cycles - steps_before, busy_cycles - busy_before, (outcome == "illegal") ? ", index of 3 flagged" : "");
+                 step_cycles - steps_before, busy_cycles - busy_before, refused);
     end
     played = played + 1;
     if (failed) failures = failures + 1;
@@ -655,6 +670,7 @@ module tb_case #(
       more = more && listed;
     end
     $display("%0d cases, %0d failed", played, failures);
+    if (failures > 0 || (listed && fd == 0)) $fatal(1, "a case failed");
     $finish;
   end
 

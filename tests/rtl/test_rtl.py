@@ -232,13 +232,299 @@ def test_plusargs_that_are_nothing_the_bench_knows_are_refused(simulation, tmp_p
     assert "2 cases, 2 failed" in got
 
 
+# --- what play.py refuses -------------------------------------------------------------------------
+
+
+SMALL = GOLDEN / "shapes" / "matmul-1x1x8"
+
+
+def with_manifest(case, folder, change):
+    """A copy of a case with a changed manifest; to be played unchecked."""
+    shutil.copytree(case, folder)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    change(manifest)
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return folder
+
+
+def test_each_argument_must_have_a_case(simulation, tmp_path):
+    for missing in (tmp_path, tmp_path / "no"):
+        for cases in ((missing, SMALL), (SMALL, missing)):
+            got = play(simulation, *cases)
+            assert got.returncode == 2
+            assert got.stderr.endswith(f"error: {missing}: no case there\n")
+            assert got.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("printed", "last"),
+    [
+        ("PASS shapes/matmul-1x1x8: 1 outputs", "1 cases, 0 failed"),
+        ("PASS shapes/other: 1 outputs", "1 cases, 2 failed"),
+        ("PASS shapes/matmul-1x1x8: 1\\nPASS shapes/matmul-1x1x8: 1", "1 cases, 1 failed"),
+        ("PASS shapes/matmul-1x1x8: 1\\nFAIL shapes/matmul-1x1x8: no", "1 cases, 1 failed"),
+        ("PASS shapes/matmul-1x1x8: 1\\nFAIL: no", "1 cases, 1 failed"),
+        ("PASS shapes/matmul-1x1x8", "1 cases, 1 failed"),
+        ("nothing", "1 cases, 1 failed"),
+    ],
+)
+def test_a_case_has_passed_if_that_is_said_of_it(printed, last, tmp_path):
+    simulation = tmp_path / "simulation"
+    simulation.write_text(f"#!/bin/sh\nprintf '{printed}\\n'\n")
+    simulation.chmod(0o755)
+    got = play(simulation, SMALL)
+    assert got.stdout.splitlines()[-1] == last
+    assert got.returncode == (", 0 failed" not in last)
+
+
+def test_a_simulation_that_ends_with_an_error_or_not_at_all_fails(tmp_path):
+    simulation = tmp_path / "simulation"
+    passed = "echo 'PASS shapes/matmul-1x1x8: 1 outputs'"
+    for end, said in (
+        ("echo why >&2; exit 3", "ended with 3: why\n"),
+        ("echo '1 cases, 0 failed'; exit 1", "ended with 1\n"),
+        ("exec sleep 100", "did not end in 1 seconds\n"),
+    ):
+        simulation.write_text(f"#!/bin/sh\n{passed}\n{end}\n")
+        simulation.chmod(0o755)
+        got = play(simulation, SMALL, options=("--limit", "1"))
+        assert got.returncode == 1
+        assert f"FAIL: {simulation} {said}1 cases, 1 failed\n" in got.stdout
+    simulation.chmod(0o644)
+    assert "did not run: " in play(simulation, SMALL).stdout
+    missing = play(tmp_path / "none", SMALL)
+    assert missing.returncode == 2
+    assert missing.stderr.endswith("none: no such file; `make` builds simulations\n")
+
+
+def test_a_simulation_without_a_directory_is_one_of_this_folder(tmp_path):
+    (tmp_path / "Vtb").write_text("#!/bin/sh\necho 'PASS shapes/matmul-1x1x8: here'\n")
+    (tmp_path / "Vtb").chmod(0o755)
+    for name in ("Vtb", "./Vtb"):
+        got = run(sys.executable, RTL / "play.py", name, SMALL, cwd=tmp_path)
+        assert got.stdout == "PASS shapes/matmul-1x1x8: here\n1 cases, 0 failed\n"
+
+
+def test_a_reader_that_has_seen_enough_ends_it_quietly(simulation):
+    text = f"set -o pipefail; {sys.executable} {RTL / 'play.py'} {simulation} {GOLDEN} --plusargs"
+    got = run("bash", "-c", f"{text} | head -n 1")
+    assert got.stdout.count("\n") == 1
+    assert got.stderr == ""
+
+
+def test_what_a_changed_manifest_lacks_is_told(simulation, tmp_path):
+    """Each entry of it away, and of each number something else: PASS or FAIL, no traceback."""
+    case = case_of_all_files()
+    found = []
+
+    def walk(value, way):
+        for key in value if isinstance(value, dict) else range(len(value)):
+            found.append((*way, key))
+            if isinstance(value[key], (dict, list)):
+                walk(value[key], found[-1])
+
+    manifest = json.loads((case / "manifest.json").read_text())
+    walk({name: manifest[name] for name in manifest if name not in ("coverage", "random")}, ())
+    for number, way in enumerate(found):
+
+        def change(manifest, way=way, number=number):
+            for key in way[:-1]:
+                manifest = manifest[key]
+            if number % 2:
+                del manifest[way[-1]]
+            else:
+                manifest[way[-1]] = (None, "x", [], -1, {})[number // 2 % 5]
+
+        with_manifest(case, tmp_path / f"{number:03}", change)
+    assert len(found) > 60
+    got = play(simulation, tmp_path, options=("--unchecked", "--plusargs"))
+    assert got.stderr == ""
+    assert got.returncode == 1
+    assert got.stdout.count("\n") == len(found)
+    assert got.stdout.count(": manifest.json: ") > 20
+
+
+def test_a_case_without_hex_files_is_told(simulation, tmp_path):
+    done = run(
+        Path(sys.executable).parent / "cube24", "vectors", "generate", tmp_path, "--level", "0",
+        "--suite", "fixpipe", "--case", "fixpipe/beside", "--format", "npy",
+    )  # fmt: skip
+    assert done.returncode == 0
+    got = play(simulation, tmp_path)
+    assert got.stderr == ""
+    said = (
+        "beside: it has no hex file of activations: write it with --format hex\n1 cases, 1 failed"
+    )
+    assert said in got.stdout
+
+
+def test_a_unit_that_stays_busy_fails(tmp_path):
+    shutil.copytree(RTL, tmp_path / "rtl", ignore=shutil.ignore_patterns("build"))
+    unit = tmp_path / "rtl" / "cube24_unit.sv"
+    text = unit.read_text()
+    assert text.count("assign busy = step_valid || add_valid;") == 1
+    unit.write_text(text.replace("assign busy = step_valid", "assign busy = !reset || step_valid"))
+    simulation = compiled(tmp_path / "build", rtl=tmp_path / "rtl")
+    got = play(simulation, GOLDEN / "shapes" / "matmul-15x17x68", SMALL)
+    assert got.returncode == 1
+    for name in ("matmul-15x17x68", "matmul-1x1x8"):
+        assert f"FAIL shapes/{name}: busy does not fall behind the last step\n" in got.stdout
+
+
+def test_the_simulation_ends_with_an_error_if_a_case_fails(simulation, tmp_path):
+    said = play(simulation, SMALL, options=("--plusargs",)).stdout.split()
+    assert run("vvp", "-N", simulation, *said).returncode == 0
+    got = run("vvp", "-N", simulation, *(word.replace("+n=1", "+n=2") for word in said))
+    assert got.returncode == 1
+    assert "1 cases, 1 failed\n" in got.stdout
+    listed = tmp_path / "list.txt"
+    listed.write_text("".join(" ".join(word[1:] for word in said) + "\n"))
+    assert run("vvp", "-N", simulation, f"+list={listed}").returncode == 0
+    assert run("vvp", "-N", simulation, f"+list={tmp_path / 'none'}").returncode == 1
+
+
+def test_one_word_of_requant_or_one_a_column(simulation):
+    case = GOLDEN / "set-2" / "fixpipe" / "beside"
+    said = play(simulation, case, options=("--plusargs",)).stdout.split()
+    (words,) = (word for word in said if word.startswith("+requant_words="))
+    n = int(next(word for word in said if word.startswith("+n="))[3:])
+    assert words == f"+requant_words={n}"
+    for wrong in (0, 2, n - 1, n + 1):
+        changed = [f"+requant_words={wrong}" if word == words else word for word in said]
+        got = run("vvp", "-N", simulation, *changed)
+        assert "FAIL fixpipe/beside: the plusargs: requant_words is 1 or n\n" in got.stdout
+
+
+# --- what the unit must flag ----------------------------------------------------------------------
+
+
+def test_a_bad_word_must_be_flagged_and_only_then(simulation, tmp_path):
+    folder = generated(tmp_path, "fixpipe/vdeqf16-bit-222", level=1)
+    assert json.loads((folder / "manifest.json").read_text())["outcome"]["error"] == "RangeError"
+    got = play(simulation, folder)
+    assert got.returncode == 0
+    assert got.stdout.endswith(" cycles, bad word flagged\n1 cases, 0 failed\n")
+    said = play(simulation, folder, options=("--plusargs",)).stdout.split()
+    assert "+outcome=bad-word" in said
+    other = [word.replace("bad-word", "illegal") for word in said]
+    failed = run("vvp", "-N", simulation, *other).stdout
+    assert "FAIL fixpipe/vdeqf16-bit-222: no index of 3 was flagged" in failed
+    good = GOLDEN / "set-2" / "fixpipe" / "beside"
+    said = play(simulation, good, options=("--plusargs",)).stdout.split()
+    said = [word.replace("+outcome=result", "+outcome=bad-word") for word in said]
+    failed = run("vvp", "-N", simulation, *said).stdout
+    assert "FAIL fixpipe/beside: no parameter word was flagged" in failed
+    without = [word for word in said if not word.startswith(("+requant", "+output"))]
+    failed = run("vvp", "-N", simulation, *without).stdout
+    assert "FAIL fixpipe/beside: the plusargs: a word that is bad is one of requant" in failed
+
+
+def test_a_refused_case_of_another_kind_cannot_be_played(simulation, tmp_path):
+    case = GOLDEN / "faults" / "nd-index-00000"
+    other = with_manifest(
+        case, tmp_path / "case",
+        lambda manifest: manifest.update(outcome={"kind": "error", "error": "FormatError"}),
+    )  # fmt: skip
+    got = play(simulation, other, options=("--unchecked",))
+    assert f"FAIL {other}: it cannot be played: no unit tells of FormatError\n" in got.stdout
+
+
+# --- several Mmads --------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def saturating(tmp_path_factory):
+    """Cases whose accumulators saturate after each Mmad: two of 2048, and one of 132."""
+    folder = tmp_path_factory.mktemp("saturating")
+    names = {
+        "saturate-instruction-4096-full-max": [2048, 2048],
+        "saturate-instruction-4096-min-uniform": [2048, 2048],
+        "saturate-instruction-132-full-max": [132],
+    }
+    return [(generated(folder / name, f"accumulate/{name}", level=1), ks)
+            for name, ks in names.items()]  # fmt: skip
+
+
+def test_mmads_of_saturating_accumulators_are_those_of_the_manifest(
+    simulation, saturating, tmp_path
+):
+    for number, (case, ks) in enumerate(saturating):
+        copy = with_manifest(
+            case,
+            tmp_path / f"{number}",
+            lambda manifest, ks=ks: manifest["layer"].update(mmad_k=ks),
+        )
+        got = play(simulation, copy, options=("--unchecked",))
+        assert got.returncode == 0, got.stdout
+        said = play(simulation, copy, options=("--unchecked", "--plusargs")).stdout
+        # As the file beside the case has it, which follows from the program of the unit.
+        assert ("+mmad_k=2048" in said) == (len(ks) > 1)
+        assert ("+mmad_k=2048\n" in (case / "plusargs.txt").read_text()) == (len(ks) > 1)
+
+
+@pytest.mark.parametrize(
+    ("ks", "said"),
+    [
+        ([1024, 2048, 1024], "its Mmads of k [1024, 2048, 1024] are not alike"),
+        ([1024, 3072], "its Mmads of k [1024, 3072] are not alike"),
+        ([2048, 2047], "its mmad_k [2048, 2047] are no steps of 64 of k 4096"),
+        ([2050, 2046], "its mmad_k [2050, 2046] are no steps of 64 of k 4096"),
+        ([4096, 64, -64], "are no steps of 64 of k 4096"),
+        ([], "its mmad_k [] are no steps of 64 of k 4096"),
+        (7, "manifest.json: TypeError: "),
+        (None, "`cube24 vectors bench` makes a version 2 of it"),
+    ],
+)
+def test_mmads_that_the_bench_cannot_have_are_refused(simulation, saturating, tmp_path, ks, said):
+    def change(manifest):
+        manifest["layer"].pop("mmad_k", None)
+        if ks is not None:
+            manifest["layer"]["mmad_k"] = ks
+
+    copy = with_manifest(saturating[0][0], tmp_path / "case", change)
+    got = play(simulation, copy, options=("--unchecked",))
+    assert got.returncode == 1
+    assert got.stderr == ""
+    assert f"FAIL {copy}: " in got.stdout
+    assert said in got.stdout
+
+
+def test_mmads_of_version_1_are_one_up_to_what_is_known(simulation, tmp_path):
+    """Of a multiplication, and of a convolution, whose k is that of all taps."""
+    known = GOLDEN / "accumulate" / "saturate-instruction-none"
+    assert play(simulation, known).returncode == 0
+    conv = GOLDEN / "shapes" / "conv-3x3"
+    for number, (case, size, fits) in enumerate((
+        (known, {"k": 320, "m": 64, "n": 64}, True), (known, {"k": 321}, False),
+        (known, {"m": 65}, False), (known, {"n": 65}, False),
+        (conv, {}, True), (conv, {"cin": 33}, False), (conv, {"cout": 65}, False),
+        (conv, {"batch": 65}, False), (conv, {"h": 999}, False),
+    )):  # fmt: skip
+
+        def change(manifest, size=size):
+            manifest["spec"]["sizes"].update(size)
+            manifest["spec"]["unit"]["overrides"] = {"grain": "instruction"}
+
+        copy = with_manifest(case, tmp_path / f"{number}", change)
+        said = play(simulation, copy, options=("--unchecked", "--plusargs")).stdout
+        assert said.startswith("+case=" if fits else f"FAIL {copy}: it cannot be played: "), said
+
+        def wraps(manifest, size=size):
+            change(manifest, size)
+            manifest["spec"]["unit"]["overrides"]["overflow"] = "wrap"
+
+        copy = with_manifest(case, tmp_path / f"{number}-wrap", wraps)
+        said = play(simulation, copy, options=("--unchecked", "--plusargs")).stdout
+        assert said.startswith("+case="), said
+
+
 # --- without play.py ------------------------------------------------------------------------------
 
 
-def generated(folder, case, *options):
-    """The folder of a case of the committed set, written again for a bench."""
+def generated(folder, case, *options, level=0):
+    """The folder of a case, which at level 0 is of the committed set, written for a bench."""
     done = run(
-        Path(sys.executable).parent / "cube24", "vectors", "generate", folder, "--level", "0",
+        Path(sys.executable).parent / "cube24", "vectors", "generate", folder, "--level", level,
         "--suite", case.split("/")[0], "--case", case, "--format", "hex", "--bench", *options,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
@@ -335,6 +621,7 @@ def test_compare_names_a_fault_of_the_rtl(fault, case, tmp_path):
     simulation = compiled(tmp_path / "build", rtl=tmp_path / "rtl")
     got = play(simulation, GOLDEN / case, options=("--dump", tmp_path / "got.hex"))
     assert got.returncode == 1
+    assert "Scope" not in got.stdout  # of the simulator's $fatal
     found = vectors.compare(GOLDEN / case, tmp_path / "got.hex")
     assert fault in [each.name for each in found.hypotheses]
     # The bench tells the same first difference in the same coordinates.
