@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "rtl"))
-from faults import FAULTS, Fault  # of examples/rtl
+from faults import FAULTS, ROW, Fault, row
+from faults import change as change  # of examples/rtl
 
 Numbers = Mapping[str, Any]
 
@@ -39,19 +40,6 @@ class Variant:
     hypotheses: frozenset[str] = frozenset()
     patterns: Mapping[str, Callable[[Numbers], bool]] = field(default_factory=dict)
     constraints: Mapping[str, Sequence[Any]] = field(default_factory=dict)
-
-
-def change(folder: Path, fault: Fault) -> None:
-    """Change the copy in a folder.
-
-    Raises:
-        ValueError: the text that it changes does not stand there once.
-    """
-    path = folder / fault.file
-    text = path.read_text()
-    if text.count(fault.old) != 1:
-        raise ValueError(f"{fault.file} has {text.count(fault.old)} times {fault.old!r}")
-    path.write_text(text.replace(fault.old, fault.new))
 
 
 def _listed(
@@ -80,12 +68,6 @@ def _bits(size: int) -> Callable[[Numbers], bool]:
 def _counts(of: Callable[[int], bool]) -> Callable[[Numbers], bool]:
     """Only such rows, columns or lanes have differences."""
     return lambda numbers: all(of(int(place)) for place in numbers["counts"])
-
-
-def _row(new: str) -> Fault:
-    """Another row of accumulators on the way out."""
-    old = "assign row = accumulators[32*COLS*read_row+:32*COLS];"
-    return Fault("cube24_unit.sv", old, new)
 
 
 def _out(word: str) -> Fault:
@@ -158,7 +140,7 @@ VARIANTS: Mapping[str, Variant] = {
         patterns={"zero-columns": lambda of: all(column % 16 == 0 for column in of["columns"])},
     ),
     "column-3-bit-4-stuck": _said(
-        _row("assign row = accumulators[32*COLS*read_row+:32*COLS] | (512'h10 << 96);"),
+        row("| (512'h10 << 96)"),
         patterns={
             "columns": _counts(lambda column: column % 16 == 3),
             "lanes": _counts(lambda lane: lane == 3),
@@ -166,8 +148,7 @@ VARIANTS: Mapping[str, Variant] = {
         },
     ),
     "row-1-bit-4-stuck": _said(
-        _row("assign row = accumulators[32*COLS*read_row+:32*COLS]\n"
-             "      | {COLS{read_row == 1 ? 32'h10 : 32'h0}};"),
+        row("| {COLS{read_row == 1 ? 32'h10 : 32'h0}}"),
         patterns={
             "rows": _counts(lambda row: row % 2 == 1),
             "bits": lambda of: of["or"] == "0x00000010" == of["and"],
@@ -199,7 +180,7 @@ VARIANTS: Mapping[str, Variant] = {
         _out("row[32*(c^1)+:32]"), patterns={"columns-moved": _any}, n=(18, 20)
     ),
     "rows-exchanged": _said(
-        _row("assign row = accumulators[32*COLS*(read_row^1'b1)+:32*COLS];"),
+        Fault("cube24_unit.sv", ROW, ROW.replace("read_row", "(read_row^1'b1)")),
         patterns={"rows-moved": _any}, m=(4, 6),
     ),
     "result-transposed": _said(

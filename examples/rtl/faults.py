@@ -35,14 +35,15 @@ _FITS = "assign result = (wrap || fits)"
 _STEP_SUM = "assign step_sum = {{(32 - SUM_BITS) {sum_q[SUM_BITS-1]}}, sum_q};"
 _START = "(add_start == START_BIAS) ? add_bias[32*c+:32] : 32'd0"
 _ZN = "(at / size * n_padded + c) * size + at % size"
-_ROW = "assign row = accumulators[32*COLS*read_row+:32*COLS];"
+ROW = "assign row = accumulators[32*COLS*read_row+:32*COLS];"
 _BYTE = "= result[8*(4*c+i)+:8];"
 _SLOT1 = "2'd1: slot1 = element2;\n      2'd2: slot1 = element3;"
 _PAIR20 = "2'd0: slot1 = (pair20_table && i0 == 2'd2) ? element2 : element1;"
 
 
-def _row(expression: str) -> Fault:
-    return Fault("cube24_unit.sv", _ROW, f"{_ROW[:-1]} {expression};")
+def row(expression: str) -> Fault:
+    """Something done to each row of accumulators on the way out."""
+    return Fault("cube24_unit.sv", ROW, f"{ROW[:-1]} {expression};")
 
 
 def _sum(first: str) -> Fault:
@@ -114,10 +115,10 @@ FAULTS = {
         "initial accumulator = 32'sd0;\n"
         "  assign from = (add_first && !keep && start != 32'sd0) ? start : accumulator;",
     ),
-    "column-0-zero": _row("& {{(32*COLS-32){1'b1}}, 32'd0}"),
-    "bit-4-stuck-at-1": _row("| {COLS{32'h0000_0010}}"),
-    "bit-4-stuck-at-0": _row("& {COLS{32'hffff_ffef}}"),
-    "result-16-bits": _row("& {COLS{32'h0000_ffff}}"),
+    "column-0-zero": row("& {{(32*COLS-32){1'b1}}, 32'd0}"),
+    "bit-4-stuck-at-1": row("| {COLS{32'h0000_0010}}"),
+    "bit-4-stuck-at-0": row("& {COLS{32'hffff_ffef}}"),
+    "result-16-bits": row("& {COLS{32'h0000_ffff}}"),
     "starts-from-7": Fault("cube24_unit.sv", _START, _START.replace("32'd0", "32'd7")),
     "group-3-zero": Fault(
         "cube24_dot.sv", ".activations(activations[32*g+:32])",
@@ -164,6 +165,19 @@ FAULTS = {
 }  # fmt: skip
 
 
+def change(folder: Path, fault: Fault) -> None:
+    """Put a fault into the copy in a folder.
+
+    Raises:
+        ValueError: the text that it changes does not stand there once.
+    """
+    path = folder / fault.file
+    text = path.read_text()
+    if text.count(fault.old) != 1:
+        raise ValueError(f"{fault.file} has {text.count(fault.old)} times {fault.old!r}")
+    path.write_text(text.replace(fault.old, fault.new))
+
+
 def copy_with(name: str, folder: Path) -> None:
     """Copy the RTL into a folder, with a fault.
 
@@ -173,10 +187,7 @@ def copy_with(name: str, folder: Path) -> None:
     """
     fault = FAULTS[name]
     shutil.copytree(HERE, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("build", "__*"))
-    text = (folder / fault.file).read_text()
-    if text.count(fault.old) != 1:
-        raise ValueError(f"{name}: {fault.file} has {text.count(fault.old)} times {fault.old!r}")
-    (folder / fault.file).write_text(text.replace(fault.old, fault.new))
+    change(folder, fault)
 
 
 def main(arguments: list[str]) -> int:

@@ -631,6 +631,38 @@ def test_compare_names_a_fault_of_the_rtl(fault, case, tmp_path):
     assert f"got      {found.got}\n" in re.sub(r"got +", "got      ", got.stdout)
 
 
+@pytest.mark.parametrize(
+    ("fault", "named"),
+    [
+        ("fractal-order-nz", True),
+        ("fractal-order-zz", True),
+        ("k-n-exchanged", True),
+        ("last-rows-dropped", True),
+        ("last-columns-dropped", True),
+        ("result-bytes-reversed", "byte-order"),
+        ("result-transposed", "transposed"),
+    ],
+)
+def test_mistakes_in_the_bench_are_seen_and_named(fault, named, tmp_path):
+    """All those of tb_case.sv; of a case of several fractals in both directions."""
+    listed = run(sys.executable, RTL / "faults.py").stdout
+    assert f"{fault}: tb_case.sv\n" in listed
+    assert listed.count(": tb_case.sv\n") == 7
+    assert run(sys.executable, RTL / "faults.py", fault, tmp_path / "rtl").returncode == 0
+    simulation = compiled(tmp_path / "build", rtl=tmp_path / "rtl")
+    case = GOLDEN / "shapes" / "matmul-17x33x68"
+    got = play(simulation, case, options=("--dump", tmp_path / "got.hex"))
+    assert got.returncode == 1
+    assert "FAIL shapes/matmul-17x33x68: " in got.stdout
+    found = vectors.compare(case, tmp_path / "got.hex")
+    hypotheses = [each.name for each in found.hypotheses]
+    if named is True:
+        assert hypotheses == [fault]
+    else:
+        assert hypotheses == []
+        assert named in [each.name for each in found.patterns]
+
+
 @pytest.mark.parametrize("fault", ["activations-unsigned", "weights-unsigned"])
 def test_a_wrong_product_ends_make(fault, tmp_path):
     """At tb_multiply, before a case is played."""
