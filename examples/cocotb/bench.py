@@ -11,12 +11,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import accumulate
 from random import Random
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from cocotb.triggers import FallingEdge
+from play import mmads_of  # of examples/rtl
 
 from cube24 import vectors
 
@@ -34,11 +36,16 @@ K_STEP, DENSE_BYTES, INDEX_BYTES = 64, 32, 8
 class Operands:
     """The memory of a case, and where in it a step finds its bytes.
 
-    Attributes: m, n, k, sizes; bias, int32 a column, or None; words, uint64 one a column, or None.
+    Attributes: m, n, k, sizes; firsts, lasts, the steps that begin and end an instruction; bias,
+    int32 a column, or None; words, uint64 one a column, or None.
     """
 
     def __init__(self, case: vectors.Stored) -> None:
-        """Read a case, a matrix multiplication."""
+        """Read a case, a matrix multiplication.
+
+        Raises:
+            BadCaseError: it does not say of which k an Mmad is, and that makes a difference.
+        """
         size = case.spec["sizes"]
         self.m, self.n, self.k = (size[name] for name in "mnk")
         self.zn = case.spec["layout"] == "zn"
@@ -46,6 +53,8 @@ class Operands:
             role: np.append(case.array(role).reshape(-1).view(np.uint8), np.zeros(64, np.uint8))
             for role in ("activations", "dense", "index")
         }
+        ends = [-(-k // K_STEP) for k in accumulate(mmads_of(case.manifest))]
+        self.firsts, self.lasts = {0, *ends[:-1]}, {end - 1 for end in ends}
         roles = {entry["role"] for entry in case.manifest["files"]}
         self.bias = case.array("bias") if "bias" in roles else None
         self.words = case.array("requant") if "requant" in roles else None
@@ -108,7 +117,7 @@ def columns_of(dut: Any) -> int:
 
 
 class StepDriver:
-    """Feeds the steps of an instruction, with a gap before some of them."""
+    """Feeds the steps of instructions, with a gap before some of them."""
 
     def __init__(self, dut: Any, random: Random) -> None:
         """Drive the step ports of a unit."""
@@ -130,8 +139,8 @@ class StepDriver:
                 dut.step_valid.value = 0
                 await FallingEdge(dut.clock)
             dut.step_valid.value = 1
-            dut.step_first.value = step == 0
-            dut.step_last.value = step == of.steps - 1
+            dut.step_first.value = step in of.firsts
+            dut.step_last.value = step in of.lasts
             dut.step_start.value = start if step == 0 else START_KEEP
             dut.step_k.value = min(of.k - step * K_STEP, K_STEP)
             dut.activations.value = pins([of.activations(row, step) for row in rows])

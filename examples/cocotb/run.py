@@ -54,15 +54,19 @@ def first_on_path(folder: Path) -> Iterator[None]:
 def simulate(folder: Path, faults: tuple[variants.Fault, ...], plan: dict[str, Any]) -> bool:
     """Put faults into a copy of unit and bench, build it, run the tests; gives whether all passed.
 
-    What the tests found is in the folder.
+    What the tests found is in the folder; one of an earlier run is deleted.
     """
-    shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists():
+        if not (folder / "plan.json").is_file():
+            raise SystemExit(f"{folder} holds no plan.json: it is not of an earlier run; delete it")
+        shutil.rmtree(folder)
     folder.mkdir(parents=True)
-    for path in (*RTL.glob("cube24_*.sv"), *(HERE / name for name in BENCH)):
+    (folder / "plan.json").write_text(json.dumps(plan))
+    rtl = (*RTL.glob("cube24_*.sv"), RTL / "play.py")
+    for path in (*rtl, *(HERE / name for name in BENCH)):
         shutil.copy(path, folder)
     for fault in faults:
         variants.change(folder, fault)
-    (folder / "plan.json").write_text(json.dumps(plan))
     runner = get_runner("icarus")
     runner.build(
         sources=sorted(folder.glob("*.sv")), hdl_toplevel="cube24_unit", build_dir=folder,
@@ -142,11 +146,14 @@ def main() -> int:
     folder = given.build.resolve()
     if not 0 <= seed < 1 << 64 or given.most < 1:
         parser.error("--seed is 0 to 2^64 - 1, and --most 1 or more")
+    names = given.variants or list(variants.VARIANTS)
+    if unknown := [name for name in names if name not in variants.VARIANTS]:
+        parser.error(f"no variant {unknown[0]}; --list lists them")
+    # Before anything can go wrong, so that it can be done again.
+    print(f"seed {seed}", flush=True)
     if given.variants is None:
         return run_good(folder / "good", seed, given.most)
-    if unknown := [name for name in given.variants if name not in variants.VARIANTS]:
-        parser.error(f"no variant {unknown[0]}; --list lists them")
-    return run_variants(folder / "variants", given.variants or list(variants.VARIANTS), seed)
+    return run_variants(folder / "variants", names, seed)
 
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ def _requant(random: Random, given: Mapping[str, Any]) -> dict[str, Any]:
 def write(folder: Path, name: str, seed: int, given: Mapping[str, Any]) -> vectors.Stored:
     """Write a drawn case; the suite is that of drawn cases."""
     item = Item(name, matmul(**given), ("random",))
-    style = vectors.CaseStyle(formats=("npy",))
+    style = vectors.CaseStyle(formats=("npy",), manifest=2)
     campaign = vectors.Campaign(("random",), level=0, seed=seed, style=style)
     vectors.write_case(folder / name, "random", item, campaign)
     return vectors.load(folder / name)
