@@ -65,6 +65,10 @@ def _bits(size: int) -> Callable[[Numbers], bool]:
     return lambda numbers: size in numbers["bits"]
 
 
+def _counts_only(*places: str) -> Callable[[Numbers], bool]:
+    return lambda numbers: tuple(numbers["counts"]) == places
+
+
 def _counts(of: Callable[[int], bool]) -> Callable[[Numbers], bool]:
     """Only such rows, columns or lanes have differences."""
     return lambda numbers: all(of(int(place)) for place in numbers["counts"])
@@ -78,8 +82,21 @@ def _out(word: str) -> Fault:
     )
 
 
+def _written(place: str) -> Fault:
+    """An output written elsewhere, in the order of the file."""
+    new = f"columns = raw.shape[1]\n            raw.reshape(-1)[{place}] = "
+    return Fault("bench.py", "raw[row, column] = ", new)
+
+
 _FETCH = "self._read(role, (16 * fractal + lane) * size + byte)"
 _ORDER = "step * n1 + column // 16, column % 16"
+_FRACTALS = {
+    "nz": "(column // 16 * (len(raw) // 16) + row // 16) * 256 + row % 16 * 16 + column % 16",
+    "zz": "(row // 16 * (columns // 16) + column // 16) * 256 + row % 16 * 16 + column % 16",
+    "zn": "(row // 16 * (columns // 16) + column // 16) * 256 + column % 16 * 16 + row % 16",
+    "nn": "(column // 16 * (len(raw) // 16) + row // 16) * 256 + column % 16 * 16 + row % 16",
+    "transposed": "(row // 16 * 16 + column % 16) * columns + column // 16 * 16 + row % 16",
+}
 _KEPT = "word & (1 << 8 * raw.itemsize) - 1"
 _ACCUMULATE = "accumulator <= result;"
 _MAX20, _MIN20 = (1 << 19) - 1, -(1 << 19)
@@ -137,7 +154,24 @@ VARIANTS: Mapping[str, Variant] = {
     # --- what the differences have in common ------------------------------------------------------
     "column-0-zero": _said(
         FAULTS["column-0-zero"],
-        patterns={"zero-columns": lambda of: all(column % 16 == 0 for column in of["columns"])},
+        patterns={
+            "zero-columns": lambda of: all(column % 16 == 0 for column in of["columns"]),
+            "zero-lanes": lambda of: of["lanes"] == [0],
+        },
+    ),
+    "row-1-zero": _said(
+        row("& {(32*COLS){read_row != 1}}"),
+        patterns={"zero-rows": lambda of: all(row % 2 == 1 for row in of["rows"])},
+    ),
+    "result-zero": _said(
+        _out("32'd0"), patterns={"zeros": lambda of: of["value"] == "0x00000000"}, m=(17, 20)
+    ),
+    "result-77": _said(
+        _out("32'd77"), patterns={"one-value": lambda of: of["value"] == "0x0000004d"}
+    ),
+    "fractal-0-1-plus-1": _said(
+        Fault("bench.py", _KEPT, "word + (row < 16 <= column < 32) & (1 << 32) - 1"),
+        patterns={"fractals": _counts_only("(0, 1)")}, m=(17, 20), n=(33, 40),
     ),
     "column-3-bit-4-stuck": _said(
         row("| (512'h10 << 96)"),
@@ -176,6 +210,17 @@ VARIANTS: Mapping[str, Variant] = {
         _out("{row[32*c+:8], row[32*c+8+:8], row[32*c+16+:8], row[32*c+24+:8]}"),
         patterns={"byte-order": _any},
     ),
+    "result-bits-reversed": _said(
+        _out("{" + ", ".join(f"row[32*c+{bit}]" for bit in range(32)) + "}"),
+        patterns={"bit-order": _any},
+    ),
+    "result-halves-exchanged": _said(
+        _out("{row[32*c+:16], row[32*c+16+:16]}"), patterns={"half-order": _any}
+    ),
+    "result-bytes-of-halves-exchanged": _said(
+        _out("{row[32*c+16+:8], row[32*c+24+:8], row[32*c+:8], row[32*c+8+:8]}"),
+        patterns={"bytes-of-halves": _any},
+    ),
     "columns-exchanged": _said(
         _out("row[32*(c^1)+:32]"), patterns={"columns-moved": _any}, n=(18, 20)
     ),
@@ -185,8 +230,41 @@ VARIANTS: Mapping[str, Variant] = {
     ),
     "result-transposed": _said(
         Fault("bench.py", "raw[row, column] = ", "raw.reshape(-1)[column * len(raw) + row] = "),
-        patterns={"transposed": _any},
+        patterns={"transposed": _any, "permuted": _any},
     ),
+    "result-one-further": _said(
+        _written("(row * columns + column + 1) % raw.size"),
+        patterns={"shifted": lambda of: of["by"] == 1},
+    ),
+    "columns-reversed": _said(
+        _written("row * columns + columns - 1 - column"), patterns={"permuted-in-rows": _any}
+    ),
+    "rows-reversed": _said(
+        _written("(len(raw) - 1 - row) * columns + column"),
+        patterns={"permuted-in-columns": _any}, m=(18, 20),
+    ),
+    "columns-of-fractals-exchanged": _said(
+        _out("row[32*(c^1)+:32]"),
+        patterns={
+            "lanes-permuted": lambda of: of["holds"] == {str(c): c ^ 1 for c in range(16)},
+            "permuted-in-fractals": _any,
+        },
+        n=(32, 48),
+    ),
+    "rows-of-fractals-exchanged": _said(
+        Fault("cube24_unit.sv", ROW, ROW.replace("read_row", "(read_row^1'b1)")),
+        patterns={
+            "fractal-rows-permuted": lambda of: of["holds"] == {str(r): r ^ 1 for r in range(16)},
+            "permuted-in-fractals": _any,
+        },
+        m=(32,),
+    ),
+    **{
+        f"result-fractals-{name}": _said(
+            _written(place), patterns={f"fractals-{name}": _any}, m=(32,), n=(48,), k=(12,)
+        )
+        for name, place in _FRACTALS.items()
+    },
     "starts-from-7": _said(
         FAULTS["starts-from-7"], bias=(None,),
         patterns={"constant-difference": lambda of: of["plus"] == 7},

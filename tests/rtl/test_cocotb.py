@@ -58,6 +58,23 @@ def test_a_broken_variant_is_caught_and_named(name, tmp_path):
     assert got.returncode == 0
 
 
+#: What compare can say that differing outputs have in common.
+PATTERNS = {
+    "accumulator-not-cleared", "bit-order", "bits", "byte-order", "bytes-of-halves", "columns",
+    "columns-moved", "constant-difference", "fractal-rows-permuted", "fractals", "fractals-nn",
+    "fractals-nz", "fractals-transposed", "fractals-zn", "fractals-zz", "half-order", "lanes",
+    "lanes-permuted", "low-bits-zero", "narrow-accumulator", "one-value", "permuted",
+    "permuted-in-columns", "permuted-in-fractals", "permuted-in-rows", "rows", "rows-moved",
+    "saturated", "shifted", "stuck-bits", "transposed", "truncated", "zero-columns",
+    "zero-extended", "zero-lanes", "zero-rows", "zeros",
+}  # fmt: skip
+
+
+def test_each_pattern_has_a_variant_that_must_show_it():
+    demanded = set().union(*(each.patterns for each in variants.VARIANTS.values()))
+    assert demanded == PATTERNS
+
+
 def test_each_hypothesis_has_a_variant_of_its_name():
     for each in HYPOTHESES:
         assert each.name in variants.VARIANTS[each.name].hypotheses
