@@ -152,21 +152,47 @@ def test_a_flipped_bit_in_any_file_makes_the_bench_fail(simulation, tmp_path):
         assert "FAIL" in got.stdout
 
 
-def test_of_a_flipped_bit_the_unit_makes_what_a_device_in_plain_loops_does(simulation, tmp_path):
+def test_a_flipped_bit_in_any_file_of_a_bench_is_seen(simulation, tmp_path):
+    case = generated(tmp_path, "fixpipe/beside")
+    assert play(simulation, case).returncode == 0
+    names = sorted(path.name for path in case.iterdir())
+    assert len(names) == 16
+    assert {"accumulators.hex", "case.svh", "memory.hex", "plusargs.txt", "trace.txt"} < set(names)
+    for number, name in enumerate(names):
+        copy = tmp_path / name
+        shutil.copytree(case, copy)
+        flip(copy / name, (1000 + 11 * number) % (8 * (copy / name).stat().st_size))
+        got = play(simulation, copy)
+        assert got.returncode == 1, name
+        assert f"FAIL {copy}: " in got.stdout
+        assert got.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("case", "flips", "roles"),
+    [
+        ("shapes/matmul-15x17x68", 4, ("activations", "dense", "index", "expected")),
+        ("random/r000009", 6, ROLES),
+        ("requant/ties-columns", 10, ("bias", "requant", "expected")),
+    ],
+)
+def test_of_a_flipped_bit_the_unit_makes_what_a_device_in_plain_loops_does(
+    simulation, tmp_path, case, flips, roles
+):
     """Without a look at checksums: the bench fails if, and only if, the result changes."""
-    rng = np.random.default_rng(14)
-    case = GOLDEN / "shapes" / "matmul-16x16x8"
-    stored = vectors.load(case)
+    rng = np.random.default_rng(1)
+    stored = vectors.load(GOLDEN / case)
     arrays = {role: stored.array(role) for role in ROLES if stored.entries(role)}
     expected = {}
-    for number in range(24):
-        role = ("activations", "dense", "index", "expected")[number % 4]
+    for number in range(flips * len(roles)):
+        role = roles[number % len(roles)]
         flipped = {name: array.copy() for name, array in arrays.items()}
         payload = flipped[role].reshape(-1).view(np.uint8)
-        bit = int(rng.integers(8 * payload.size))
+        # Of a file in Zn the first bytes are of column 0; others may be of none.
+        bit = int(rng.integers(8 * min(payload.size, 8 if case.startswith("random") else 1 << 20)))
         payload[bit // 8] ^= 1 << bit % 8
-        copy = tmp_path / f"{number:02}-{role}"
-        shutil.copytree(case, copy)
+        copy = tmp_path / f"{number:03}-{role}"
+        shutil.copytree(stored.folder, copy)
         data = payload.tobytes()
         data += bytes(-len(data) % 4)
         (copy / f"{role}.hex").write_text(
@@ -180,12 +206,17 @@ def test_of_a_flipped_bit_the_unit_makes_what_a_device_in_plain_loops_does(simul
         except AssertionError:  # an index of 3
             expected[copy.name] = "an index of 3"
         else:
-            differing = int((found != flipped["expected"]).sum())
-            expected[copy.name] = f"{differing} of 256 outputs differ" if differing else ""
-    assert len(set(expected.values())) > 3
+            right = flipped["expected"]
+            raw = f"u{right.itemsize}"  # bit by bit, also fp16
+            differing = int((found.view(raw) != right.view(raw)).sum())
+            expected[copy.name] = f"{differing} of {right.size} outputs differ" if differing else ""
+    # Of each kind of file, a bit that changes the result; of some, one that does not.
+    assert {name[4:] for name, what in expected.items() if what} == set(roles)
+    assert "" in expected.values()
     got = play(simulation, tmp_path, options=("--unchecked",)).stdout
+    suite = case.split("/")[0]
     for name, what in expected.items():
-        assert f"FAIL shapes/{name}: {what}" in got if what else f"PASS shapes/{name}" in got
+        assert f"FAIL {suite}/{name}: {what}" in got if what else f"PASS {suite}/{name}" in got
 
 
 @pytest.mark.parametrize(
