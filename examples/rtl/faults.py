@@ -31,6 +31,7 @@ _MASK = "activations & ~(ALL << {k, 3'b000})"
 _INDEX = "assign {i1, i0} = index;"
 _NIBBLE = ".index(index[4*g+:4])"
 _PRODUCT = "assign product = activation * weight;"
+_BOTH = "SUM_BITS'(product0) + SUM_BITS'(product1)"
 _FITS = "assign result = (wrap || fits)"
 _STEP_SUM = "assign step_sum = {{(32 - SUM_BITS) {sum_q[SUM_BITS-1]}}, sum_q};"
 _START = "(add_start == START_BIAS) ? add_bias[32*c+:32] : 32'd0"
@@ -151,6 +152,19 @@ FAULTS = {
     "pair20-never-table": Fault("cube24_select.sv", _PAIR20, "2'd0: slot1 = element1;"),
     "pair20-table-of-all-i0": Fault(
         "cube24_select.sv", _PAIR20, _PAIR20.replace(" && i0 == 2'd2", "")
+    ),
+    "product-left-out": Fault(
+        "cube24_dot.sv", _BOTH, "SUM_BITS'(product0) + ((g == 5) ? '0 : SUM_BITS'(product1))"
+    ),
+    "product-twice": Fault(
+        "cube24_dot.sv", _BOTH, f"{_BOTH} + ((g == 5) ? SUM_BITS'(product1) : '0)"
+    ),
+    "products-unsigned": Fault(
+        "cube24_dot.sv", _BOTH, _BOTH.replace("'(product1)", "'($unsigned(product1))")
+    ),
+    "sum-20-bits": Fault(
+        "cube24_dot.sv", "assign sum = g_group[GROUPS-1].sum_here;",
+        "assign sum = SUM_BITS'($signed(g_group[GROUPS-1].sum_here[SUM_BITS-2:0]));",
     ),
     "saturates-one-early": Fault("cube24_add.sv", ": 32'h7fff_ffff;", ": 32'h7fff_fffe;"),
     "mask-one-late": Fault(

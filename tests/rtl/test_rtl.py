@@ -613,7 +613,7 @@ def faults():
 
 def test_each_fault_can_be_put_in(tmp_path):
     names = faults()
-    assert len(names) == 43
+    assert len(names) == 47
     text = f"""
 import sys
 from pathlib import Path
@@ -741,9 +741,11 @@ def test_the_input_pair20_table_may_be_left_open(tmp_path):
 # --- proofs and cycles ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("top", "refuted"), [("prove_select", 9), ("prove_padding", 4)])
+@pytest.mark.parametrize(
+    ("top", "refuted"), [("prove_select", 9), ("prove_dot", 8), ("prove_padding", 4)]
+)
 def test_a_proof_holds_and_its_broken_copies_are_refuted(top, refuted):
-    """Two of them; `make formal` does them all."""
+    """Three of them; `make formal` does them all."""
     text = f"""
 import sys
 sys.path.insert(0, {str(RTL)!r})
