@@ -254,6 +254,8 @@ def main() -> int:
     parser.add_argument("--unchecked", action="store_true", help="do not look at checksums first")
     parser.add_argument("--limit", type=float, default=3600, help="seconds that it may take")
     given = parser.parse_args()
+    if not 0 < given.limit <= 1e6:
+        parser.error("--limit is more than 0 seconds, and at most 1000000")
     # A path without a directory would be looked for among the commands.
     simulation = given.simulation.resolve()
     if not simulation.is_file() and not given.plusargs:
@@ -292,8 +294,11 @@ def main() -> int:
 if __name__ == "__main__":
     try:
         code = main()
-        sys.stdout.flush()
-    except BrokenPipeError:  # whoever reads has seen enough, as `head` does
+        if sys.stdout:  # it may be closed
+            sys.stdout.flush()
+    except OSError as error:  # of print
+        if not isinstance(error, BrokenPipeError):  # whoever reads has seen enough, as `head` does
+            print(f"play.py: {error}", file=sys.stderr)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
     sys.exit(code)

@@ -343,6 +343,22 @@ def test_a_reader_that_has_seen_enough_ends_it_quietly(simulation):
     assert got.stderr == ""
 
 
+@pytest.mark.parametrize(
+    ("output", "code", "said"),
+    [(">&-", 0, ""), (">/dev/full", 1, "play.py: [Errno 28] No space left on device\n")],
+)
+def test_an_output_that_cannot_be_written_is_no_traceback(simulation, output, code, said):
+    got = run("bash", "-c", f"{sys.executable} {RTL / 'play.py'} {simulation} {SMALL} {output}")
+    assert (got.returncode, got.stderr) == (code, said)
+
+
+@pytest.mark.parametrize("limit", ["0", "-1", "nan", "inf", "1000001"])
+def test_a_limit_that_is_none_is_refused(simulation, limit):
+    got = play(simulation, SMALL, options=("--limit", limit))
+    assert got.returncode == 2
+    assert "--limit is more than 0 seconds" in got.stderr
+
+
 def test_what_a_changed_manifest_lacks_is_told(simulation, tmp_path):
     """Each entry of it away, and of each number something else: PASS or FAIL, no traceback."""
     case = case_of_all_files()
