@@ -9,6 +9,7 @@ puts a case in its place.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -165,8 +166,8 @@ def _on_processes(
                     elif isinstance(message, Exception):
                         raise message
                     else:
-                        total += Summary(message, 1 - message)
-                        progress(message)
+                        total += message
+                        _tell(progress, message)
         ended = True
     finally:
         for suite in () if ended else campaign.suites:  # what those that were stopped left
@@ -174,9 +175,29 @@ def _on_processes(
     return total
 
 
+def _tell(progress: CaseProgress, done: Summary) -> None:
+    """Tell of each case that was done."""
+    for written in (1,) * done.written + (0,) * done.kept:
+        progress(written)
+
+
+#: Seconds between two messages of a worker: to receive one for each case takes a tenth of its time.
+_TOLD_EVERY = 0.1
+
+
 def _worker(folder: Path, campaign: Campaign, shard: tuple[int, int], told: Connection) -> None:
+    done, last = Summary(0, 0), time.monotonic()
+
+    def tell(written: int) -> None:
+        nonlocal done, last
+        done += Summary(written, 1 - written)
+        if (now := time.monotonic()) - last >= _TOLD_EVERY:
+            told.send(done)
+            done, last = Summary(0, 0), now
+
     try:
-        run_shard(folder, campaign, shard, told.send)
+        run_shard(folder, campaign, shard, tell)
+        told.send(done)
         told.send(None)
     except BrokenPipeError:
         pass  # the parent was stopped, and says so
@@ -238,8 +259,7 @@ async def _with_client(
         for result in stdlib.asyncio.as_completed([future.result() for future in futures]):
             done = Summary(*await result)
             total += done
-            for written in (1,) * done.written + (0,) * done.kept:
-                progress(written)
+            _tell(progress, done)
         return total
     finally:
         with suppress(Exception):  # what went wrong before is what is told
