@@ -131,19 +131,19 @@ class Problem:
         return RESULT_BYTES[self.fixpipe]
 
 
-def choose_tile(problem: Problem, config: UnitConfig) -> Tile:
-    """Tile sizes that fill the buffers, no larger than the problem.
+def chosen_plan(problem: Problem, config: UnitConfig) -> Plan:
+    """A plan with tile sizes that fill the buffers, no larger than the problem.
 
     Where even one step of k does not fit L1 (wide images, large kernels), the larger of the two
     operands is made narrower, and then k; Plan.check refuses what does not fit at all.
     """
-    tile = _filling(problem, config, 128)
+    plan = _filling(problem, config, 128)
     # One row of fractals in L0A has no other behind it that would have to be aligned.
-    return tile if Plan(problem, config, tile).rows_aligned else _filling(problem, config, 16)
+    return plan if plan.rows_aligned else _filling(problem, config, 16)
 
 
-def _filling(problem: Problem, config: UnitConfig, most: int) -> Tile:
-    """The tile that fills the buffers, of at most so many rows."""
+def _filling(problem: Problem, config: UnitConfig, most: int) -> Plan:
+    """The plan that fills the buffers, with tiles of at most so many rows."""
     row, results = 64 * problem.element, _half(config.l0c_bytes, _l0c_align(config)) // 4
     m = _clip(most, problem.m, min(_half(config.l0a_bytes, config.l0a_align) // row, results // 16))
     columns = min(
@@ -151,28 +151,28 @@ def _filling(problem: Problem, config: UnitConfig, most: int) -> Tile:
     )
     weights = _half(config.l0b_bytes, config.l0b_align) // row
     n = _clip(min(columns, isa.LIMIT_MNK), problem.n, min(results // m, weights))
-    tile = _widest(problem, config, m, n)
-    while not (plan := Plan(problem, config, tile)).fits and max(m, n) > 16:
+    plan = Plan(problem, config, _widest(problem, config, m, n))
+    while not plan.fits and max(m, n) > 16:
         if n > 16 and (plan.w_bytes >= plan.a_bytes or m == 16):
             n = _clip(n // 2, problem.n, n)
         else:
             m = _clip(m // 2, problem.m, m)
-        tile = _widest(problem, config, m, n)
-    while not Plan(problem, config, tile).fits and tile.k > 64:
-        k = round_down(tile.k // 2, 64) or 64
-        tile = replace(tile, k=k, k_l1=k)
+        plan = Plan(problem, config, _widest(problem, config, m, n))
+    while not plan.fits and plan.tile.k > 64:
+        k = round_down(plan.tile.k // 2, 64) or 64
+        plan = Plan(problem, config, replace(plan.tile, k=k, k_l1=k))
+    tile = plan.tile
 
-    def too_much(parts: int) -> bool:
-        return not Plan(problem, config, replace(tile, k_l1=parts * tile.k)).fits
+    def with_loads_of(k_l1: int) -> Plan:
+        return plan if k_l1 == tile.k_l1 else Plan(problem, config, replace(tile, k_l1=k_l1))
 
     # As much of k in L1 as fits twice; what fits with more fits with less.
     most = min(ceil_div(round_up(problem.k, 64), tile.k), isa.LARGEST // tile.k)
     more = range(2, most + 1)
-    parts = 1 + bisect_left(more, True, key=too_much)
-    tile = replace(tile, k_l1=parts * tile.k)
+    parts = 1 + bisect_left(more, True, key=lambda parts: not with_loads_of(parts * tile.k).fits)
     # Loads of equal length: behind a long one, a short one would wait, and be waited for.
-    loads = ceil_div(problem.k, tile.k_l1)
-    return replace(tile, k_l1=round_up(ceil_div(problem.k, loads), tile.k))
+    loads = ceil_div(problem.k, parts * tile.k)
+    return with_loads_of(round_up(ceil_div(problem.k, loads), tile.k))
 
 
 def _widest(problem: Problem, config: UnitConfig, m: int, n: int) -> Tile:

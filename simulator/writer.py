@@ -15,7 +15,7 @@ from cube24.encoder import C0
 from cube24.simulator import isa
 from cube24.simulator.config import UnitConfig
 from cube24.simulator.dealing import KStep, Piece, steps_of
-from cube24.simulator.tiler import Plan, Problem, Rows, Tile, TilingError, choose_tile
+from cube24.simulator.tiler import Plan, Problem, Rows, Tile, TilingError, chosen_plan
 from cube24.sizes import ceil_div, round_up, shown
 
 #: So many plans are kept, and so many times of plans (chip.py): networks repeat their layers.
@@ -37,7 +37,7 @@ def plan_for(problem: Problem, config: UnitConfig, tile: Tile | None = None) -> 
 
 @lru_cache(PLANS)
 def _planned(problem: Problem, config: UnitConfig, tile: Tile | None) -> Plan:
-    plan = Plan(problem, config, tile or choose_tile(problem, config))
+    plan = chosen_plan(problem, config) if tile is None else Plan(problem, config, tile)
     plan.check()
     return plan
 
