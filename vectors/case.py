@@ -6,7 +6,7 @@ What it is made from is spec.py; build.py makes it, and manifest.py writes it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -78,16 +78,18 @@ def compute(
     sparse = SparseWeight(
         arrays["dense"], arrays["index"], layer.weight, spec["layout"], kind_of(spec)
     )
-    x: Array = arrays["activations"]
-    if isinstance(layer, Conv2d):
-        x = layouts.from_nc1hwc0(x, layer.cin)
-    run = Unit(config).run(
-        layer, x, sparse, bias=arrays.get("bias"), requant=requant_of(spec), check=check,
-        exact_steps=True,
+    x, unit = arrays["activations"], Unit(config)
+    how: dict[str, Any] = {
+        "bias": arrays.get("bias"), "requant": requant_of(spec), "check": check,
+        "exact_steps": True,
+    }  # fmt: skip
+    if not isinstance(layer, Conv2d):
+        return unit.run(layer, x, sparse, **how)
+    image = layouts.from_nc1hwc0(x, layer.cin).transpose(0, 2, 3, 1)
+    return unit.conv2d(
+        image, sparse, strides=layer.strides, pads=layer.pads, dilations=layer.dilations,
+        offset_x=layer.offset_x, data_format="NHWC", **how,
     )  # fmt: skip
-    if isinstance(layer, Conv2d) and run.output is not None:
-        run = replace(run, output=np.ascontiguousarray(run.output.transpose(0, 2, 3, 1)))
-    return run
 
 
 def accumulators(
