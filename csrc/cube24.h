@@ -468,6 +468,33 @@ int cube24_team_layer(cube24_team *team, const cube24_layer *layer, size_t seats
 /* Help to compute the layers of a team, until there was none for some tenths of a millisecond. */
 int cube24_team_help(cube24_team *team);
 
+/* What the groups of a weight hold, for coverage. A group is one of 64 kinds: 16 i0 + 4 i1, plus 2
+ * if slot 0 is not zero, plus 1 if slot 1 is not. */
+typedef struct cube24_tally {
+    uint16_t places[64];   /* bit p: a group g of the kind with g mod 16 = p */
+    uint16_t columns[64];  /* bit c: one in a row r of the matrix with r mod 16 = c */
+    uint8_t slots[64][2];  /* the bits of the classes of the slots of this kind */
+} cube24_tally;
+
+/* Tally n rows of k_stored / 4 groups.
+ *   counted   a byte a group of a row: 0 if it is padding, which is passed over
+ *   classes   256 bytes: the bit of the class of an int8, by its byte
+ *   flags     CUBE24_PAIR20_TABLE
+ *   tally     is written
+ *   weights   k_stored bytes, are written: of each k the classes of the slots that select it */
+int cube24_tally_groups(const int8_t *dense, const uint8_t *index, size_t n, size_t k_stored,
+                        const uint8_t *counted, const uint8_t *classes, uint32_t flags,
+                        cube24_tally *tally, uint8_t *weights);
+
+/* Tally m rows of k activations, each of which meets what selects it; behind k there are zeros.
+ *   weights   k_stored bytes of cube24_tally_groups, k_stored k or more
+ *   held      k_stored bytes, are written: of each k the classes of its activations
+ *   products  8 bytes, are written: of each class of an activation, by the number of its bit, the
+ *             bits of the classes of weights that it meets */
+int cube24_tally_products(const int8_t *activations, size_t m, size_t k, const uint8_t *weights,
+                          size_t k_stored, const uint8_t *classes, uint8_t *held,
+                          uint8_t *products);
+
 /* cffi: end */
 
 #ifdef __cplusplus

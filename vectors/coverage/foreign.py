@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import lru_cache
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from cube24.encoder import GROUP, N0, ZN_K, encode
+from cube24.encoder import GROUP, encode
 
 if TYPE_CHECKING:
     from cube24.simulator import UnitConfig
@@ -23,74 +23,59 @@ if TYPE_CHECKING:
 #: Whether a slot is zero (z) or not (n), slot 0 first.
 ZEROS = ("zz", "zn", "nz", "nn")
 
-#: The number of a combination: 4 times that of its pair, which is 4 i0 + i1, and that of ZEROS.
-_COMBINATIONS = 64
+#: The number of a kind of groups: 4 times that of its pair, which is 4 i0 + i1, and that of ZEROS.
+_KINDS = 64
+
+#: The number of the pair (2, 0).
+_PAIR20 = 8
+
+
+def kinds_of(groups: npt.NDArray[np.int8]) -> npt.NDArray[np.intp]:
+    """The kinds that the encoder makes of groups (count, 4)."""
+    sparse = encode(groups)
+    digit, there = (sparse.index[:, 0] & 15).astype(np.intp), sparse.dense[:, :2] != 0
+    return np.asarray(16 * (digit & 3) + 4 * (digit >> 2) + 2 * there[:, 0] + there[:, 1], np.intp)
 
 
 @lru_cache(maxsize=1)
-def own() -> npt.NDArray[np.bool_]:
-    """Which of the 64 combinations the encoder writes: one for each pattern, so eleven."""
+def own() -> frozenset[int]:
+    """The kinds that the encoder makes: one for each pattern, so eleven."""
     patterns = [bits for bits in product((0, 1), repeat=GROUP) if sum(bits) <= 2]
-    sparse = encode(np.array(patterns, np.int8))
-    digit = sparse.index[:, :1] & 15
-    pairs = np.concatenate([digit & 3, digit >> 2], axis=1)
-    found = np.zeros(_COMBINATIONS, np.bool_)
-    found[_numbers(sparse.dense[:, :2], pairs)] = True
-    return found
-
-
-def _numbers(values: npt.NDArray[Any], pairs: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
-    """The combinations of groups, by their slots and pairs (..., 2)."""
-    there = values != 0
-    digits = (pairs[..., 0] * 4 + pairs[..., 1]).astype(np.intp)
-    return np.asarray(4 * digits + 2 * there[..., 0] + there[..., 1], np.intp)
+    return frozenset(kinds_of(np.array(patterns, np.int8)).tolist())
 
 
 @lru_cache(maxsize=1)
 def names() -> tuple[str, ...]:
-    """The names of all combinations, such as 10.zn."""
+    """The names of all kinds, such as 10.zn."""
     pairs = ("".join(pair) for pair in product("0123", repeat=2))
     return tuple(f"{pair}.{zeros}" for pair, zeros in product(pairs, ZEROS))
 
 
 def legal() -> tuple[str, ...]:
-    """The names of the foreign combinations without an index of 3."""
+    """The names of the foreign kinds without an index of 3."""
     return tuple(
-        name for name, is_own in zip(names(), own(), strict=True)
-        if not is_own and "3" not in name
+        name for kind, name in enumerate(names()) if kind not in own() and "3" not in name
     )  # fmt: skip
 
 
-class Groups:
-    """The groups of a weight that are not padding, as foreign ones are counted.
+def bins(places: list[int], columns: list[int], config: UnitConfig) -> Iterator[str]:
+    """The bins that groups hit.
 
-    numbers: (n, groups), their combinations. there: the number of each group along K.
+    Args:
+        places, columns: of each kind, as in a cube24_tally. config: the unit.
     """
-
-    def __init__(
-        self, values: npt.NDArray[Any], pairs: npt.NDArray[Any], there: npt.NDArray[Any]
-    ) -> None:
-        """Take slots and pairs, (n, groups, 2), and the numbers of the groups."""
-        self.numbers, self.there = _numbers(values, pairs), there
-        self.own = own()[self.numbers]
-
-    def bins(self, config: UnitConfig) -> Iterator[str]:
-        """The bins that they hit."""
-        # The pair (2, 0) is number 8.
-        zeros = np.unique(self.numbers[self.numbers // 4 == 8] % 4).tolist()
-        yield from (f"pair20/{config.pair20}.{ZEROS[number]}" for number in zeros)
-        if self.own.all():
-            return
-        column, group = np.nonzero(~self.own)
-        numbers = self.numbers[column, group]
-        places = (("foreign", self.there[group] % (ZN_K // GROUP)), ("foreigncol", column % N0))
-        for point, place in places:
-            for code in np.unique(16 * numbers + place).tolist():
-                name = names()[code // 16]
-                if "3" not in name:
-                    yield f"{point}/{name}.{code % 16}"
-        if config.index3 == "nothing":
-            yield from (
-                f"index3/{names()[number]}" for number in np.unique(numbers).tolist()
-                if "3" in names()[number]
-            )  # fmt: skip
+    for kind in range(_KINDS):
+        if not places[kind]:
+            continue
+        if kind // len(ZEROS) == _PAIR20:
+            yield f"pair20/{config.pair20}.{ZEROS[kind % len(ZEROS)]}"
+        if kind in own():
+            continue
+        name = names()[kind]
+        if "3" not in name:
+            for point, bits in (("foreign", places[kind]), ("foreigncol", columns[kind])):
+                yield from (
+                    f"{point}/{name}.{at}" for at in range(bits.bit_length()) if bits >> at & 1
+                )
+        elif config.index3 == "nothing":
+            yield f"index3/{name}"

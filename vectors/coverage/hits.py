@@ -10,15 +10,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from cube24 import _core
 from cube24.encoder import C0, GROUP, N0, ZN_K
-from cube24.simulator import Conv2d, Layer, isa
+from cube24.simulator import Conv2d, Layer, UnitConfig, isa
 from cube24.sizes import ceil_div
 from cube24.vectors.case import Array, Case, img2col
 from cube24.vectors.coverage import foreign, width
@@ -32,32 +33,19 @@ from cube24.vectors.coverage.points import (
     named,
 )
 from cube24.vectors.coverage.rounding import of_requant
-from cube24.vectors.selection import selected
+from cube24.vectors.selection import selected, spread
 from cube24.vectors.spec import INT32_MAX, INT32_MIN, is_conv
 
-_PER_ROW = ZN_K // GROUP  # groups of a row of a fractal
-_SLOTS = np.arange(2)
-
-#: The class of each int8, by its byte.
-_CLASS = np.array(
-    [3, 4, *[5] * 125, 6, 0, *[1] * 126, 2], np.uint8
+#: The bit of the class of each int8, by its byte.
+_CLASS_BIT = np.left_shift(1, [3, 4, *[5] * 125, 6, 0, *[1] * 126, 2]).astype(
+    np.uint8
 )  # 0, 1, 2 to 126, 127, -128, -127 to -2, -1
 
-_CLASS_NUMBERS = np.arange(len(CLASSES), dtype=np.uint8)[:, None]
+_CLASSES = np.arange(len(CLASSES))
+_PLACES = np.arange(16)
 
-#: The same as a bit of it.
-_CLASS_BIT = np.left_shift(1, _CLASS, dtype=np.uint8)
-
-#: The classes that a byte of these bits stands for, as numbers.
-_CLASSES_OF = tuple(
-    np.array([i for i in range(len(CLASSES)) if bits >> i & 1], np.intp)
-    for bits in range(1 << len(CLASSES))
-)
-
-#: The pattern of each mask with at most two bits, bit i for element i.
-_PATTERN = np.zeros(16, np.int64)
-for _number, _pattern in enumerate(PATTERNS):
-    _PATTERN[sum(1 << i for i in range(GROUP) if _pattern[i] != "0")] = _number
+#: The kinds of the patterns: foreign.py has bins of all others.
+_OWN = foreign.kinds_of(np.array([[x != "0" for x in name] for name in PATTERNS], np.int8))
 
 
 def bins(case: Case, version: int = 2) -> tuple[str, ...]:
@@ -75,10 +63,10 @@ def bins(case: Case, version: int = 2) -> tuple[str, ...]:
     x = arrays["activations"]
     layer = _layer(case)
     rows = img2col(x, layer) if isinstance(layer, Conv2d) else x
-    groups = _groups(weight)
+    tally, selecting = weight.tallied
     if version >= 2:
-        found.update(groups.bins(case.unit))
-    numbered = _of_weight(weight, groups.own) | _of_activations(case, x, rows, weight)
+        found.update(foreign.bins(tally["places"].tolist(), tally["columns"].tolist(), case.unit))
+    flags = _of_weight(tally) | _of_activations(case, x, rows, selecting)
     found.update(_of_shape(case))
     bias = arrays.get("bias")
     found.update(_of_bias(bias))
@@ -89,7 +77,7 @@ def bins(case: Case, version: int = 2) -> tuple[str, ...]:
         found.update(width.of_sums(rows, weight.matrix, start))
     for account in case.run.pipes.values():
         found.update(f"stall/{stall(cause)}" for cause in account.waits)
-    return collected(found, numbered)
+    return collected(found, flags)
 
 
 def _layer(case: Case) -> Layer:
@@ -124,31 +112,37 @@ def stall(cause: str) -> str:
 class _Weight:
     """A weight as it stands in the bytes, with its padding along K.
 
-    values: (n, groups, 2), what the slots hold. pairs: (n, groups, 2), i0 and i1. selected:
-    (n, groups, 2), the k that the slots select. live: (n, groups, 2), whether they select
-    anything. there: numbers of the groups that are not padding.
+    dense: (n, k / 2). index: (n, k / 8). counted: (k / 4,), which groups are not padding. config:
+    says what pairs select.
     """
 
-    values: Array
-    pairs: Array
-    selected: Array
-    live: Array
-    there: Array
-
-    def real(self, of: Array) -> Array:
-        """An array of all groups without those of padding."""
-        return of if len(self.there) == of.shape[1] else of[:, self.there]
+    dense: npt.NDArray[np.int8]
+    index: npt.NDArray[np.uint8]
+    counted: npt.NDArray[np.bool_]
+    config: UnitConfig
 
     @property
+    def k(self) -> int:
+        """K with padding."""
+        return GROUP * self.counted.size
+
+    @cached_property
+    def tallied(self) -> tuple[Any, npt.NDArray[np.uint8]]:
+        """What its groups hold, and of each k the classes of what selects it, as bits."""
+        flags = _core.PAIR20_TABLE if self.config.pair20 == "table" else 0
+        tally, selecting = _core.tally_groups(
+            self.dense, self.index, self.counted.view(np.uint8), _CLASS_BIT, flags
+        )
+        return tally[0], selecting
+
+    @cached_property
     def matrix(self) -> npt.NDArray[np.float64]:
         """The weight that it stands for, (n, k) with padding."""
-        n, groups, _ = self.values.shape
-        full = np.zeros((n, GROUP * groups), np.float64)
-        column = np.arange(n)[:, None]
-        for slot in (0, 1):  # within one slot no element is selected twice
-            kept = np.where(self.live[..., slot], self.values[..., slot], 0)
-            full[column, self.selected[..., slot]] += kept
-        return full
+        n = len(self.dense)
+        digits = np.stack([self.index & 15, self.index >> 4], axis=-1).reshape(n, -1)
+        pairs = np.stack([digits & 3, digits >> 2], axis=-1).astype(np.int64)
+        slots = self.dense.reshape(n, -1, 2).astype(np.int64)
+        return spread(slots, *selected(pairs, self.config)).reshape(n, self.k).astype(np.float64)
 
 
 def _weight(case: Case, arrays: Mapping[str, Array]) -> _Weight:
@@ -160,68 +154,45 @@ def _weight(case: Case, arrays: Mapping[str, Array]) -> _Weight:
         dense, index = (
             x.transpose(1, 2, 0, 3).reshape(N0 * x.shape[1], -1)[:n] for x in (dense, index)
         )
-    values = dense.reshape(n, -1, 2)
-    nibbles = np.stack([index & 15, index >> 4], axis=-1).reshape(n, -1)
-    pairs = np.stack([nibbles & 3, nibbles >> 2], axis=-1)
-    element = np.stack(selected(pairs.astype(np.int64), case.unit), axis=-1)
-    live = element >= 0
-    groups = np.arange(values.shape[1])
-    at = GROUP * groups[:, None] + np.where(live, element, 0)
+    groups = np.arange(dense.shape[1] // 2)
     if conv:
         block, place = np.divmod(groups, C0 // GROUP)
         taps = size["kernel"][0] * size["kernel"][1]
-        there = groups[block // taps * C0 + GROUP * place < size["cin"]]
+        counted = block // taps * C0 + GROUP * place < size["cin"]
     else:
-        there = groups[: ceil_div(size["k"], GROUP)]
-    return _Weight(values, pairs, at, live, there)
+        counted = groups < ceil_div(size["k"], GROUP)
+    return _Weight(np.ascontiguousarray(dense), np.ascontiguousarray(index), counted, case.unit)
 
 
-def _groups(weight: _Weight) -> foreign.Groups:
-    return foreign.Groups(weight.real(weight.values), weight.real(weight.pairs), weight.there)
-
-
-def _of_weight(weight: _Weight, own: Array) -> dict[str, Array]:
-    """The numbers of the bins that a weight hits, by their coverpoint.
+def _of_weight(tally: Any) -> dict[str, npt.NDArray[np.bool_]]:
+    """Which bins a weight hits, by their coverpoint.
 
     Groups that are not the encoder's own count for their pair only: foreign.py has bins of them.
     """
-    values, pairs = weight.real(weight.values), weight.real(weight.pairs)
-    kept = (values != 0) & weight.real(weight.live)
-    element = weight.real(weight.selected) % GROUP
-    mask = (kept[..., 0] << element[..., 0]) | (kept[..., 1] << element[..., 1])
-    pattern = _PATTERN[mask]
-    classes = _CLASS[values.view(np.uint8)]
-    scaled = 16 * pattern
-    found = {
-        "value": len(CLASSES) * (2 * pattern[..., None] + _SLOTS) + classes,
-        "pos": scaled + weight.there % _PER_ROW,
-        "col": scaled + np.arange(len(pattern))[:, None] % N0,
+    places, columns, slots = (tally[name][_OWN, ..., None] for name in tally.dtype.names)
+    return {
+        "value": (slots >> _CLASSES & 1).astype(bool),
+        "pos": (places >> _PLACES & 1).astype(bool),
+        "col": (columns >> _PLACES & 1).astype(bool),
+        "pair": tally["places"].reshape(-1, len(foreign.ZEROS)).any(axis=1),
     }
-    if not own.all():
-        found = {point: numbers[own] for point, numbers in found.items()}
-    return {**found, "pair": 4 * pairs[..., 0] + pairs[..., 1]}
 
 
 # --- the activations ------------------------------------------------------------------------------
 
 
-def _of_activations(case: Case, x: Array, rows: Array, weight: _Weight) -> dict[str, Array]:
-    """The numbers of the bins that activations and their products hit, by their coverpoint."""
+def _of_activations(
+    case: Case, x: Array, rows: Array, selecting: npt.NDArray[np.uint8]
+) -> dict[str, npt.NDArray[np.bool_]]:
+    """Which bins activations and their products hit, by their coverpoint."""
     if is_conv(case.spec):  # without the channels that there are not
         x = np.moveaxis(x, 1, -2).reshape(-1, x.shape[1] * C0)[:, : case.spec["sizes"]["cin"]]
     held = np.bitwise_or.reduce(_CLASS_BIT[np.ascontiguousarray(x).view(np.uint8)], axis=None)
-    k = GROUP * weight.values.shape[1]
-    # Of each k: which classes its activations have, and the slots that select it.
-    of_k = np.full(k, _CLASS_BIT[0])  # padding holds 0
-    of_k[: rows.shape[1]] = np.bitwise_or.reduce(_CLASS_BIT[rows.view(np.uint8)], axis=0)
-    seen = (of_k >> _CLASS_NUMBERS & 1).astype(np.float32)
-    live = weight.real(weight.live)
-    classes = _CLASS[np.ascontiguousarray(weight.real(weight.values)).view(np.uint8)]
-    chosen = (len(CLASSES) * weight.real(weight.selected) + classes)[live]
-    wanted = np.zeros(k * len(CLASSES), np.float32)
-    wanted[chosen] = 1
-    products = (seen @ wanted.reshape(k, len(CLASSES))).ravel().nonzero()[0]
-    return {"act": _CLASSES_OF[held], "mul": products}
+    met = _core.tally_products(np.ascontiguousarray(rows), selecting, _CLASS_BIT)
+    return {
+        "act": (held >> _CLASSES & 1).astype(bool),
+        "mul": (met[: len(CLASSES), None] >> _CLASSES & 1).astype(bool),
+    }
 
 
 # --- shapes ---------------------------------------------------------------------------------------
@@ -314,13 +285,13 @@ def _of_sums(
     config = case.unit
     how = f"{config.overflow}.{config.grain}"
     # A product is 2^14 at most, and a group has two.
-    most = int(np.abs(start).max()) + weight.values.shape[1] * 2 * (1 << 14)
+    most = int(np.abs(start).max()) + weight.k // GROUP * 2 * (1 << 14)
     if words is None:
         yield "rq/none"
         if most <= INT32_MAX:
             yield f"sum/none.{how}"
             return
-    ends = [GROUP * weight.values.shape[1]] if most <= INT32_MAX else _ends(case, weight)
+    ends = [weight.k] if most <= INT32_MAX else _ends(case, weight)
     total, high, low = accumulate(rows, weight.matrix, start, ends, config.overflow)
     yield from (f"sum/{name}.{how}" for name in _signs(high, low))
     rule = case.spec["requant"]
@@ -334,7 +305,7 @@ def _signs(high: bool, low: bool) -> list[str]:
 
 def _ends(case: Case, weight: _Weight) -> list[int]:
     """The k, ascending, after which the unit adds to its accumulator."""
-    k = GROUP * weight.values.shape[1]
+    k = weight.k
     if case.unit.grain == "step":
         return [*range(ZN_K, k, ZN_K), k]
     ends, at = [], 0

@@ -187,16 +187,16 @@ _PLACES: Mapping[str, npt.NDArray[np.intp]] = {
 }
 
 
-def collected(names: Iterable[str], numbered: Mapping[str, npt.NDArray[Any]]) -> tuple[str, ...]:
+def collected(names: Iterable[str], flags: Mapping[str, npt.NDArray[np.bool_]]) -> tuple[str, ...]:
     """Bins, sorted and each once.
 
     Args:
         names: of bins.
-        numbered: numbers of bins by their coverpoint, as they stand in it.
+        flags: of coverpoints, a flag for each of its bins, in their order.
     """
     hit = np.zeros(len(_SORTED), bool)
-    for point, codes in numbered.items():
-        hit[_PLACES[point][codes]] = True
+    for point, hits in flags.items():
+        hit[_PLACES[point]] = hits.reshape(-1)
     found = [_SORTED[place] for place in hit.nonzero()[0].tolist()]
     return tuple(sorted([*found, *set(names).difference(found)]))
 

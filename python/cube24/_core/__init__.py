@@ -64,6 +64,7 @@ from cube24._core.requant import (
     requantise,
     write_words,
 )
+from cube24._core.tally import tally_groups, tally_products
 from cube24._core.threads import PARALLEL_FROM, run_ranges, thread_count
 
 __all__ = [
@@ -120,6 +121,8 @@ __all__ = [
     "read_words",
     "requantise",
     "run_ranges",
+    "tally_groups",
+    "tally_products",
     "thread_count",
     "unpack_index",
     "use_path",
