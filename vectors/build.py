@@ -81,12 +81,12 @@ def _inputs(spec: Spec, seed: int, config: UnitConfig) -> dict[str, CaseArray]:
     x = taken(spec, "activations", x)
     bias = None if bias is None else taken(spec, "bias", bias)
     if is_conv(spec):
-        sparse = encode_conv(weight)
+        sparse = encode_conv(weight, layout=layout)
         pieces["weights"] = CaseArray(weight, "oihw")
         pieces["activations"] = CaseArray(layouts.to_nc1hwc0(x), "nc1hwc0")
     else:
         if groups is None:
-            sparse = encode(weight)
+            sparse = encode(weight, layout=layout)
         else:
             crop = rules.get("crop")
             kept_groups = groups.some(crop["columns"], crop["groups"]) if crop else groups
