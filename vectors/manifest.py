@@ -208,12 +208,18 @@ def json_text(value: Mapping[str, Any]) -> bytes:
     """JSON with a line for each name, and for each object of a list: short, and good to compare."""
     lines = []
     for name, item in value.items():
+        text = _encode(item)
         if isinstance(item, list) and item and isinstance(item[0], dict):
-            text = "[\n  " + ",\n  ".join(map(_encode, item)) + "\n ]"
-        else:
-            text = _encode(item)
-        lines.append(f" {_encode(name)}: {text}")
+            text = f"[\n  {_line_each(item, text)}\n ]"
+        lines.append(f" {_encode_name(name)}: {text}")
     return ("{\n" + ",\n".join(lines) + "\n}\n").encode()
+
+
+def _line_each(items: list[Any], text: str) -> str:
+    """The objects of a list of them, a line for each; text: of the list, encoded at once."""
+    if text.count("}, {") == len(items) - 1 and all(type(item) is dict for item in items):
+        return text[1:-1].replace("}, {", "},\n  {")
+    return ",\n  ".join(map(_encode, items))  # it stands in one of them, too
 
 
 def _encoder() -> Callable[[Any], str]:
@@ -230,6 +236,7 @@ def _encoder() -> Callable[[Any], str]:
 
 
 _encode = _encoder()
+_encode_name = lru_cache(_encode)
 
 
 @dataclass(frozen=True, eq=False)

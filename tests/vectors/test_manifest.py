@@ -58,3 +58,18 @@ def test_manifests_name_no_clock_host_user_or_path(made):
     assert manifest.files_of(made) == manifest.files_of(made)
     keys = set(json.loads(files_of(made)["manifest.json"]))
     assert keys == set(schema.load("case-1")["required"])
+
+
+@pytest.mark.parametrize(
+    ("value", "lines"),
+    [
+        ([{"a": 1}, {"b": [2]}], ['  {"a": 1},', '  {"b": [2]}']),
+        # What stands between two objects of a list stands in one of them, too.
+        ([{"a": "}, {"}, {"b": 2}], ['  {"a": "}, {"},', '  {"b": 2}']),
+        ([{"a": [{"c": 1}, {"c": 2}]}], ['  {"a": [{"c": 1}, {"c": 2}]}']),
+        ([{"a": 1}, [{"b": 2}, {"c": 3}]], ['  {"a": 1},', '  [{"b": 2}, {"c": 3}]']),
+    ],
+)
+def test_an_object_of_a_list_has_a_line(value: object, lines: list[str]) -> None:
+    text = manifest.json_text({"x": 1, "files": value}).decode()
+    assert text.splitlines() == ["{", ' "x": 1,', ' "files": [', *lines, " ]", "}"]
