@@ -56,6 +56,7 @@ def simulate(folder: Path, faults: tuple[variants.Fault, ...], plan: dict[str, A
 
     What the tests found is in the folder; one of an earlier run is deleted.
     """
+    folder = folder.resolve()  # some versions of cocotb look for it from elsewhere
     if folder.exists():
         if not (folder / "plan.json").is_file():
             raise SystemExit(f"{folder} holds no plan.json: it is not of an earlier run; delete it")
