@@ -46,14 +46,13 @@ def unit(case: Case) -> dict[str, Any]:
 def layer(case: Case) -> dict[str, Any]:
     """What is computed: sizes by name, no number by its place in a list, and m, n and k.
 
-    mmad_k: the k of each Mmad of a result, in order. A unit whose grain is the instruction
-    saturates after each of them.
+    mmad_k: the k of each Mmad of a result, in order, where it makes a difference: where the grain of
+    the unit is the instruction, it saturates after each of them.
     """
     of, operation = layer_of(case.spec), case.spec["operation"]
-    found = {
-        "operation": operation, "batch": of.batch, "m": of.m, "n": of.n, "k": of.k,
-        "mmad_k": mmad_k(case),
-    }  # fmt: skip
+    found = {"operation": operation, "batch": of.batch, "m": of.m, "n": of.n, "k": of.k}
+    if case.unit.grain == "instruction":
+        found["mmad_k"] = mmad_k(case)
     if not isinstance(of, Conv2d):
         return found
     ho, wo = of.positions
