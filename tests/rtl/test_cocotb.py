@@ -123,6 +123,26 @@ def test_a_run_that_ends_by_an_assertion_tells_its_seed(tmp_path):
     assert got.stdout == f"seed {plan['seed']}\n"
 
 
+@pytest.mark.parametrize(
+    ("listed", "passed"),
+    [
+        ('<testcase name="one"/>', "True"),
+        ('<testcase name="one"/><testcase name="two"><skipped/></testcase>', "True"),
+        ('<testcase name="one"/><testcase name="two"/>', "False"),
+        ('<testcase name="two"/>', "False"),
+        ('<testcase name="one"><failure/></testcase>', "False"),
+        ('<testcase name="one"><skipped/></testcase>', "False"),
+        ("", "False"),
+    ],
+)
+def test_what_ran_is_what_was_asked_for(listed, passed, tmp_path):
+    results = tmp_path / "results.xml"
+    results.write_text(f"<testsuites><testsuite>{listed}</testsuite></testsuites>")
+    code = f"import run, pathlib; print(run.have_passed(pathlib.Path({str(results)!r}), ['one']))"
+    got = run([sys.executable, "-c", code], COCOTB)
+    assert got.stdout == f"{passed}\n", got.stderr
+
+
 #: Sums of 2048 of k, with accumulators that are at an end of int32 and saturate after each.
 MMADS = """
 import sys
