@@ -46,6 +46,16 @@ def compiled(folder, rows=1, cols=4, rtl=RTL):
     return Path(name)
 
 
+def rtl_with(tmp_path, name, old, new):
+    """A copy of the RTL with another text in one file, where the old one stands once."""
+    rtl = tmp_path / "rtl"
+    shutil.copytree(RTL, rtl, ignore=shutil.ignore_patterns("build", "__*"))
+    text = (rtl / name).read_text()
+    assert text.count(old) == 1
+    (rtl / name).write_text(text.replace(old, new))
+    return rtl
+
+
 @pytest.fixture(scope="module")
 def simulation(tmp_path_factory):
     """One compiled simulation, which plays all cases."""
@@ -406,12 +416,9 @@ def test_a_case_without_hex_files_is_told(simulation, tmp_path):
 
 
 def test_a_unit_that_stays_busy_fails(tmp_path):
-    shutil.copytree(RTL, tmp_path / "rtl", ignore=shutil.ignore_patterns("build"))
-    unit = tmp_path / "rtl" / "cube24_unit.sv"
-    text = unit.read_text()
-    assert text.count("assign busy = step_valid || add_valid;") == 1
-    unit.write_text(text.replace("assign busy = step_valid", "assign busy = !reset || step_valid"))
-    simulation = compiled(tmp_path / "build", rtl=tmp_path / "rtl")
+    busy = "assign busy = step_valid || add_valid;"
+    rtl = rtl_with(tmp_path, "cube24_unit.sv", busy, busy.replace("= ", "= !reset || "))
+    simulation = compiled(tmp_path / "build", rtl=rtl)
     got = play(simulation, GOLDEN / "shapes" / "matmul-15x17x68", SMALL)
     assert got.returncode == 1
     for name in ("matmul-15x17x68", "matmul-1x1x8"):
@@ -742,12 +749,8 @@ def test_an_index_of_3_is_a_failure_if_it_is_not_to_select_nothing(simulation, t
 
 def test_the_input_pair20_table_may_be_left_open(tmp_path):
     """Icarus has z there, which is no x in the products; the other reading is not had so."""
-    shutil.copytree(RTL, tmp_path / "rtl", ignore=shutil.ignore_patterns("build"))
-    bench = tmp_path / "rtl" / "tb_case.sv"
-    text = bench.read_text()
-    assert text.count(".pair20_table(pair20_table)") == 1
-    bench.write_text(text.replace(".pair20_table(pair20_table)", ".pair20_table(1'bz)"))
-    simulation = compiled(tmp_path / "build", rtl=tmp_path / "rtl")
+    rtl = rtl_with(tmp_path, "tb_case.sv", ".pair20_table(pair20_table)", ".pair20_table(1'bz)")
+    simulation = compiled(tmp_path / "build", rtl=rtl)
     names = ("walk-zn-n16-rule", "walk-zn-n16-table")
     got = play(simulation, *(GOLDEN / "set-2" / "foreign" / name for name in names)).stdout
     assert "PASS foreign/walk-zn-n16-rule: " in got
@@ -783,19 +786,15 @@ sys.exit(prove.formal())
     ],
 )
 def test_synth_refuses_what_the_frontend_warns_of(old, new, said, tmp_path):
-    shutil.copytree(RTL, tmp_path / "rtl", ignore=shutil.ignore_patterns("build", "__*"))
-    file = tmp_path / "rtl" / "cube24_select.sv"
-    text = file.read_text()
-    assert text.count(old) == 1
+    rtl = rtl_with(tmp_path, "cube24_select.sv", old, new)
     command = """
 import prove
 prove.SIZES = prove.SIZES[1:]
 raise SystemExit(prove.synth())
 """
-    good = run(sys.executable, "-c", command, cwd=tmp_path / "rtl")
+    good = run(sys.executable, "-c", command, cwd=RTL)
     assert good.returncode == 0, good.stdout
-    file.write_text(text.replace(old, new))
-    got = run(sys.executable, "-c", command, cwd=tmp_path / "rtl")
+    got = run(sys.executable, "-c", command, cwd=rtl)
     assert got.returncode == 1
     assert got.stdout.startswith("FAIL: ROWS 2, ")
     assert re.search(rf"cube24_select\.sv:\d+: Warning: .*{said}", got.stdout), got.stdout
