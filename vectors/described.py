@@ -46,8 +46,8 @@ def unit(case: Case) -> dict[str, Any]:
 def layer(case: Case) -> dict[str, Any]:
     """What is computed: sizes by name, no number by its place in a list, and m, n and k.
 
-    mmad_k: the k of each Mmad of a result, in order, where it makes a difference: where the grain of
-    the unit is the instruction, it saturates after each of them.
+    mmad_k: the k of each Mmad of a result, in order, where it makes a difference: a unit whose
+    grain is the instruction saturates after each of them.
     """
     of, operation = layer_of(case.spec), case.spec["operation"]
     found = {"operation": operation, "batch": of.batch, "m": of.m, "n": of.n, "k": of.k}
