@@ -50,7 +50,9 @@ def layer(case: Case) -> dict[str, Any]:
     grain is the instruction saturates after each of them.
     """
     of, operation = layer_of(case.spec), case.spec["operation"]
-    found = {"operation": operation, "batch": of.batch, "m": of.m, "n": of.n, "k": of.k}
+    found: dict[str, Any] = {
+        "operation": operation, "batch": of.batch, "m": of.m, "n": of.n, "k": of.k,
+    }  # fmt: skip
     if case.unit.grain == "instruction":
         found["mmad_k"] = mmad_k(case)
     if not isinstance(of, Conv2d):
