@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -262,10 +262,26 @@ class Stored:
         """The seed of the case."""
         return int(self.manifest["random"]["case_seed"], 16)
 
-    @property
+    @cached_property
     def style(self) -> CaseStyle:
         """How its files are written."""
         return CaseStyle.of(self.manifest["style"], version_of(self.folder, self.manifest))
+
+    def demand_possible(self) -> None:
+        """Refuse a style or spec that follows the schema and gives no case.
+
+        Raises:
+            FileFormatError: as said; the message names the field.
+        """
+        try:
+            with self.explained("style"):
+                _ = self.style
+            with self.explained("spec"):
+                spec_check.check(self.spec)
+        except FileFormatError:
+            raise
+        except Cube24Error as error:
+            raise FileFormatError(self.folder / MANIFEST, str(error)) from error
 
     def entries(self, role: str) -> list[Mapping[str, Any]]:
         """The files of a role, as the manifest lists them."""
@@ -351,20 +367,41 @@ def load(folder: StrPath) -> Stored:
     if digest(json_text({at: of for at, of in manifest.items() if at != name})) != manifest[name]:
         raise FileFormatError(path, "its SHA-256 is not that of its other fields: it was changed")
     stored = Stored(folder, manifest)
-    try:
-        with stored.explained("style"):
-            _ = stored.style
-        with stored.explained("spec"):
-            spec_check.check(stored.spec)
-    except FileFormatError:
-        raise
-    except Cube24Error as error:
-        raise FileFormatError(path, str(error)) from error
+    stored.demand_possible()
     if found := _problem(manifest):
         raise FileFormatError(path, found)
     # Also those that the caller is not going to read.
     plain.demand_all_known(folder, [entry["name"] for entry in manifest["files"]])
     return stored
+
+
+def glance(folder: Path) -> tuple[Stored, dict[str, bytes]] | None:
+    """A case of this version that can be made again, and its files; None: not at a glance.
+
+    For those who make a case again and compare each byte, the manifest's own too: what it says of
+    its files and bins, which is most of it, they need not ask here. Nobody else may rely on it.
+
+    Raises:
+        MemoryError: it is too large.
+    """
+    with suppress(Cube24Error, *_UNFORESEEN):  # load tells what is wrong
+        held = {MANIFEST: plain.read(folder, MANIFEST)}
+        manifest = strict_json.parse(MANIFEST, held[MANIFEST])
+        outline = {**manifest, "files": manifest["files"][:1], "coverage": []}
+        if schema.fault(outline, f"case-{version_of(folder, manifest)}"):
+            return None
+        body, _, _ = held[MANIFEST].rpartition(f',\n "{seal_of(manifest)}": '.encode())
+        entries = manifest["files"]
+        if (
+            manifest["package"] != __version__  # of others, the bins are not made again
+            or digest(body + _END) != manifest[seal_of(manifest)]
+            or plain.names(folder) != {MANIFEST, *(entry["name"] for entry in entries)}
+        ):
+            return None
+        stored = Stored(folder, manifest)
+        stored.demand_possible()
+        return stored, held | {entry["name"]: stored.checked(entry) for entry in entries}
+    return None
 
 
 def version_of(path: Path, manifest: Any) -> int:

@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 
 from cube24 import stdlib
 from cube24.errors import Cube24Error, FileAccessError, check_path
-from cube24.files import read_bytes
+from cube24.files import asked, read_bytes
 
 #: What the system says when it is the machine that lacks something, not the case.
 _LACKING = frozenset(
@@ -199,6 +199,31 @@ def kind(mode: int) -> str:
         if is_(mode):
             return name
     return "something else"
+
+
+def names(folder: Path) -> set[str]:
+    """The names of all plain files in a folder, and in its folders as ``folder/name``.
+
+    What else stands there, an empty folder, and any folder in those, has a name that ends with a
+    slash.
+
+    Raises:
+        FileAccessError: the system refuses.
+    """
+
+    def within(folder: str, prefix: str) -> Iterator[str]:
+        with os.scandir(folder) as found:  # which knows what is a file
+            for entry in found:
+                name = prefix + entry.name
+                if entry.is_file(follow_symlinks=False):
+                    yield name
+                elif not prefix and entry.is_dir(follow_symlinks=False):
+                    yield from [*within(entry.path, f"{name}/")] or [f"{name}/"]
+                else:
+                    yield f"{name}/"
+
+    with asked(folder, "list"):
+        return {*within(os.fspath(folder), "")}
 
 
 def subfolders(folder: Path) -> list[Path]:

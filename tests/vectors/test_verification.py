@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from dataclasses import replace
 
 import pytest
@@ -44,6 +45,103 @@ def test_a_case_that_agrees_with_its_checksums_but_not_with_its_spec_is_found(fo
     del of["sha256"]
     (folder / "manifest.json").write_bytes(manifest.sealed(of))
     with pytest.raises(VerifyError, match=r"expected\.bin: byte 3 is"):
+        verify(folder)
+
+
+def _resealed(text: str) -> bytes:
+    """A manifest with the checksum of exactly this text, however it is written."""
+    body, _, _ = text.rpartition(',\n "sha256": ')
+    digest = hashlib.sha256(f"{body}\n}}\n".encode()).hexdigest()
+    return f'{body},\n "sha256": "{digest}"\n}}\n'.encode()
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"suite": ', '"suite": "shapes",\n "suite": '),  # named twice
+        ('"suite": ', '"suite":  '),
+        ('"suite": ', '"more": 1,\n "suite": '),
+        ('"suite_version": 1', '"suite_version": true'),
+        ('"suite_version": 1', '"suite_version": 1.0'),
+        ('"k": ', '"k": 1180591620717411303424'),  # no number of 64 bits
+        ('"k": ', '"k": -'),
+        ('"k": ', '"k": 1099511627776'),  # more than there is memory for
+        ('"m": ', '"m": 0.'),
+        ('"bias": ', '"bias": NaN, "of": '),
+        ('"overrides": {}', '"overrides": {"cores": 1}'),
+        ('"overrides": {}', '"overrides": {"no_such": 1}'),
+        ('"formats": ["', '"formats": ["none", "'),
+        ('"steps": false', '"steps": true'),
+        ('"steps": false', '"steps": 0'),
+        ('"name": "dense.bin"', '"name": "../case/dense.bin"'),
+        ('"name": "dense.bin"', '"name": ["dense.bin"]'),
+        ('"name": "dense.bin"', '"name": "index.bin"'),
+        ('"role": "dense"', '"role": "index"'),
+        ('"layout": "nd"', '"layout": "zn"'),
+        ('"coverage": [', '"coverage": ["act/0", '),
+        ('"coverage": [', '"coverage": [7, '),
+        ('"coverage": [', '"coverage": {}, "of": ['),
+        ('"files": [', '"files": [], "of": ['),
+        ('"kind": "result"', '"kind": "masked"'),
+        ('"kind": "result"', '"kind": "result", "error": "X"'),
+        ('"case_seed": "0x', '"case_seed": "0x0'),
+        ('"case": "', '"case": "../'),
+    ],
+)
+def test_no_manifest_passes_but_the_one_that_is_made_again(folder, old, new):
+    text = (folder / "manifest.json").read_text()
+    (folder / "manifest.json").write_bytes(_resealed(text))
+    verify(folder)
+    assert old in text
+    (folder / "manifest.json").write_bytes(_resealed(text.replace(old, new, 1)))
+    with pytest.raises(Cube24Error):
+        verify(folder)
+
+
+def test_bins_of_another_version_are_names_too(made, folder):
+    for name, data in files_of(made, "0.0.9").items():
+        (folder / name).write_bytes(data)
+    verify(folder)
+    text = (folder / "manifest.json").read_text()
+    changed = text.replace('"coverage": [', '"coverage": [7, ')
+    (folder / "manifest.json").write_bytes(_resealed(changed))
+    with pytest.raises(Cube24Error, match="coverage"):
+        verify(folder)
+
+
+def _linked(folder):
+    (folder / "dense.bin").rename(folder.parent / "dense.bin")
+    (folder / "dense.bin").symlink_to(folder.parent / "dense.bin")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _linked,
+        lambda f: (f / "steps").mkdir(),
+        lambda f: (f / "none" / "deeper").mkdir(parents=True),
+        lambda f: (f / "link").symlink_to(f / "dense.bin"),
+        lambda f: (f / "link").symlink_to(f),
+        lambda f: os.mkfifo(f / "pipe"),
+        lambda f: [(f / "dense.bin").unlink(), (f / "dense.bin").mkdir()],
+        lambda f: (f / "manifest.json").rename(f / "manifest"),
+    ],
+)
+def test_nothing_else_stands_beside_the_files(folder, change):
+    verify(folder)
+    change(folder)
+    with pytest.raises(Cube24Error):
+        verify(folder)
+
+
+def test_a_case_that_is_made_again_the_same_needs_no_closer_look(folder, monkeypatch):
+    def look(of):
+        raise VerifyError("looked at closely")
+
+    monkeypatch.setattr(verification, "_demand_unchanged", look)
+    verify(folder)
+    (folder / "dense.bin").write_bytes(b"")
+    with pytest.raises(VerifyError, match="looked at closely"):
         verify(folder)
 
 
