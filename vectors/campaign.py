@@ -133,7 +133,7 @@ def run_shard(
     for number, (suite, item) in enumerate(campaign.items()):
         if number % shards != index:
             continue
-        written = write_case(folder / suite / item.name, suite, item, campaign)
+        written = write_case(folder.joinpath(suite, item.name), suite, item, campaign)
         total += Summary(written, 1 - written)
         progress(written)
     return total

@@ -170,11 +170,6 @@ def write(case: Case, folder: StrPath) -> None:
         FileAccessError: it is there already, or the system refuses.
     """
     folder = Path(folder)
-    check_path(folder)
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FileAccessError.from_os(folder, "write", error) from error
     if not place.put(files_of(case), folder):
         raise FileAccessError(folder, "is there already; name another one")
 

@@ -118,10 +118,16 @@ def remove(path: Path) -> None:
 def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
     """Write the files of a case into a new folder under its last name: for scratch folders.
 
+    The folders above it are made, too.
+
     Raises:
         OSError: the system refuses.
     """
-    path.mkdir()
+    try:
+        path.mkdir()
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir()
     for folder in {name.rpartition("/")[0] for name in files} - {""}:
         (path / folder).mkdir()
     for name, data in files.items():
@@ -144,7 +150,7 @@ def put(files: Mapping[str, bytes], path: Path) -> bool:
 
     Args:
         files: its files by name.
-        path: where it shall stand. Its folder is there.
+        path: where it shall stand.
 
     Raises:
         FileAccessError: the system refuses: no permission, disk full.

@@ -38,9 +38,10 @@ def write_case(
     Raises:
         CampaignMismatchError, FileAccessError: as for :func:`generate`.
     """
-    if is_whole(target, suite, item, campaign):
+    there = exists(target)
+    if there and is_whole(target, suite, item, campaign):
         return 0
-    if not replace and exists(target):
+    if there and not replace:
         raise FileAccessError(
             target, "is there already, and is not this case or not whole; name another folder"
         )
@@ -50,18 +51,15 @@ def write_case(
     except MismatchError as error:
         raise CampaignMismatchError(f"{suite}/{item.name}: {error}") from error
     files = files_of(case)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FileAccessError.from_os(target, "write", error) from error
     for _ in range(_TRIED):
-        if exists(target):
+        if there and exists(target):
             if is_whole(target, suite, item, campaign):
                 return 0  # another process was faster
             demand_ours(target, files)
             _remove(target, suite, item, campaign, files)
         if place.put(files, target):
             return 1
+        there = True
     raise FileAccessError(
         target, "other processes write another case there at the same time; name another folder"
     )

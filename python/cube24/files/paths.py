@@ -69,7 +69,7 @@ def _status(path: StrPath, *, follow: bool = True) -> os.stat_result | None:
     """What the system says of a path; None: there is nothing."""
     check_path(path)
     try:
-        return Path(path).stat(follow_symlinks=follow)
+        return Path(path).stat() if follow else os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
