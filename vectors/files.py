@@ -121,7 +121,10 @@ class CaseStyle:
 
     def word_bytes_of(self, role: str) -> int:
         """The bytes of a word of a role."""
-        return dict(self.role_words).get(role, self.word_bytes)
+        for name, size in self.role_words:
+            if name == role:
+                return size
+        return self.word_bytes
 
     def row_stride_of(self, role: str, row_bytes: int) -> int:
         """The bytes from one row of a role to the next, where a row has so many.
@@ -215,10 +218,26 @@ def render(
     Raises:
         ArgumentError: as for :meth:`CaseStyle.row_stride_of`.
     """
-    payload = payload_of(array)
+    return rendered(payload_of(array), array.shape, array.dtype, name, style, header, role)
+
+
+def rendered(
+    payload: bytes,
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    name: str,
+    style: CaseStyle,
+    header: Mapping[str, object],
+    role: str = "",
+) -> bytes:
+    """What :func:`render` gives of an array of this shape and type, from its payload.
+
+    Raises:
+        ArgumentError: as for :meth:`CaseStyle.row_stride_of`.
+    """
     if name == "npy":
-        return npy_header(array.shape, array.dtype) + payload
-    payload = _spread(payload, array.shape, array.dtype, style, role)
+        return _own_header(shape, dtype) + payload
+    payload = _spread(payload, shape, dtype, style, role)
     if name == "bin":
         return payload
     target, word_bytes = io.BytesIO(), style.word_bytes_of(role)
