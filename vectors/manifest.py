@@ -23,7 +23,7 @@ from cube24.files import asked, exists, is_folder
 from cube24.sizes import shortened
 from cube24.vectors import bench, described, place, plain, schema, spec_check, strict_json
 from cube24.vectors.case import Array, Case, CaseArray
-from cube24.vectors.files import SUFFIXES, CaseStyle, digest, payload_of, read, render, words_of
+from cube24.vectors.files import SUFFIXES, CaseStyle, digest, payload_of, read, rendered, words_of
 from cube24.vectors.rng import PRNG, shown
 from cube24.vectors.spec import Spec, unit_digest
 from cube24.vectors.steps import places_of, steps_of
@@ -401,8 +401,9 @@ def glance(folder: Path) -> tuple[Stored, dict[str, bytes]] | None:
     """
     with suppress(Cube24Error, *_UNFORESEEN):  # load tells what is wrong
         held = {MANIFEST: plain.read(folder, MANIFEST)}
-        manifest = strict_json.parse(MANIFEST, held[MANIFEST])
+        manifest = json.loads(held[MANIFEST])
         outline = {**manifest, "files": manifest["files"][:1], "coverage": []}
+        outline = strict_json.parse(MANIFEST, json_text(outline))
         if schema.fault(outline, f"case-{version_of(folder, manifest)}"):
             return None
         body, _, _ = held[MANIFEST].rpartition(f',\n "{seal_of(manifest)}": '.encode())

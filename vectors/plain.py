@@ -149,11 +149,11 @@ def _read_at_once(path: str, name: str) -> bytes:
     try:
         if not os.path.samestat(status, os.fstat(descriptor)):
             raise OSError(errno.EINVAL, "another file by now")
-        pieces = []
-        size = status.st_size
-        while piece := os.read(descriptor, size + 1):
-            pieces.append(piece)
-        return b"".join(pieces)
+        data = os.read(descriptor, status.st_size + 1)
+        if len(data) != status.st_size:  # it grows, or the file system gives no more at once
+            while piece := os.read(descriptor, status.st_size + 1):
+                data += piece
+        return data
     finally:
         os.close(descriptor)
 
