@@ -96,30 +96,31 @@ def weights(rule: Any, seed: int, rows: int, k: int) -> npt.NDArray[np.int8]:
 
 def _drawn(rule: str, words: npt.NDArray[np.uint64]) -> npt.NDArray[np.int8]:
     """One group a word: bits 63:32 choose the mask, 7:0 and 15:8 the values."""
-    slots = _SLOTS if rule in ("uniform", "edges") else _SLOTS[5:]
-    chosen = (words >> np.uint64(32)) * np.uint64(len(slots)) >> np.uint64(32)
-    raw = words[:, None] >> np.array([0, 8], np.uint64) & np.uint64(0xFF)
+    places = _PLACES if rule in ("uniform", "edges") else _PLACES[:, 5:]
+    chosen = (words >> np.uint64(32)) * np.uint64(places.shape[1]) >> np.uint64(32)
+    values = np.asarray(words, "<u8").view(np.int8).reshape(-1, 8)[:, :2]
     if rule == "edges":
-        values = np.array(EDGES, np.int8)[(raw & np.uint64(7)).astype(np.int64)]
+        values = np.array(EDGES, np.int8)[values & 7]
     elif rule in ("max", "min"):
-        values = np.full(raw.shape, 127 if rule == "max" else -128, np.int8)
-    else:
-        values = raw.astype(np.uint8).view(np.int8)
-        if rule == "full":
-            values = np.where(values == 0, np.int8(1), values)
-    held = np.zeros((len(words), 3), np.int8)  # no value, the first and the second
-    held[:, 1:] = values
-    first = np.arange(0, held.size, 3)
-    groups: npt.NDArray[np.int8] = held.reshape(-1)[first[:, None] + slots[chosen.astype(np.intp)]]
+        values = np.full(values.shape, 127 if rule == "max" else -128, np.int8)
+    elif rule == "full":
+        values = np.where(values == 0, np.int8(1), values)
+    first, second = places.take(chosen.astype(np.intp), axis=1)
+    groups: npt.NDArray[np.int8] = values[:, :1] * first + values[:, 1:] * second
     return groups
 
 
-#: For each of the masks, and each element of a group: 1 or 2 for the first or second value, or 0.
-_SLOTS = np.array(
+#: Of the first and the second value, for each of the masks: 1 where it stands among the elements.
+_PLACES = np.array(
     [
-        [(mask & (2 << place) - 1).bit_count() * (mask >> place & 1) for place in range(GROUP)]
-        for mask in MASKS
-    ]
+        [
+            [mask >> place & 1 and (mask & (2 << place) - 1).bit_count() == nth
+             for place in range(GROUP)]
+            for mask in MASKS
+        ]
+        for nth in (1, 2)
+    ],
+    np.int8,
 )  # fmt: skip
 
 
