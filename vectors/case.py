@@ -118,15 +118,16 @@ def img2col(x: npt.NDArray[np.int8], layer: Conv2d) -> npt.NDArray[np.int8]:
     (kh, kw), (sh, sw), (dh, dw) = layer.kernel, layer.strides, layer.dilations
     top, left, bottom, right = layer.pads
     ho, wo = layer.positions
-    around = ((0, 0), (0, 0), (top, bottom), (left, right), (0, 0))
-    x = np.pad(x, around, constant_values=layer.offset_x)
-    columns = np.empty((x.shape[0], ho, wo, x.shape[1], kh, kw, C0), x.dtype)
+    batch, c1, h, w, _ = x.shape
+    padded = np.full((batch, c1, top + h + bottom, left + w + right, C0), layer.offset_x, np.int8)
+    padded[:, :, top : top + h, left : left + w] = x
+    columns = np.empty((batch, ho, wo, c1, kh, kw, C0), np.int8)
     for i in range(kh):
         for j in range(kw):
             y, z = i * dh, j * dw
-            taken = x[:, :, y : y + (ho - 1) * sh + 1 : sh, z : z + (wo - 1) * sw + 1 : sw]
+            taken = padded[:, :, y : y + (ho - 1) * sh + 1 : sh, z : z + (wo - 1) * sw + 1 : sw]
             columns[:, :, :, :, i, j] = taken.transpose(0, 2, 3, 1, 4)
-    return columns.reshape(x.shape[0] * ho * wo, -1)
+    return columns.reshape(batch * ho * wo, -1)
 
 
 def bits(array: Array) -> Array:

@@ -33,13 +33,15 @@ from cube24.vectors.coverage.points import (
     named,
 )
 from cube24.vectors.coverage.rounding import of_requant
-from cube24.vectors.selection import selected, spread
+from cube24.vectors.selection import selected
 from cube24.vectors.spec import INT32_MAX, INT32_MIN, is_conv
 
 #: The bit of the class of each int8, by its byte.
 _CLASS_BIT = np.left_shift(1, [3, 4, *[5] * 125, 6, 0, *[1] * 126, 2]).astype(
     np.uint8
 )  # 0, 1, 2 to 126, 127, -128, -127 to -2, -1
+
+_TO_CLASS_BIT = _CLASS_BIT.tobytes()
 
 _CLASSES = np.arange(len(CLASSES))
 _PLACES = np.arange(16)
@@ -138,11 +140,23 @@ class _Weight:
     @cached_property
     def matrix(self) -> npt.NDArray[np.float64]:
         """The weight that it stands for, (n, k) with padding."""
-        n = len(self.dense)
-        digits = np.stack([self.index & 15, self.index >> 4], axis=-1).reshape(n, -1)
-        pairs = np.stack([digits & 3, digits >> 2], axis=-1).astype(np.int64)
-        slots = self.dense.reshape(n, -1, 2).astype(np.int64)
-        return spread(slots, *selected(pairs, self.config)).reshape(n, self.k).astype(np.float64)
+        count = self.index.size
+        met = np.zeros((count, 2 * GROUP + 1))  # each byte has two groups
+        flat, at = met.reshape(-1), np.arange(0, met.size, 2 * GROUP + 1)[:, None]
+        first, second = _places(self.config).take(self.index.reshape(-1), axis=1)
+        slots = self.dense.reshape(count, 2, 2)
+        flat[at + first] = slots[..., 0]
+        flat[at + second] += slots[..., 1]  # foreign slots may meet one element, and are added
+        return met[:, :-1].reshape(len(self.dense), self.k)
+
+
+@lru_cache
+def _places(config: UnitConfig) -> npt.NDArray[np.intp]:
+    """Of each slot, and each byte of index: where its two groups meet it, 0 to 8; 8: nowhere."""
+    digits = np.arange(256)[:, None] >> np.array([0, 4]) & 15
+    pairs = np.stack([digits & 3, digits >> 2], axis=-1)
+    ends = np.array([0, GROUP])
+    return np.stack([np.where(at < 0, 2 * GROUP, at + ends) for at in selected(pairs, config)])
 
 
 def _weight(case: Case, arrays: Mapping[str, Array]) -> _Weight:
@@ -186,8 +200,9 @@ def _of_activations(
 ) -> dict[str, npt.NDArray[np.bool_]]:
     """Which bins activations and their products hit, by their coverpoint."""
     if is_conv(case.spec):  # without the channels that there are not
-        x = np.moveaxis(x, 1, -2).reshape(-1, x.shape[1] * C0)[:, : case.spec["sizes"]["cin"]]
-    held = np.bitwise_or.reduce(_CLASS_BIT[np.ascontiguousarray(x).view(np.uint8)], axis=None)
+        x = x.transpose(0, 2, 3, 1, 4).reshape(-1, x.shape[1] * C0)
+        x = x[:, : case.spec["sizes"]["cin"]]
+    held = np.bitwise_or.reduce(np.frombuffer(x.tobytes().translate(_TO_CLASS_BIT), np.uint8))
     met = _core.tally_products(np.ascontiguousarray(rows), selecting, _CLASS_BIT)
     return {
         "act": (held >> _CLASSES & 1).astype(bool),
@@ -328,7 +343,7 @@ def accumulate(
     """
     x = np.zeros((len(rows), matrix.shape[1]), np.float64)  # exact: sums are below 2^53
     x[:, : rows.shape[1]] = rows
-    total = np.broadcast_to(start, (len(rows), len(matrix))).astype(np.int64)
+    total = np.full((len(rows), len(matrix)), start, np.int64)
     high = low = False
     for begin, end in pairwise([0, *ends]):
         total = total + (x[:, begin:end] @ matrix[:, begin:end].T).astype(np.int64)
