@@ -9,6 +9,7 @@ instruction names; the fractals that a load counts from there may begin anywhere
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -352,32 +353,37 @@ def load_buffers(
         DtypeError: an input of Python objects.
         ShapeError: an input that does not have the bytes of its buffer.
     """
-    names, end = {}, 0
-    for buffer in program.buffers:
-        at, size = (
-            whole(value, f"buffer {buffer.name}: {field}", 0, isa.LARGEST)
-            for field, value in (("at", buffer.at), ("bytes", buffer.bytes))
-        )
-        names[buffer.name] = isa.Buffer(buffer.name, at, size)
-    for buffer in sorted(names.values(), key=lambda buffer: (buffer.at, buffer.bytes)):
-        if buffer.at < end:
-            raise ArgumentError(f"buffer {buffer.name} overlaps another")
-        end = buffer.at + buffer.bytes
+    names, end = {buffer.name: _extent(buffer) for buffer in program.buffers}, 0
+    for name, (at, size) in sorted(names.items(), key=itemgetter(1)):
+        if at < end:
+            raise ArgumentError(f"buffer {name} overlaps another")
+        end = at + size
     if len(names) != len(program.buffers):
         raise ArgumentError("two buffers of the program have one name")
     machine = Machine(config, end)
     for name, array in inputs.items():
         if name not in names:
             raise ArgumentError(f"the program has no buffer {name!r}; it has: {', '.join(names)}")
-        place = names[name]
+        at, size = names[name]
         whole_array = np.ascontiguousarray(array).reshape(-1)
         if whole_array.dtype.hasobject:
             raise DtypeError(f"input {name} has dtype {whole_array.dtype}; it takes bytes")
         data = whole_array.view(np.uint8)
-        if data.size != place.bytes:
-            raise ShapeError(f"input {name} has {data.size} bytes; its buffer has {place.bytes}")
-        machine.memories["GM"][place.at : place.at + place.bytes] = data
+        if data.size != size:
+            raise ShapeError(f"input {name} has {data.size} bytes; its buffer has {size}")
+        machine.memories["GM"][at : at + size] = data
     return machine
+
+
+def _extent(buffer: isa.Buffer) -> tuple[int, int]:
+    """Where a buffer begins, and its bytes."""
+    at, size = buffer.at, buffer.bytes
+    if type(at) is type(size) is int and 0 <= at <= isa.LARGEST and 0 <= size <= isa.LARGEST:
+        return at, size  # without the texts for what is wrong
+    return (
+        whole(at, f"buffer {buffer.name}: at", 0, isa.LARGEST),
+        whole(size, f"buffer {buffer.name}: bytes", 0, isa.LARGEST),
+    )
 
 
 def execute(
