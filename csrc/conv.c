@@ -3,7 +3,7 @@
  *
  * The elements of a row, all taps of one channel after the other, are cut into units that are
  * contiguous in the matrix: the 32 channels of a block with all their taps, which also stand
- * together in the weight, or, where those are too many for a table, one tap of 32 channels. */
+ * together in the weight, or, where those are too many for a buffer, one tap of 32 channels. */
 #include <string.h>
 
 #include "codec.h"
@@ -11,92 +11,100 @@
 #include "sizes.h"
 
 enum {
-    MOST_UNIT = CUBE24_PERMUTED,  /* elements of a unit with a table */
-    MOST_TAPS = MOST_UNIT / C0,   /* 64: a kernel of 8 x 8 */
+    MOST_UNIT = CUBE24_TAPS * C0, /* elements of a unit */
     HALF = CUBE24_PIECES          /* rows of a fractal that are a block */
 };
 
 /* A weight (cout, cin, kh, kw) and its matrix (cout, columns). */
 struct conv {
     size_t cout, cin, taps, columns;
+    size_t size;        /* elements of the weight */
     size_t unit, units; /* elements of a unit, units of a row */
-    uint16_t from[MOST_UNIT];
 };
 
 /* 0 if the weight or the matrix is too large to be. */
 static int conv_shape(struct conv *c, size_t cout, size_t cin, size_t kh, size_t kw)
 {
-    size_t columns = C0, weight = cin;
+    size_t columns = C0, size = cin;
     if (!grow(&columns, ceil_div(cin, C0)) || !grow(&columns, kh) || !grow(&columns, kw) ||
-        !fits(columns, cout) || !grow(&weight, kh) || !grow(&weight, kw) || !fits(weight, cout))
+        !fits(columns, cout) || !grow(&size, kh) || !grow(&size, kw) || !grow(&size, cout))
         return 0;
     c->cout = cout;
     c->cin = cin;
     c->taps = columns != 0 ? kh * kw : 0;
     c->columns = columns;
-    c->unit = c->taps <= MOST_TAPS ? c->taps * C0 : C0;
+    c->size = size;
+    c->unit = c->taps <= CUBE24_TAPS ? c->taps * C0 : C0;
     c->units = columns != 0 ? columns / c->unit : 0;
     return 1;
 }
 
 /* 1 if a unit is a whole block of channels. */
-static int has_table(const struct conv *c)
+static int is_block(const struct conv *c)
 {
-    return c->taps <= MOST_TAPS;
-}
-
-/* Where in a block of the weight the elements of its unit come from; or the inverse. */
-static void conv_table(struct conv *c, int inverse)
-{
-    for (size_t tap = 0; has_table(c) && tap < c->taps; tap++)
-        for (size_t c0 = 0; c0 < C0; c0++) {
-            const size_t matrix = tap * C0 + c0, weight = c0 * c->taps + tap;
-            if (inverse)
-                c->from[weight] = (uint16_t)matrix;
-            else
-                c->from[matrix] = (uint16_t)weight;
-        }
+    return c->taps <= CUBE24_TAPS;
 }
 
 /* Channels that there are of the block of a unit, and where its elements start in the weight. */
 static size_t unit_channels(const struct conv *c, size_t unit)
 {
-    const size_t c1 = has_table(c) ? unit : unit / c->taps;
+    const size_t c1 = is_block(c) ? unit : unit / c->taps;
     return least(C0, c->cin - c1 * C0);
 }
 
 static size_t unit_start(const struct conv *c, size_t row, size_t unit)
 {
-    const size_t c1 = has_table(c) ? unit : unit / c->taps;
-    return (row * c->cin + c1 * C0) * c->taps + (has_table(c) ? 0 : unit % c->taps);
+    const size_t c1 = is_block(c) ? unit : unit / c->taps;
+    return (row * c->cin + c1 * C0) * c->taps + (is_block(c) ? 0 : unit % c->taps);
+}
+
+/* 1 if a kernel may take a block where it is in the weight: all channels are there, and behind them
+ * what it may touch. */
+static int in_place(const struct conv *c, size_t start, size_t channels)
+{
+    return channels == C0 && c->size - start - c->unit >= CUBE24_BEHIND;
 }
 
 /* One unit of a row in matrix order; missing channels are zero. */
 static void load_unit(const struct cube24_codec_kernels *kernels, const struct conv *c,
                       const int8_t *weight, size_t row, size_t unit, int8_t *out)
 {
-    const size_t channels = unit_channels(c, unit);
-    const int8_t *from = weight + unit_start(c, row, unit);
-    if (has_table(c)) {
-        kernels->permute(from, channels * c->taps, c->from, out, c->unit);
-        return;
+    const size_t channels = unit_channels(c, unit), start = unit_start(c, row, unit);
+    const int8_t *from = weight + start;
+    int8_t block[MOST_UNIT + CUBE24_BEHIND];
+    if (!is_block(c)) {
+        for (size_t c0 = 0; c0 < C0; c0++)
+            out[c0] = c0 < channels ? from[c0 * c->taps] : 0;
+    } else if (c->taps == 1) {
+        memset(out, 0, C0);
+        memcpy(out, from, channels);
+    } else if (in_place(c, start, channels)) {
+        kernels->channels_last(from, c->taps, out);
+    } else {
+        memset(block, 0, c->unit + CUBE24_BEHIND);
+        memcpy(block, from, channels * c->taps);
+        kernels->channels_last(block, c->taps, out);
     }
-    for (size_t c0 = 0; c0 < C0; c0++)
-        out[c0] = c0 < channels ? from[c0 * c->taps] : 0;
 }
 
-/* The inverse, with the inverse table. */
+/* The inverse. What it may write behind the unit is that of later ones: units come in order. */
 static void store_unit(const struct cube24_codec_kernels *kernels, const struct conv *c,
                        const int8_t *unit_values, size_t row, size_t unit, int8_t *weight)
 {
-    const size_t channels = unit_channels(c, unit);
-    int8_t *to = weight + unit_start(c, row, unit);
-    if (has_table(c)) {
-        kernels->permute(unit_values, c->unit, c->from, to, channels * c->taps);
-        return;
+    const size_t channels = unit_channels(c, unit), start = unit_start(c, row, unit);
+    int8_t *to = weight + start;
+    int8_t block[MOST_UNIT + CUBE24_BEHIND];
+    if (!is_block(c)) {
+        for (size_t c0 = 0; c0 < channels; c0++)
+            to[c0 * c->taps] = unit_values[c0];
+    } else if (c->taps == 1) {
+        memcpy(to, unit_values, channels);
+    } else if (in_place(c, start, channels)) {
+        kernels->channels_first(unit_values, c->taps, to);
+    } else {
+        kernels->channels_first(unit_values, c->taps, block);
+        memcpy(to, block, channels * c->taps);
     }
-    for (size_t c0 = 0; c0 < channels; c0++)
-        to[c0 * c->taps] = unit_values[c0];
 }
 
 int cube24_conv_to_matrix(const int8_t *weight, size_t cout, size_t cin, size_t kh, size_t kw,
@@ -111,7 +119,6 @@ int cube24_conv_to_matrix(const int8_t *weight, size_t cout, size_t cin, size_t 
         return CUBE24_E_ARGUMENT;
     if (empty)
         return CUBE24_OK;
-    conv_table(&c, 0);
     for (size_t row = 0; row < cout; row++)
         for (size_t unit = 0; unit < c.units; unit++, matrix += c.unit)
             load_unit(&kernels, &c, weight, row, unit, matrix);
@@ -129,15 +136,15 @@ int cube24_matrix_to_conv(const int8_t *matrix, size_t cout, size_t cin, size_t 
     if (!cube24_choose_codec(flags, 0, &kernels) || (!empty && (!weight || !matrix)))
         return CUBE24_E_ARGUMENT;
     uint64_t lost = 0;
-    conv_table(&c, 1);
     for (size_t row = 0; !empty && row < cout; row++)
         for (size_t unit = 0; unit < c.units; unit++) {
             const size_t start = (row * c.units + unit) * c.unit;
             const size_t channels = unit_channels(&c, unit);
             store_unit(&kernels, &c, matrix + start, row, unit, weight);
-            for (size_t i = 0; channels != C0 && i < c.unit; i++)
-                if (i % C0 >= channels && matrix[start + i] != 0 && lost++ == 0 && first)
-                    *first = start + i;
+            for (size_t tap = start; channels != C0 && tap < start + c.unit; tap += C0)
+                for (size_t i = tap + channels; i < tap + C0; i++)
+                    if (matrix[i] != 0 && lost++ == 0 && first)
+                        *first = i;
         }
     if (padding)
         *padding = lost;
@@ -210,13 +217,11 @@ int cube24_encode_conv(const int8_t *weight, size_t cout, size_t cin, size_t kh,
                            dense + row_start * (c.columns / 2),
                            index + row_start * (c.columns / 8));
     } else if (!empty && !zn) {
-        conv_table(&c, 0);
         encode_nd(&encoder, &c, weight, row_start, rows, dense, index);
     } else if (!empty && c.taps == 1) {
         for (size_t r = row_start; r < row_start + rows; r += N0)
             cube24_encode_zn_rows(&encoder, weight, cout, cin, r / N0, dense, index);
     } else if (!empty) {
-        conv_table(&c, 0);
         for (size_t r = row_start; r < ceil_div(row_start + rows, N0) * N0; r += HALF)
             encode_half(&encoder, &c, weight, r, dense, index);
     }

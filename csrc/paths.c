@@ -98,8 +98,10 @@ static int choose_codec(const struct cube24_path *paths, size_t count, uint32_t 
             kernels->count = own->count;
         if (own->prune)
             kernels->prune = own->prune;
-        if (own->permute)
-            kernels->permute = own->permute;
+        if (own->channels_last)
+            kernels->channels_last = own->channels_last;
+        if (own->channels_first)
+            kernels->channels_first = own->channels_first;
     }
     return 1;
 }

@@ -34,7 +34,8 @@ enum {
     CUBE24_BLOCK_INDEX = CUBE24_BLOCK / 8,
     CUBE24_RUN = 128, /* most blocks of a call, so that kernels may count in small numbers */
     CUBE24_LINE = 64, /* alignment that stores past the caches may want */
-    CUBE24_PERMUTED = 2048 /* most bytes that permute takes from */
+    CUBE24_TAPS = 64, /* most taps of a block of a convolution: a kernel of 8 x 8 */
+    CUBE24_BEHIND = 16 /* bytes behind such a block that kernels may touch */
 };
 
 /* Bytes of weight from a piece to the next; of weight, dense and index from a block to the next. */
@@ -66,10 +67,11 @@ struct cube24_codec_kernels {
     /* Prune by a policy that is not CUBE24_POLICY_ERROR, and add to the cost. out may be weight. */
     void (*prune)(const int8_t *weight, size_t blocks, int policy, int8_t *out, cube24_cost *cost);
 
-    /* out[i] = in[from[i]], or 0 where from[i] is in_size or more. in_size is at most
-     * CUBE24_PERMUTED, and every from[i] is below 2^15. */
-    void (*permute)(const int8_t *in, size_t in_size, const uint16_t *from, int8_t *out,
-                    size_t out_size);
+    /* A block of a convolution, 32 channels of 2 to CUBE24_TAPS taps, from the order of the weight,
+     * all taps of one channel after the other, to that of the matrix, and back. Up to CUBE24_BEHIND
+     * bytes behind the block of the weight may be read; and overwritten, with anything. */
+    void (*channels_last)(const int8_t *weight, size_t taps, int8_t *matrix);
+    void (*channels_first)(const int8_t *matrix, size_t taps, int8_t *weight);
 };
 
 /* Multiply-add: a whole call, with operands, layouts and options as cube24.h says. m, n and k are

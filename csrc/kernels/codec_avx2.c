@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "../paths.h"
+#include "k_order.h"
 #include "tables.h"
 
 #define INLINE static inline __attribute__((always_inline))
@@ -373,11 +374,12 @@ INLINE void prune_run(const int8_t *weight, size_t blocks, int policy, int8_t *o
 
 #include "prune.h"
 
-/* permute is as quick byte by byte */
 const struct cube24_codec_kernels cube24_codec_avx2 = {
     .encode = encode,
     .decode = decode,
     .decode_strict = decode_strict,
     .count = count,
     .prune = prune,
+    .channels_last = channels_last,
+    .channels_first = channels_first,
 };

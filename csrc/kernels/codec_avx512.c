@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "../paths.h"
+#include "k_order.h"
 #include "tables.h"
 
 #define INLINE static inline __attribute__((always_inline))
@@ -370,60 +371,12 @@ INLINE void prune_run(const int8_t *weight, size_t blocks, int policy, int8_t *o
 
 #include "prune.h"
 
-/* --- permute -------------------------------------------------------------------------------- */
-
-/* The first `count` bytes of a vector, all if there are more. */
-INLINE __mmask64 first_bytes(size_t count)
-{
-    return count < VECTOR ? ~(~(__mmask64)0 << count) : ~(__mmask64)0;
-}
-
-INLINE __m512i load_first(const int8_t *from, size_t start, size_t size)
-{
-    return _mm512_maskz_loadu_epi8(first_bytes(size - start), from + start);
-}
-
-/* 7 bits of a place choose among the bytes of two vectors, those above which two. */
-enum { PLACE_BITS = 7, MOST_SOURCES = CUBE24_PERMUTED / VECTOR };
-
-/* The low bytes of 64 words. */
-INLINE __m512i low_bytes(__m512i first, __m512i second)
-{
-    return _mm512_inserti64x4(_mm512_castsi256_si512(_mm512_cvtepi16_epi8(first)),
-                              _mm512_cvtepi16_epi8(second), 1);
-}
-
-static void permute(const int8_t *in, size_t in_size, const uint16_t *from, int8_t *out,
-                    size_t out_size)
-{
-    __m512i sources[MOST_SOURCES + 1];
-    size_t count = 0;
-    for (; count * VECTOR < in_size; count++)
-        sources[count] = load_first(in, count * VECTOR, in_size);
-    sources[count] = _mm512_setzero_si512(); /* beside the last, if their number is odd */
-    for (size_t i = 0; i < out_size; i += VECTOR) {
-        const __mmask64 mask = first_bytes(out_size - i);
-        const uint16_t *rest = mask >> 32 ? from + i + VECTOR / 2 : from;
-        const __m512i first = _mm512_maskz_loadu_epi16((__mmask32)mask, from + i);
-        const __m512i second = _mm512_maskz_loadu_epi16((__mmask32)(mask >> 32), rest);
-        const __m512i low = low_bytes(first, second);
-        const __m512i high = low_bytes(_mm512_srli_epi16(first, PLACE_BITS),
-                                       _mm512_srli_epi16(second, PLACE_BITS));
-        __m512i bytes = _mm512_setzero_si512();
-        for (size_t s = 0; s < count; s += 2) {
-            const __mmask64 here = _mm512_cmpeq_epi8_mask(high, _mm512_set1_epi8((char)(s / 2)));
-            bytes = _mm512_or_si512(bytes, _mm512_maskz_permutex2var_epi8(here, sources[s], low,
-                                                                          sources[s + 1]));
-        }
-        _mm512_mask_storeu_epi8(out + i, mask, bytes);
-    }
-}
-
 const struct cube24_codec_kernels cube24_codec_avx512 = {
     .encode = encode,
     .decode = decode,
     .decode_strict = decode_strict,
     .count = count,
     .prune = prune,
-    .permute = permute,
+    .channels_last = channels_last,
+    .channels_first = channels_first,
 };

@@ -6,6 +6,7 @@
 #include <arm_neon.h>
 
 #include "../paths.h"
+#include "k_order.h"
 #include "tables.h"
 
 #define INLINE static inline __attribute__((always_inline))
@@ -265,4 +266,6 @@ const struct cube24_codec_kernels cube24_codec_neon = {
     .decode_strict = decode_strict,
     .count = count,
     .prune = prune,
+    .channels_last = channels_last,
+    .channels_first = channels_first,
 };

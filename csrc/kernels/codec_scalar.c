@@ -3,6 +3,7 @@
  * The reference kernels of the codec: portable C, one group after the other, as format.h says it.
  */
 #include "../format.h"
+#include "../fractal.h"
 #include "../paths.h"
 
 /* Bytes of a piece: 64 elements of a row. */
@@ -137,11 +138,20 @@ static void prune(const int8_t *weight, size_t blocks, int policy, int8_t *out, 
     }
 }
 
-static void permute(const int8_t *in, size_t in_size, const uint16_t *from, int8_t *out,
-                    size_t out_size)
+static void channels_last(const int8_t *weight, size_t taps, int8_t *matrix)
 {
-    for (size_t i = 0; i < out_size; i++)
-        out[i] = from[i] < in_size ? in[from[i]] : 0;
+    for (size_t tap = 0; tap < taps; tap++)
+#pragma GCC unroll 8
+        for (size_t c0 = 0; c0 < C0; c0++)
+            matrix[tap * C0 + c0] = weight[c0 * taps + tap];
+}
+
+static void channels_first(const int8_t *matrix, size_t taps, int8_t *weight)
+{
+    for (size_t tap = 0; tap < taps; tap++)
+#pragma GCC unroll 8
+        for (size_t c0 = 0; c0 < C0; c0++)
+            weight[c0 * taps + tap] = matrix[tap * C0 + c0];
 }
 
 const struct cube24_codec_kernels cube24_codec_scalar = {
@@ -150,5 +160,6 @@ const struct cube24_codec_kernels cube24_codec_scalar = {
     .decode_strict = decode_strict,
     .count = count,
     .prune = prune,
-    .permute = permute,
+    .channels_last = channels_last,
+    .channels_first = channels_first,
 };

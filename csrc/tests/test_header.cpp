@@ -13,6 +13,7 @@
 #include "kernels/tables.h"
 #ifdef TILE
 #include TILE
+#include "kernels/k_order.h"
 #include "kernels/transpose.h"
 #endif
 

@@ -388,7 +388,7 @@ static void the_longest_run_does_not_overflow(uint32_t flags)
     CHECK(kernels.decode(dense, index, &ND, CUBE24_RUN, 0, out) != 0);
 }
 
-/* --- prune, count and permute at the walls --------------------------------------------------- */
+/* --- prune and count at the walls ------------------------------------------------------------ */
 
 static void prune_and_count_stay_inside(uint32_t flags)
 {
@@ -417,35 +417,102 @@ static void prune_and_count_stay_inside(uint32_t flags)
         }
 }
 
-static void check_permute(const struct cube24_codec_kernels *kernels, size_t in_size,
-                          size_t out_size, size_t bound, uint64_t *state)
+/* --- the K order at the walls ---------------------------------------------------------------- */
+
+enum { CHANNELS = 32 };
+
+/* One byte, low or high, of the number of a place: two weights tell all places apart. */
+static int8_t of_place(size_t place, int which)
 {
-    int8_t *in = (int8_t *)place(weight_room, in_size, 0, 1);
-    int8_t *out = (int8_t *)place(dense_room, out_size + 2, 0, 1) + 1;
-    uint16_t *from = (uint16_t *)(void *)place(index_room, 2 * out_size, 0, 1);
-    int wrong = 0;
-    random_weight(state, in, in_size, 95);
-    for (size_t i = 0; i < out_size; i++)
-        from[i] = (uint16_t)random_below(state, bound);
-    out[-1] = out[out_size] = 42;
-    kernels->permute(in, in_size, from, out, out_size);
-    for (size_t i = 0; i < out_size; i++)
-        wrong += out[i] != (from[i] < in_size ? in[from[i]] : 0);
-    CHECK_EQUAL(wrong, 0);
-    CHECK(out[-1] == 42 && out[out_size] == 42);
+    return (int8_t)(uint8_t)(which == 0 ? place & 0xff : (place >> 8) ^ 0x5a);
 }
 
-static void permute_takes_what_the_table_says(uint32_t flags)
+/* Nothing is in front of or behind the two buffers but what a kernel may touch. */
+static void check_channels(const struct cube24_codec_kernels *kernels, size_t taps, int at_end,
+                           size_t distance)
+{
+    const size_t size = CHANNELS * taps;
+    int8_t *weight = (int8_t *)place(weight_room, size + CUBE24_BEHIND, distance, at_end);
+    int8_t *matrix = (int8_t *)place(dense_room, size, distance, at_end);
+    for (int which = 0; which < 2; which++) {
+        int wrong = 0;
+        for (size_t i = 0; i < size + CUBE24_BEHIND; i++)
+            weight[i] = of_place(i, which);
+        memset(matrix, 0x77, size);
+        kernels->channels_last(weight, taps, matrix);
+        for (size_t i = 0; i < size; i++)
+            wrong += matrix[i] != of_place(i % CHANNELS * taps + i / CHANNELS, which);
+        for (size_t i = 0; i < size + CUBE24_BEHIND; i++)
+            wrong += weight[i] != of_place(i, which);
+        memset(weight, 0x77, size + CUBE24_BEHIND);
+        kernels->channels_first(matrix, taps, weight);
+        for (size_t i = 0; i < size; i++)
+            wrong += weight[i] != of_place(i, which);
+        CHECK_EQUAL(wrong, 0);
+    }
+}
+
+static void channels_go_last_and_first(uint32_t flags)
 {
     const struct cube24_codec_kernels kernels = kernels_of(flags);
-    uint64_t state = 11;
-    for (size_t size = 1; size <= 300; size++) {
-        check_permute(&kernels, size, size, size, &state);
-        check_permute(&kernels, size, 301 - size, size + 40, &state);
-        check_permute(&kernels, size, 288, 1 << 15, &state);
+    for (size_t taps = 2; taps <= CUBE24_TAPS; taps++)
+        for (size_t distance = 0; distance < 64; distance++)
+            for (int at_end = 0; at_end < 2; at_end++)
+                check_channels(&kernels, taps, at_end, distance);
+}
+
+/* Nothing but the matrix is written. */
+static void matrix_stays_inside(uint32_t flags)
+{
+    const struct cube24_codec_kernels kernels = kernels_of(flags);
+    for (size_t taps = 2; taps <= CUBE24_TAPS; taps++) {
+        const size_t size = CHANNELS * taps;
+        int8_t *weight = (int8_t *)place(weight_room, size + CUBE24_BEHIND, 0, 1);
+        struct guarded matrix = guarded_bytes(size, 0x77);
+        memset(weight, 1, size + CUBE24_BEHIND);
+        kernels.channels_last(weight, taps, guarded_int8(matrix));
+        CHECK(is_intact(matrix));
+        guarded_free(matrix);
     }
-    for (size_t size = 1984; size <= 2048; size++)
-        check_permute(&kernels, size, size, size + 3, &state);
+}
+
+/* A whole weight, for which nothing may be touched behind it, and its matrix. */
+static void check_k_order(size_t cin, size_t taps, uint32_t flags)
+{
+    enum { COUT = 2 };
+    const size_t row = ceil_of(cin, CHANNELS) * CHANNELS * taps;
+    for (int at_end = 0; at_end < 2; at_end++)
+        for (int which = 0; which < 2; which++) {
+            int8_t *weight = (int8_t *)place(weight_room, COUT * cin * taps, 0, at_end);
+            int8_t *matrix = (int8_t *)place(dense_room, COUT * row, 0, at_end);
+            int wrong = 0;
+            for (size_t i = 0; i < COUT * cin * taps; i++)
+                weight[i] = of_place(i, which);
+            memset(matrix, 0x77, COUT * row);
+            CHECK_EQUAL(cube24_conv_to_matrix(weight, COUT, cin, 1, taps, flags, matrix),
+                        CUBE24_OK);
+            for (size_t i = 0; i < COUT * row; i++) {
+                const size_t tap = i / CHANNELS % taps;
+                const size_t channel = i % row / CHANNELS / taps * CHANNELS + i % CHANNELS;
+                wrong += matrix[i] !=
+                         (channel < cin ? of_place((i / row * cin + channel) * taps + tap, which)
+                                        : 0);
+            }
+            memset(weight, 0x77, COUT * cin * taps);
+            CHECK_EQUAL(cube24_matrix_to_conv(matrix, COUT, cin, taps, 1, flags, weight, NULL,
+                                              NULL),
+                        CUBE24_OK);
+            for (size_t i = 0; i < COUT * cin * taps; i++)
+                wrong += weight[i] != of_place(i, which);
+            CHECK_EQUAL(wrong, 0);
+        }
+}
+
+static void the_k_order_of_all_small_weights(uint32_t flags)
+{
+    for (size_t cin = 1; cin <= 2 * CHANNELS + 1; cin++)
+        for (size_t taps = 1; taps <= CUBE24_TAPS + 1; taps++)
+            check_k_order(cin, taps, flags);
 }
 
 /* --- whole weights that go past the caches -------------------------------------------------- */
@@ -510,7 +577,9 @@ int main(void)
     on_every_path(every_conflict_is_found);
     on_every_path(the_longest_run_does_not_overflow);
     on_every_path(prune_and_count_stay_inside);
-    on_every_path(permute_takes_what_the_table_says);
+    on_every_path(channels_go_last_and_first);
+    on_every_path(matrix_stays_inside);
+    on_every_path(the_k_order_of_all_small_weights);
     on_every_path(large_weights_are_the_same_on_every_path);
     return check_report("test_kernels");
 }

@@ -9,7 +9,7 @@
 
 /* --- kernels to be told apart; none is ever called ------------------------------------------ */
 
-enum { CODEC_SLOTS = 6, MMAD_SLOTS = 2, LAYER_SLOT = 8, SLOTS = 9 };
+enum { CODEC_SLOTS = 7, MMAD_SLOTS = 2, LAYER_SLOT = 9, SLOTS = 10 };
 
 /* All tables of a path as one; that of layers is taken whole, so it is one slot. */
 struct kernels {
@@ -45,10 +45,13 @@ struct kernels {
     {                                                                                            \
         cost->groups = weight && out && policy ? blocks : 0;                                     \
     }                                                                                            \
-    static void set##_permute(const int8_t *in, size_t in_size, const uint16_t *from,            \
-                              int8_t *out, size_t out_size)                                      \
+    static void set##_channels_last(const int8_t *weight, size_t taps, int8_t *matrix)           \
     {                                                                                            \
-        *out = in && in_size && from && out_size;                                                \
+        *matrix = weight && taps;                                                                \
+    }                                                                                            \
+    static void set##_channels_first(const int8_t *matrix, size_t taps, int8_t *weight)          \
+    {                                                                                            \
+        *weight = matrix && taps;                                                                \
     }                                                                                            \
     static void set##_mmad(const int8_t *a, const int8_t *b, size_t m, size_t n, size_t k,       \
                            uint32_t flags, int32_t *c)                                           \
@@ -63,12 +66,12 @@ struct kernels {
     static const struct cube24_layer_kernels set##_layer;                                        \
     static const struct kernels set = {                                                          \
         {set##_encode, set##_decode, set##_decode_strict, set##_count, set##_prune,              \
-         set##_permute},                                                                         \
+         set##_channels_last, set##_channels_first},                                             \
         {set##_mmad, set##_mmad_sparse},                                                         \
         &set##_layer,                                                                            \
     };
 
-static const struct kernels NONE = {{NULL, NULL, NULL, NULL, NULL, NULL}, {NULL, NULL}, NULL};
+static const struct kernels NONE = {{NULL, NULL, NULL, NULL, NULL, NULL, NULL}, {NULL, NULL}, NULL};
 KERNELS(reference)
 KERNELS(slow)
 KERNELS(fast)
@@ -93,7 +96,10 @@ static void put(struct kernels *to, int slot, const struct kernels *from)
         to->codec.prune = from->codec.prune;
         break;
     case 5:
-        to->codec.permute = from->codec.permute;
+        to->codec.channels_last = from->codec.channels_last;
+        break;
+    case 6:
+        to->codec.channels_first = from->codec.channels_first;
         break;
     case CODEC_SLOTS:
         to->mmad.mmad = from->mmad.mmad;
@@ -111,7 +117,8 @@ static int same(const struct kernels *a, const struct kernels *b)
     return a->codec.encode == b->codec.encode && a->codec.decode == b->codec.decode &&
            a->codec.decode_strict == b->codec.decode_strict &&
            a->codec.count == b->codec.count && a->codec.prune == b->codec.prune &&
-           a->codec.permute == b->codec.permute && a->mmad.mmad == b->mmad.mmad &&
+           a->codec.channels_last == b->codec.channels_last &&
+           a->codec.channels_first == b->codec.channels_first && a->mmad.mmad == b->mmad.mmad &&
            a->mmad.mmad_sparse == b->mmad.mmad_sparse && a->layer == b->layer;
 }
 
@@ -227,7 +234,8 @@ static void every_path_has_every_kernel(void)
         CHECK_EQUAL(got.layer != NULL, runs);
         if (runs) {
             CHECK(got.codec.encode && got.codec.decode && got.codec.decode_strict);
-            CHECK(got.codec.count && got.codec.prune && got.codec.permute);
+            CHECK(got.codec.count && got.codec.prune);
+            CHECK(got.codec.channels_last && got.codec.channels_first);
             CHECK(got.mmad.mmad && got.mmad.mmad_sparse);
             CHECK(got.layer->pack && got.layer->multiply && got.layer->requantise);
             CHECK(got.layer->transpose8 && got.layer->transpose32);
