@@ -254,6 +254,12 @@ _encode = _encoder()
 _encode_name = lru_cache(_encode)
 
 
+@lru_cache
+def _style(text: str, version: int) -> CaseStyle:
+    """The style of this JSON, which all cases of a campaign have."""
+    return CaseStyle.of(json.loads(text), version)
+
+
 @dataclass(frozen=True, eq=False)
 class Stored:
     """A case on disk: its folder, and its manifest, which follows the schema."""
@@ -280,7 +286,8 @@ class Stored:
     @cached_property
     def style(self) -> CaseStyle:
         """How its files are written."""
-        return CaseStyle.of(self.manifest["style"], version_of(self.folder, self.manifest))
+        version = version_of(self.folder, self.manifest)
+        return _style(_encode(self.manifest["style"]), version)
 
     def demand_possible(self) -> None:
         """Refuse a style or spec that follows the schema and gives no case.
@@ -400,23 +407,23 @@ def glance(folder: Path) -> tuple[Stored, dict[str, bytes]] | None:
         MemoryError: it is too large.
     """
     with suppress(Cube24Error, *_UNFORESEEN):  # load tells what is wrong
-        held = {MANIFEST: plain.read(folder, MANIFEST)}
-        manifest = json.loads(held[MANIFEST])
+        data = plain.read(folder, MANIFEST)
+        manifest = json.loads(data)
         outline = {**manifest, "files": manifest["files"][:1], "coverage": []}
         outline = strict_json.parse(MANIFEST, json_text(outline))
-        if schema.fault(outline, f"case-{version_of(folder, manifest)}"):
-            return None
-        body, _, _ = held[MANIFEST].rpartition(f',\n "{seal_of(manifest)}": '.encode())
-        entries = manifest["files"]
+        body, _, _ = data.rpartition(f',\n "{seal_of(manifest)}": '.encode())
         if (
-            manifest["package"] != __version__  # of others, the bins are not made again
+            schema.fault(outline, f"case-{version_of(folder, manifest)}")
+            or manifest["package"] != __version__  # of others, the bins are not made again
             or digest(body + _END) != manifest[seal_of(manifest)]
-            or plain.names(folder) != {MANIFEST, *(entry["name"] for entry in entries)}
         ):
             return None
         stored = Stored(folder, manifest)
         stored.demand_possible()
-        return stored, held | {entry["name"]: stored.checked(entry) for entry in entries}
+        sums = {entry["name"]: entry["sha256"] for entry in manifest["files"]}
+        files = plain.held(folder, {MANIFEST, *sums})
+        if files and all(digest(files[name]) == of for name, of in sums.items()):
+            return stored, files
     return None
 
 
@@ -545,8 +552,8 @@ def folders(path: StrPath) -> Iterator[Path]:
         FileAccessError: the system refuses.
     """
     found = False
-    for folder in walk(path):
-        if exists(folder / MANIFEST):
+    for folder, is_case in _walked(path):
+        if is_case:
             found = True
             yield folder
     if not found:
@@ -561,12 +568,18 @@ def walk(path: StrPath) -> Iterator[Path]:
     Raises:
         FileAccessError: the system refuses.
     """
+    return (folder for folder, _ in _walked(path))
+
+
+def _walked(path: StrPath) -> Iterator[tuple[Path, bool]]:
+    """The same, each with whether it is a case."""
     check_path(path)
     root = Path(path)
     left = [root] if is_folder(root) else []
     while left:
         folder = left.pop()
-        yield folder
+        is_case = exists(f"{folder}/{MANIFEST}")
+        yield folder, is_case
         # Nothing in a case is looked at: the damaged copy of a negative one is no case.
-        if not exists(folder / MANIFEST):
+        if not is_case:
             left += reversed([sub for sub in plain.subfolders(folder) if sub.name[0] != "."])

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
@@ -145,9 +145,22 @@ def _read_at_once(path: str, name: str) -> bytes:
         raise OSError(errno.EINVAL, "no plain file, or deeper than those of a case")
     if above and not stat.S_ISDIR(os.lstat(path.rpartition("/")[0]).st_mode):
         raise OSError(errno.EINVAL, "no plain folder")
+    return _read_plain(path, status)
+
+
+def _read_plain(path: str, known: os.stat_result | None = None) -> bytes:
+    """All bytes of what was a plain file a moment ago.
+
+    known: what the system said of it then.
+
+    Raises:
+        OSError: the system refuses, or it is another file by now, or none.
+        ValueError: no path is written like this.
+    """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        if not os.path.samestat(status, os.fstat(descriptor)):
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or (known and not os.path.samestat(status, known)):
             raise OSError(errno.EINVAL, "another file by now")
         data = os.read(descriptor, status.st_size + 1)
         if len(data) != status.st_size:  # it grows, or the file system gives no more at once
@@ -201,29 +214,31 @@ def kind(mode: int) -> str:
     return "something else"
 
 
-def names(folder: Path) -> set[str]:
-    """The names of all plain files in a folder, and in its folders as ``folder/name``.
-
-    What else stands there, an empty folder, and any folder in those, has a name that ends with a
-    slash.
+def held(folder: Path, names: Collection[str]) -> dict[str, bytes] | None:
+    """The files of these names, ``name`` or ``folder/name``; None: not those, or not those alone.
 
     Raises:
         FileAccessError: the system refuses.
     """
+    found: dict[str, bytes] = {}
 
-    def within(folder: str, prefix: str) -> Iterator[str]:
-        with os.scandir(folder) as found:  # which knows what is a file
-            for entry in found:
+    def take(folder: str, prefix: str) -> bool:
+        before = len(found)
+        with os.scandir(folder) as entries:  # which knows what is a file
+            for entry in entries:
                 name = prefix + entry.name
-                if entry.is_file(follow_symlinks=False):
-                    yield name
-                elif not prefix and entry.is_dir(follow_symlinks=False):
-                    yield from [*within(entry.path, f"{name}/")] or [f"{name}/"]
-                else:
-                    yield f"{name}/"
+                if entry.is_file(follow_symlinks=False) and name in names:
+                    found[name] = _read_plain(entry.path)
+                elif (
+                    prefix
+                    or not entry.is_dir(follow_symlinks=False)
+                    or not take(entry.path, f"{name}/")
+                ):
+                    return False
+        return len(found) > before  # there is no empty folder
 
-    with asked(folder, "list"):
-        return {*within(os.fspath(folder), "")}
+    with asked(folder, "read"):
+        return found if take(os.fspath(folder), "") and len(found) == len(names) else None
 
 
 def subfolders(folder: Path) -> list[Path]:

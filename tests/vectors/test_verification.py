@@ -134,6 +134,18 @@ def test_nothing_else_stands_beside_the_files(folder, change):
         verify(folder)
 
 
+def test_a_file_system_that_gives_few_bytes_at_once_gives_the_same_files(folder, monkeypatch):
+    read, asked = os.read, []
+
+    def few(descriptor, size):
+        asked.append(size)
+        return read(descriptor, min(size, 100))
+
+    monkeypatch.setattr(os, "read", few)
+    verify(folder)
+    assert len(asked) > 20
+
+
 def test_a_case_that_is_made_again_the_same_needs_no_closer_look(folder, monkeypatch):
     def look(of):
         raise VerifyError("looked at closely")
