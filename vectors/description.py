@@ -309,7 +309,7 @@ def missing(folder: StrPath) -> tuple[str, ...]:
     return tuple(
         f"{suite}/{item.name}"
         for suite, item in Campaign.load(folder).items()
-        if not exists(folder / suite / item.name / MANIFEST)
+        if not exists(f"{folder}/{suite}/{item.name}/{MANIFEST}")
     )
 
 
@@ -319,6 +319,6 @@ def campaigns(path: StrPath) -> Iterator[Path]:
     Raises:
         FileAccessError: the system refuses.
     """
-    for folder in walk(path):
-        if exists(folder / CAMPAIGN):
+    for folder, is_case in walk(path):
+        if not is_case and exists(f"{folder}/{CAMPAIGN}"):
             yield folder

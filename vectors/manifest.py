@@ -552,7 +552,7 @@ def folders(path: StrPath) -> Iterator[Path]:
         FileAccessError: the system refuses.
     """
     found = False
-    for folder, is_case in _walked(path):
+    for folder, is_case in walk(path):
         if is_case:
             found = True
             yield folder
@@ -560,19 +560,17 @@ def folders(path: StrPath) -> Iterator[Path]:
         raise FileFormatError(path, f"holds no case: there is no {MANIFEST} below it")
 
 
-def walk(path: StrPath) -> Iterator[Path]:
+def walk(path: StrPath) -> Iterator[tuple[Path, bool]]:
     """A folder and all folders below it, sorted by name, but for those inside of cases.
 
     Whatever stands under the name of the manifest makes a folder a case, if a bad one.
 
+    Returns:
+        Each with whether it is a case.
+
     Raises:
         FileAccessError: the system refuses.
     """
-    return (folder for folder, _ in _walked(path))
-
-
-def _walked(path: StrPath) -> Iterator[tuple[Path, bool]]:
-    """The same, each with whether it is a case."""
     check_path(path)
     root = Path(path)
     left = [root] if is_folder(root) else []
