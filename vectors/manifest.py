@@ -36,7 +36,10 @@ SCHEMAS = {1: "cube24-case-1", 2: "cube24-case-2"}
 
 
 def files_of(
-    case: Case, package: str = __version__, cycles: bytes | None = None
+    case: Case,
+    package: str = __version__,
+    cycles: bytes | None = None,
+    known: Mapping[str, tuple[bytes, str]] | None = None,
 ) -> dict[str, bytes]:
     """All files of the folder of a case by name, the manifest last.
 
@@ -44,12 +47,17 @@ def files_of(
         case: the case.
         package: the version that stands in the files.
         cycles: what cycles.json holds; None: the time of the run.
+        known: bytes of files, with their SHA-256, which need not be computed of the same bytes.
     """
     files: dict[str, bytes] = {}
     entries: list[dict[str, Any]] = []
     seed, style = shown(case.seed), case.style
     described_too = style.manifest > 1
     addresses = bench.addresses(case) if style.bench else {}
+
+    def sum_of(name: str, data: bytes) -> str:
+        held = known.get(name) if known else None
+        return held[1] if held is not None and held[0] == data else digest(data)
 
     def add(name: str, role: str, piece: CaseArray, step: Mapping[str, Any] | None = None) -> None:
         array, payload = piece.array, payload_of(piece.array)
@@ -63,13 +71,13 @@ def files_of(
             else:
                 entry, header = _entry(case, full, role, format_, piece, package, seed, summed)
             files[full] = rendered(payload, array.shape, array.dtype, format_, style, header, role)
-            entries.append({**entry, "sha256": digest(files[full]), **_place(step)})
+            entries.append({**entry, "sha256": sum_of(full, files[full]), **_place(step)})
             if (role, piece.layout) in addresses:
                 entries[-1]["address"] = addresses[role, piece.layout]
 
     def add_plain(name: str, role: str, format_: str, data: bytes) -> None:
         files[name] = data
-        entries.append(_plain(name, role, format_, data))
+        entries.append(_plain(name, role, format_, data, sum_of(name, data)))
 
     for role, piece in case.pieces.items():
         add(role, role, piece)
@@ -182,7 +190,7 @@ def write(case: Case, folder: StrPath) -> None:
         raise FileAccessError(folder, "is there already; name another one")
 
 
-def _plain(name: str, role: str, format_: str, data: bytes) -> dict[str, Any]:
+def _plain(name: str, role: str, format_: str, data: bytes, summed: str) -> dict[str, Any]:
     """The entry of a file that holds no array."""
     return {
         "name": name,
@@ -194,7 +202,7 @@ def _plain(name: str, role: str, format_: str, data: bytes) -> dict[str, Any]:
         "bits_per_word": 8,
         "words": len(data),
         "order": "little",
-        "sha256": digest(data),
+        "sha256": summed,
     }
 
 
@@ -397,8 +405,11 @@ def load(folder: StrPath) -> Stored:
     return stored
 
 
-def glance(folder: Path) -> tuple[Stored, dict[str, bytes]] | None:
+def glance(folder: Path) -> tuple[Stored, dict[str, tuple[bytes, str]]] | None:
     """A case of this version that can be made again, and its files; None: not at a glance.
+
+    Returns:
+        The case, and its files by name with their SHA-256; of the manifest nobody needs it.
 
     For those who make a case again and compare each byte, the manifest's own too: what it says of
     its files and bins, which is most of it, they need not ask here. Nobody else may rely on it.
@@ -423,7 +434,7 @@ def glance(folder: Path) -> tuple[Stored, dict[str, bytes]] | None:
         sums = {entry["name"]: entry["sha256"] for entry in manifest["files"]}
         files = plain.held(folder, {MANIFEST, *sums})
         if files and all(digest(files[name]) == of for name, of in sums.items()):
-            return stored, files
+            return stored, {name: (of, sums.get(name, "")) for name, of in files.items()}
     return None
 
 

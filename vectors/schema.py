@@ -102,6 +102,11 @@ def _check(schema: Mapping[str, Any], root: Mapping[str, Any]) -> _Check:
         raise ValueError(f"schema keyword {sorted(unknown)[0]!r} is not known")
     if "$ref" in schema:
         schema = root["$defs"][schema["$ref"].removeprefix("#/$defs/")]
+    if _is_plain(schema, "integer", "minimum", "maximum"):  # most are one of these two
+        return _integer_check(schema)
+    if _is_plain(schema, "string", "pattern") and "pattern" in schema:
+        matched = _pattern(schema)
+        return lambda value: isinstance(value, str) and matched(value) is not None
     checks: list[_Check] = []
     types = schema.get("type", [])
     types = [_TYPES[each] for each in ([types] if isinstance(types, str) else types)]
@@ -114,7 +119,7 @@ def _check(schema: Mapping[str, Any], root: Mapping[str, Any]) -> _Check:
     if "enum" in schema:
         checks.append(lambda value: value in schema["enum"])
     if "pattern" in schema:
-        matched = re.compile(schema["pattern"].replace("$", r"\Z")).search
+        matched = _pattern(schema)
         checks.append(lambda value: not isinstance(value, str) or matched(value) is not None)
     if schema.keys() & {"minimum", "maximum"}:
         least, most = schema.get("minimum", -math.inf), schema.get("maximum", math.inf)
@@ -128,6 +133,21 @@ def _check(schema: Mapping[str, Any], root: Mapping[str, Any]) -> _Check:
     if schema.keys() & {"properties", "required", "additionalProperties"}:
         checks.append(_object_check(schema, root))
     return _both(checks)
+
+
+def _is_plain(schema: Mapping[str, Any], type_: str, *others: str) -> bool:
+    """Whether it says only this type, and what some others do."""
+    return schema.get("type") == type_ and schema.keys() <= {"type", "title", *others}
+
+
+def _integer_check(schema: Mapping[str, Any]) -> _Check:
+    least, most = schema.get("minimum", -math.inf), schema.get("maximum", math.inf)
+    # A bool is an int, too; JSON has no other kind of them.
+    return lambda value: type(value) is int and least <= value <= most
+
+
+def _pattern(schema: Mapping[str, Any]) -> Callable[[str], re.Match[str] | None]:
+    return re.compile(schema.get("pattern", "").replace("$", r"\Z")).search
 
 
 def _both(checks: list[_Check]) -> _Check:

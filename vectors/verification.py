@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -24,12 +24,15 @@ class VerifyError(CheckFailedError):
     """A case that is not what its manifest gives; the message names the file and the byte."""
 
 
-def again(stored: Stored) -> dict[str, bytes]:
+def again(stored: Stored, known: Mapping[str, tuple[bytes, str]] | None = None) -> dict[str, bytes]:
     """The files of a case, made again from its manifest alone.
 
     Two things may change from version to version of the package: the model of time, and what is
     counted as covered. For a case of another version, cycles.json and the list of bins are taken
     over as they are; every number that a device reads or must give is made again.
+
+    Args:
+        stored: the case. known: as for :func:`files_of`.
 
     Raises:
         Cube24Error: its spec is impossible.
@@ -42,7 +45,7 @@ def again(stored: Stored) -> dict[str, bytes]:
             of["suite"], of["suite_version"], item, of["random"]["campaign_seed"], stored.style
         )
         if of["package"] == __version__:
-            return files_of(case)
+            return files_of(case, known=known)
         cycles = stored.checked(stored.entries("cycles")[0])
         return files_of(replace(case, bins=tuple(of["coverage"])), of["package"], cycles)
 
@@ -72,10 +75,13 @@ def verify(folder: StrPath) -> Stored:
 
 def _unchanged(folder: Path) -> Stored | None:
     """A case of which every byte is made again the same; None: it has to be looked at closely."""
-    found = glance(folder)
+    if (found := glance(folder)) is None:
+        return None
+    stored, held = found
     with suppress(Cube24Error):
-        if found is not None and again(found[0]) == found[1]:
-            return found[0]
+        made = again(stored, held)
+        if made.keys() == held.keys() and all(made[name] == of for name, (of, _) in held.items()):
+            return stored
     return None
 
 

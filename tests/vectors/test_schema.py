@@ -54,6 +54,7 @@ def test_our_check_of_the_schema_agrees_with_a_library(made):
         if about == "line feed":
             expected = False  # Python's $ lets it pass, a schema's does not
         assert (schema.problem(value, of) is None) == expected, about
+        assert (schema.fault(value, "case-1") is None) == expected, about
         found[expected] += 1
     assert found[False] > 100
     assert found[True] > 0
