@@ -408,11 +408,11 @@ def load(folder: StrPath) -> Stored:
 def glance(folder: Path) -> tuple[Stored, dict[str, tuple[bytes, str]]] | None:
     """A case of this version that can be made again, and its files; None: not at a glance.
 
-    Returns:
-        The case, and its files by name with their SHA-256; of the manifest nobody needs it.
-
     For those who make a case again and compare each byte, the manifest's own too: what it says of
     its files and bins, which is most of it, they need not ask here. Nobody else may rely on it.
+
+    Returns:
+        The case, and its files by name with their SHA-256; of the manifest nobody needs it.
 
     Raises:
         MemoryError: it is too large.
