@@ -42,6 +42,7 @@ ANSWERS = [
     ("to_file", True, True, False),
     ("to_folder", True, False, True),
     ("to_nothing", True, False, False),
+    ("to_nothing/", True, False, False),  # pathlib: no slash at the end
     ("gone", False, False, False),
     ("gone/below", False, False, False),
     ("file/below", False, False, False),

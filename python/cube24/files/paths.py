@@ -68,8 +68,10 @@ def listing(folder: StrPath) -> list[Path]:
 def _status(path: StrPath, *, follow: bool = True) -> os.stat_result | None:
     """What the system says of a path; None: there is nothing."""
     check_path(path)
+    # To make a Path of a Path takes longer than the answer; a text may be "" or end with a slash.
+    asked_of = path if isinstance(path, Path) else Path(path)
     try:
-        return Path(path).stat() if follow else os.lstat(path)
+        return asked_of.stat() if follow else os.lstat(asked_of)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
