@@ -377,12 +377,9 @@ def load_buffers(
 
 def _extent(buffer: isa.Buffer) -> tuple[int, int]:
     """Where a buffer begins, and its bytes."""
-    at, size = buffer.at, buffer.bytes
-    if type(at) is type(size) is int and 0 <= at <= isa.LARGEST and 0 <= size <= isa.LARGEST:
-        return at, size  # without the texts for what is wrong
     return (
-        whole(at, f"buffer {buffer.name}: at", 0, isa.LARGEST),
-        whole(size, f"buffer {buffer.name}: bytes", 0, isa.LARGEST),
+        whole(buffer.at, f"buffer {buffer.name}: at", 0, isa.LARGEST),
+        whole(buffer.bytes, f"buffer {buffer.name}: bytes", 0, isa.LARGEST),
     )
 
 

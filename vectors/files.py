@@ -205,6 +205,7 @@ def render(
     style: CaseStyle,
     header: Mapping[str, object],
     role: str = "",
+    payload: bytes | None = None,
 ) -> bytes:
     """The bytes of a file of one format.
 
@@ -214,30 +215,15 @@ def render(
         style: word size, distance of rows, order, comments.
         header: names and values for the comments of hex.
         role: of the array, which may have words and rows of its own.
+        payload: what :func:`payload_of` gives of the array, where it is there already.
 
     Raises:
         ArgumentError: as for :meth:`CaseStyle.row_stride_of`.
     """
-    return rendered(payload_of(array), array.shape, array.dtype, name, style, header, role)
-
-
-def rendered(
-    payload: bytes,
-    shape: tuple[int, ...],
-    dtype: np.dtype[Any],
-    name: str,
-    style: CaseStyle,
-    header: Mapping[str, object],
-    role: str = "",
-) -> bytes:
-    """What :func:`render` gives of an array of this shape and type, from its payload.
-
-    Raises:
-        ArgumentError: as for :meth:`CaseStyle.row_stride_of`.
-    """
+    payload = payload_of(array) if payload is None else payload
     if name == "npy":
-        return _own_header(shape, dtype) + payload
-    payload = _spread(payload, shape, dtype, style, role)
+        return _own_header(array.shape, array.dtype) + payload
+    payload = _spread(payload, array.shape, array.dtype, style, role)
     if name == "bin":
         return payload
     target, word_bytes = io.BytesIO(), style.word_bytes_of(role)

@@ -23,7 +23,7 @@ from cube24.files import asked, exists, is_folder
 from cube24.sizes import shortened
 from cube24.vectors import bench, described, place, plain, schema, spec_check, strict_json
 from cube24.vectors.case import Array, Case, CaseArray
-from cube24.vectors.files import SUFFIXES, CaseStyle, digest, payload_of, read, rendered, words_of
+from cube24.vectors.files import SUFFIXES, CaseStyle, digest, payload_of, read, render, words_of
 from cube24.vectors.rng import PRNG, shown
 from cube24.vectors.spec import Spec, unit_digest
 from cube24.vectors.steps import places_of, steps_of
@@ -60,7 +60,7 @@ def files_of(
         return held[1] if held is not None and held[0] == data else digest(data)
 
     def add(name: str, role: str, piece: CaseArray, step: Mapping[str, Any] | None = None) -> None:
-        array, payload = piece.array, payload_of(piece.array)
+        payload = payload_of(piece.array)
         summed = digest(payload)
         for format_ in style.formats:
             full = name + SUFFIXES[format_]
@@ -70,7 +70,7 @@ def files_of(
                 header = described.header(case, entry, package)
             else:
                 entry, header = _entry(case, full, role, format_, piece, package, seed, summed)
-            files[full] = rendered(payload, array.shape, array.dtype, format_, style, header, role)
+            files[full] = render(piece.array, format_, style, header, role, payload)
             entries.append({**entry, "sha256": sum_of(full, files[full]), **_place(step)})
             if (role, piece.layout) in addresses:
                 entries[-1]["address"] = addresses[role, piece.layout]
@@ -232,8 +232,8 @@ def json_text(value: Mapping[str, Any]) -> bytes:
 def _texts(items: list[str]) -> str:
     """A list of texts, hundreds of bins: most of them stand in JSON as they are."""
     text = '", "'.join(items)
-    plain_ = text.isascii() and text.isprintable() and "\\" not in text
-    if plain_ and text.count('"') == 2 * (len(items) - 1):
+    as_they_are = text.isascii() and text.isprintable() and "\\" not in text
+    if as_they_are and text.count('"') == 2 * (len(items) - 1):
         return f'["{text}"]'
     return _encode(items)
 
