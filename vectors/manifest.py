@@ -583,12 +583,13 @@ def walk(path: StrPath) -> Iterator[tuple[Path, bool]]:
         FileAccessError: the system refuses.
     """
     check_path(path)
-    root = Path(path)
-    left = [root] if is_folder(root) else []
+    # A folder is a text here: there may be a million of them, and a Path takes as long as a look.
+    left = [str(Path(path))] if is_folder(path) else []
     while left:
         folder = left.pop()
         is_case = exists(f"{folder}/{MANIFEST}")
-        yield folder, is_case
+        yield Path(folder), is_case
         # Nothing in a case is looked at: the damaged copy of a negative one is no case.
         if not is_case:
-            left += reversed([sub for sub in plain.subfolders(folder) if sub.name[0] != "."])
+            names = [name for name in plain.subfolders(folder) if name[0] != "."]
+            left += (f"{folder.rstrip('/')}/{name}" for name in reversed(names))

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from cube24 import stdlib
-from cube24.errors import Cube24Error, FileAccessError, check_path
+from cube24.errors import Cube24Error, FileAccessError, StrPath, check_path
 from cube24.files import asked, read_bytes
 
 #: What the system says when it is the machine that lacks something, not the case.
@@ -241,15 +241,14 @@ def held(folder: Path, names: Collection[str]) -> dict[str, bytes] | None:
         return found if take(os.fspath(folder), "") and len(found) == len(names) else None
 
 
-def subfolders(folder: Path) -> list[Path]:
-    """The folders in a folder, no links to one, sorted by name.
+def subfolders(folder: StrPath) -> list[str]:
+    """The names of the folders in a folder, no links to one, sorted.
 
     Raises:
         FileAccessError: it is no folder, or the system refuses.
     """
     try:
         with os.scandir(folder) as found:  # which knows what is a folder without asking for each
-            names = [entry.name for entry in found if entry.is_dir(follow_symlinks=False)]
+            return sorted(entry.name for entry in found if entry.is_dir(follow_symlinks=False))
     except OSError as error:
         raise FileAccessError.from_os(folder, "read", error) from error
-    return [folder / name for name in sorted(names)]

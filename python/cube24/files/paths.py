@@ -68,10 +68,12 @@ def listing(folder: StrPath) -> list[Path]:
 def _status(path: StrPath, *, follow: bool = True) -> os.stat_result | None:
     """What the system says of a path; None: there is nothing."""
     check_path(path)
-    # To make a Path of a Path takes longer than the answer; a text may be "" or end with a slash.
-    asked_of = path if isinstance(path, Path) else Path(path)
+    text = os.fspath(path)
+    # It means what a Path of it does; to make one of each takes longer than the answer.
+    if not text or text.endswith(("/", "/.")):
+        text = str(Path(text))
     try:
-        return asked_of.stat() if follow else os.lstat(asked_of)
+        return Path(text).stat() if follow else os.lstat(text)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
