@@ -987,6 +987,10 @@ PAIRS: dict[str, Pairs] = {
         suites.items, {"suite": "random", "level": 0, "seed": 1},
         {"suite": "shapes", "level": after(1, suite="patterns"), "seed": 2},
     ),
+    "suites.names": Pairs(
+        suites.names, {"suite": "random", "level": 0},
+        {"suite": "shapes", "level": after(1, suite="patterns")},
+    ),
     "suites.style_of": Pairs(
         suites.style_of, {"suite": "shapes", "style": CaseStyle()},
         {"suite": "a new one", "style": CaseStyle(("bin",))},

@@ -99,30 +99,38 @@ class Campaign:
 
     def _demand_matches(self) -> None:
         left = set(self.cases)
-        for suite, item in self._all():
-            left -= {pattern for pattern in left if _matches(pattern, suite, item.name)}
+        for suite, name in self._all_names():
+            left -= {pattern for pattern in left if _matches(pattern, suite, name)}
             if not left:
                 return
         raise ArgumentError(f"case {shown(sorted(left)[0])}: no case of these suites is called so")
 
-    def _all(self) -> Iterator[tuple[str, Item]]:
+    def _all_names(self) -> Iterator[tuple[str, str]]:
         for suite in self.suites:
-            for item in suites.items(suite, self.level, self.seed):
-                yield suite, item
+            for name in suites.names(suite, self.level):
+                yield suite, name
+
+    def _has(self, suite: str, name: str) -> bool:
+        return not self.cases or any(_matches(one, suite, name) for one in self.cases)
+
+    def names(self) -> Iterator[tuple[str, str]]:
+        """The names of all cases as (suite, name), in the order of :meth:`items`."""
+        return (found for found in self._all_names() if self._has(*found))
 
     def items(self) -> Iterator[tuple[str, Item]]:
         """All cases as (suite, item), always in the same order."""
-        for suite, item in self._all():
-            if self.cases and not any(_matches(one, suite, item.name) for one in self.cases):
-                continue
-            if self.layout is not None:
-                spec: Spec = {**item.spec, "layout": self.layout}
-                item = replace(item, spec=spec)
-            yield suite, item
+        for suite in self.suites:
+            for item in suites.items(suite, self.level, self.seed):
+                if not self._has(suite, item.name):
+                    continue
+                if self.layout is not None:
+                    spec: Spec = {**item.spec, "layout": self.layout}
+                    item = replace(item, spec=spec)
+                yield suite, item
 
     def count(self) -> int:
         """How many cases there are."""
-        return sum(1 for _ in self.items())
+        return sum(1 for _ in self.names())
 
     def text(self) -> bytes:
         """What campaign.json holds."""
@@ -308,9 +316,9 @@ def missing(folder: StrPath) -> tuple[str, ...]:
     """
     folder = Path(folder)
     return tuple(
-        f"{suite}/{item.name}"
-        for suite, item in Campaign.load(folder).items()
-        if not exists(f"{folder}/{suite}/{item.name}/{MANIFEST}")
+        f"{suite}/{name}"
+        for suite, name in Campaign.load(folder).names()
+        if not exists(f"{folder}/{suite}/{name}/{MANIFEST}")
     )
 
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -359,6 +360,29 @@ def test_cases_are_listed_one_by_one():
     items = suites.items("random", 2, 1)
     first = [next(items) for _ in range(3)]  # lazily: 100,000 cases are not made to give three
     assert [item.name for item in first] == ["r000000", "r000001", "r000002"]
+
+
+@pytest.mark.parametrize("suite", suites.SUITES)
+def test_names_are_those_of_the_cases(suite):
+    for level in (0, 1):
+        of = Campaign((suite,), level, 3)
+        assert list(of.names()) == [(suite, item.name) for _, item in of.items()]
+        assert of.count() == sum(1 for _ in of.items())
+    drawn = [item.name for item in islice(suites.items(suite, 2, 3), 600)]
+    assert list(islice(suites.names(suite, 2), 600)) == drawn
+    some = Campaign((suite,), 0, 3, cases=(f"{suite}/*[0-4ac]*",))
+    assert list(some.names()) == [(name, item.name) for name, item in some.items()]
+
+
+def test_names_need_no_case(monkeypatch):
+    monkeypatch.setattr("cube24.vectors.suites.random.matmul", None)
+    monkeypatch.setattr("cube24.vectors.suites.random.conv2d", None)
+    assert next(suites.names("random", 2)) == "r000000"
+    assert sum(1 for _ in suites.names("random", 2)) == 1_000_000
+    with pytest.raises(ArgumentError, match="level 3: choose"):
+        suites.names("random", 3)
+    with pytest.raises(ArgumentError, match="suite 'rand'"):
+        suites.names("rand", 1)
 
 
 def test_the_seed_of_a_case_does_not_depend_on_the_other_cases():

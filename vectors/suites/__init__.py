@@ -79,3 +79,13 @@ def items(suite: str, level: int, seed: int) -> Iterator[Item]:
     if (level := whole(level, "level", None)) not in LEVELS:
         raise ArgumentError(f"level {shown(level)}: choose 0, 1 or 2")
     return SUITES[suite][1](level, whole(seed, "seed", 0, (1 << 64) - 1))
+
+
+def names(suite: str, level: int) -> Iterator[str]:
+    """The names of what :func:`items` gives with any seed, in the same order: a million a second.
+
+    Raises:
+        ArgumentError: as there.
+    """
+    found = items(suite, level, 1)
+    return random.names(level) if suite == "random" else (item.name for item in found)

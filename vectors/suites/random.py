@@ -17,9 +17,18 @@ def _name(number: int) -> str:
     return f"r{number:06d}"
 
 
+def _count(level: int) -> int:
+    return {0: 12, 1: 10_000, 2: 1_000_000}[level]
+
+
+def names(level: int) -> Iterator[str]:
+    """The names of the cases, which need not be drawn for them."""
+    return (_name(number) for number in range(_count(level)))
+
+
 def cases(level: int, seed: int) -> Iterator[Item]:
     """Drawn shapes, fills and requantisations, weighted towards edges."""
-    count = {0: 12, 1: 10_000, 2: 1_000_000}[level]
+    count = _count(level)
     for number in range(count):
         # The words of some cases at once, and the rule of SplitMix64.below on plain integers: each
         # worker draws the specs of all cases, and computes its own.

@@ -192,8 +192,8 @@ def _onnx(
 def _list(names: tuple[str, ...], level: int, cases: tuple[str, ...]) -> int:
     """List the cases of the suites."""
     of = Campaign(names or tuple(suites.SUITES), level, cases=cases)  # names depend on no seed
-    for suite, item in of.items():
-        click.echo(f"{suite}/{item.name}")
+    for suite, name in of.names():
+        click.echo(f"{suite}/{name}")
     return GOOD
 
 
