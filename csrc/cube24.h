@@ -495,6 +495,18 @@ int cube24_tally_products(const int8_t *activations, size_t m, size_t k, const u
                           size_t k_stored, const uint8_t *classes, uint8_t *held,
                           uint8_t *products);
 
+/* Words of SplitMix64, (generators, count): word i of each, from 0, is the mix of
+ * seed + (i + 1) * 0x9e3779b97f4a7c15. */
+int cube24_draw_words(const uint64_t *seeds, size_t generators, size_t count, uint64_t *words);
+
+/* Fill groups of 4 int8, one a word. Its bits 63:32 choose a mask, and its bytes, the least
+ * significant first, are the numbers of the values of the elements that the mask has, from element 0.
+ *   masks    choices bytes, below 2^32 of them: bit i of each is element i
+ *   values   256 int8
+ *   groups   4 * count int8, are written */
+int cube24_draw_groups(const uint64_t *words, size_t count, const uint8_t *masks, size_t choices,
+                       const int8_t *values, int8_t *groups);
+
 /* cffi: end */
 
 #ifdef __cplusplus

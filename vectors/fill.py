@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from cube24 import _core
 from cube24.encoder import GROUP
 from cube24.errors import ArgumentError
 from cube24.sizes import ceil_div
@@ -79,7 +80,6 @@ def weights(rule: Any, seed: int, rows: int, k: int) -> npt.NDArray[np.int8]:
         ArgumentError: no such rule.
     """
     count = rows * ceil_div(k, GROUP)
-    words = SplitMix64(seed).words(count)
     if isinstance(rule, Mapping) and set(rule) == {"legal"}:
         table = legal_groups()
         groups = table[(np.arange(count) + int(rule["legal"])) % len(table)]
@@ -87,41 +87,26 @@ def weights(rule: Any, seed: int, rows: int, k: int) -> npt.NDArray[np.int8]:
         return _inline(rule["base64"], rows * k).reshape(rows, k)
     elif rule == "zero":
         groups = np.zeros((count, GROUP), np.int8)
-    elif rule in ("uniform", "edges", "full", "max", "min"):
-        groups = _drawn(rule, words)
+    elif isinstance(rule, str) and rule in _VALUES:
+        masks = _MASKS if rule in ("uniform", "edges") else _MASKS[5:]
+        groups = _core.draw_groups(SplitMix64(seed).words(count), masks, _VALUES[rule])
     else:
         raise ArgumentError(f"weights {rule!r}: no such rule")
     return np.ascontiguousarray(groups.reshape(rows, -1)[:, :k])
 
 
-def _drawn(rule: str, words: npt.NDArray[np.uint64]) -> npt.NDArray[np.int8]:
-    """One group a word: bits 63:32 choose the mask, 7:0 and 15:8 the values."""
-    places = _PLACES if rule in ("uniform", "edges") else _PLACES[:, 5:]
-    chosen = (words >> np.uint64(32)) * np.uint64(places.shape[1]) >> np.uint64(32)
-    values = np.asarray(words, "<u8").view(np.int8).reshape(-1, 8)[:, :2]
-    if rule == "edges":
-        values = np.array(EDGES, np.int8)[values & 7]
-    elif rule in ("max", "min"):
-        values = np.full(values.shape, 127 if rule == "max" else -128, np.int8)
-    elif rule == "full":
-        values = np.where(values == 0, np.int8(1), values)
-    first, second = places.take(chosen.astype(np.intp), axis=1)
-    groups: npt.NDArray[np.int8] = values[:, :1] * first + values[:, 1:] * second
-    return groups
+_MASKS = np.array(MASKS, np.uint8)
 
+_BYTES = np.arange(256).astype(np.uint8).view(np.int8)
 
-#: Of the first and the second value, for each of the masks: 1 where it stands among the elements.
-_PLACES = np.array(
-    [
-        [
-            [mask >> place & 1 and (mask & (2 << place) - 1).bit_count() == nth
-             for place in range(GROUP)]
-            for mask in MASKS
-        ]
-        for nth in (1, 2)
-    ],
-    np.int8,
-)  # fmt: skip
+#: What a byte of a word stands for, by rule.
+_VALUES: Mapping[str, npt.NDArray[np.int8]] = {
+    "uniform": _BYTES,
+    "edges": np.array(EDGES, np.int8)[_BYTES & 7],
+    "full": np.where(_BYTES == 0, np.int8(1), _BYTES),
+    "max": np.full(256, 127, np.int8),
+    "min": np.full(256, -128, np.int8),
+}
 
 
 def _inline(text: str, count: int) -> npt.NDArray[np.int8]:

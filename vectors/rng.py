@@ -12,15 +12,13 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from cube24 import _core
+
 #: The name of the generator in a manifest.
 PRNG = "splitmix64"
 
 _MASK = (1 << 64) - 1
 _STEP = 0x9E3779B97F4A7C15
-_MIX = (
-    (np.uint64(30), np.uint64(0xBF58476D1CE4E5B9)),
-    (np.uint64(27), np.uint64(0x94D049BB133111EB)),
-)
 
 
 def case_seed(campaign_seed: int, suite: str, case: str) -> int:
@@ -46,25 +44,9 @@ def shown(seed: int) -> str:
     return f"{seed:#018x}"
 
 
-def _steps(count: int) -> npt.NDArray[np.uint64]:
-    """1 to count times the step; what is beyond 64 bits is dropped, in arrays without a word."""
-    steps: npt.NDArray[np.uint64] = np.arange(1, count + 1, dtype=np.uint64)
-    steps *= np.uint64(_STEP)
-    return steps
-
-
-def _mixed(z: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """The words of states, which are overwritten."""
-    for shift, factor in _MIX:
-        z ^= z >> shift
-        z *= factor
-    z ^= z >> np.uint64(31)
-    return z
-
-
 def first_words(seeds: Sequence[int], count: int) -> npt.NDArray[np.uint64]:
     """The first words of some generators, (len(seeds), count): quicker than one after the other."""
-    return _mixed(np.array(seeds, np.uint64)[:, None] + _steps(count))
+    return _core.draw_words(seeds, count)
 
 
 class SplitMix64:
@@ -76,10 +58,9 @@ class SplitMix64:
 
     def words(self, count: int) -> npt.NDArray[np.uint64]:
         """The next 64-bit words."""
-        z = _steps(count)
-        z += np.uint64(self._state)
+        words: npt.NDArray[np.uint64] = first_words([self._state], count)[0]
         self._state = (self._state + count * _STEP) & _MASK
-        return _mixed(z)
+        return words
 
     def below(self, bound: int, count: int) -> npt.NDArray[np.int64]:
         """Numbers from 0 to bound - 1, bound up to 2^31: (upper half of a word * bound) >> 32."""

@@ -45,6 +45,7 @@ from cube24._core.datapath import (
     mmad_sparse,
     mmad_start,
 )
+from cube24._core.draw import draw_groups, draw_words
 from cube24._core.layer import LayerCall, LayerSizes, layer
 from cube24._core.layouts import (
     nc1hwc0_to_nchw,
@@ -94,6 +95,8 @@ __all__ = [
     "decode_again",
     "decode_zn",
     "dequantise",
+    "draw_groups",
+    "draw_words",
     "encode",
     "encode_again",
     "encode_conv",
