@@ -486,6 +486,13 @@ int cube24_tally_groups(const int8_t *dense, const uint8_t *index, size_t n, siz
                         const uint8_t *counted, const uint8_t *classes, uint32_t flags,
                         cube24_tally *tally, uint8_t *weights);
 
+/* The weight that n rows of k_stored / 4 groups stand for, whoever wrote them: slots that select one
+ * element are added, and those with an index of 3 select none.
+ *   flags    CUBE24_PAIR20_TABLE
+ *   matrix   (n, k_stored), is written */
+int cube24_spread_groups(const int8_t *dense, const uint8_t *index, size_t n, size_t k_stored,
+                         uint32_t flags, int16_t *matrix);
+
 /* Tally m rows of k activations, each of which meets what selects it; behind k there are zeros.
  *   weights   k_stored bytes of cube24_tally_groups, k_stored k or more
  *   held      k_stored bytes, are written: of each k the classes of its activations

@@ -49,6 +49,29 @@ int cube24_tally_groups(const int8_t *dense, const uint8_t *index, size_t n, siz
     return CUBE24_OK;
 }
 
+int cube24_spread_groups(const int8_t *dense, const uint8_t *index, size_t n, size_t k_stored,
+                         uint32_t flags, int16_t *matrix)
+{
+    if (k_stored % 8 != 0 || !fits(n, k_stored) || !fits(n * k_stored, sizeof *matrix))
+        return CUBE24_E_SIZE;
+    const size_t size = n * k_stored;
+    if ((flags & ~(uint32_t)CUBE24_PAIR20_TABLE) != 0 ||
+        (size != 0 && (!dense || !index || !matrix)))
+        return CUBE24_E_ARGUMENT;
+    if (size != 0)
+        memset(matrix, 0, size * sizeof *matrix);
+    for (size_t at = 0; at < size / GROUP; at++) {
+        const unsigned pair = pair_of_byte(index[at / 2], at % 2);
+        int16_t *group = matrix + GROUP * at;
+        if (pair_i0(pair) != 3)
+            group[slot0_element(pair)] = dense[2 * at];
+        if (pair_i1(pair) != 3)
+            group[slot1_element(pair, flags)] =
+                (int16_t)(group[slot1_element(pair, flags)] + dense[2 * at + 1]);
+    }
+    return CUBE24_OK;
+}
+
 int cube24_tally_products(const int8_t *activations, size_t m, size_t k, const uint8_t *weights,
                           size_t k_stored, const uint8_t *classes, uint8_t *held,
                           uint8_t *products)

@@ -83,6 +83,18 @@ static void check_weights(const uint8_t *got)
     }
 }
 
+static void check_matrix(const int16_t *got)
+{
+    for (size_t row = 0; row < s.n; row++)
+        for (size_t k = 0; k < s.k_stored; k++) {
+            int wanted = 0;
+            for (int slot = 0; slot < 2; slot++)
+                if (element_of(row, k / 4, slot) == (int)(k % 4))
+                    wanted += slot_of(row, k / 4, slot);
+            CHECK_EQUAL(got[row * s.k_stored + k], wanted);
+        }
+}
+
 static void check_products(const uint8_t *got, const uint8_t *weights)
 {
     for (unsigned bit = 0; bit < 8; bit++) {
@@ -95,7 +107,7 @@ static void check_products(const uint8_t *got, const uint8_t *weights)
     }
 }
 
-/* Both calls, on buffers of exactly their sizes. */
+/* All calls, on buffers of exactly their sizes. */
 static void check_sample(void)
 {
     const struct exact dense = exact_copy(s.dense, s.n * s.k_stored / 2);
@@ -104,6 +116,7 @@ static void check_sample(void)
     const struct exact x = exact_copy(s.x, s.m * s.k);
     const struct guarded tally = guarded_words(sizeof(cube24_tally), FILLS[0]);
     const struct guarded weights = guarded_bytes(s.k_stored, FILLS[0]);
+    const struct guarded matrix = guarded_words(s.n * s.k_stored * sizeof(int16_t), FILLS[1]);
     const struct guarded held = guarded_bytes(s.k_stored, FILLS[1]);
     const struct guarded products = guarded_bytes(8, FILLS[0]);
     cube24_tally *found = (cube24_tally *)(void *)tally.data;
@@ -112,13 +125,19 @@ static void check_sample(void)
                 CUBE24_OK);
     check_groups(found);
     check_weights(weights.data);
+    int16_t *spread = (int16_t *)(void *)matrix.data;
+    CHECK_EQUAL(cube24_spread_groups(exact_int8(dense), index.data, s.n, s.k_stored, s.flags, spread),
+                CUBE24_OK);
+    check_matrix(spread);
     CHECK_EQUAL(cube24_tally_products(exact_int8(x), s.m, s.k, weights.data, s.k_stored,
                                       s.classes, held.data, products.data),
                 CUBE24_OK);
     check_products(products.data, weights.data);
     CHECK(is_intact(tally) && is_intact(weights) && is_intact(held) && is_intact(products));
+    CHECK(is_intact(matrix));
     guarded_free(products);
     guarded_free(held);
+    guarded_free(matrix);
     guarded_free(weights);
     guarded_free(tally);
     exact_free(x);
@@ -187,6 +206,7 @@ static void every_kind_at_every_place(void)
 static struct {
     cube24_tally tally;
     uint8_t bytes[16], products[8];
+    int16_t matrix[8];
 } out;
 
 static void what_cannot_be_is_refused_and_nothing_written(void)
@@ -205,6 +225,14 @@ static void what_cannot_be_is_refused_and_nothing_written(void)
     REFUSES(GROUPS(dense, bytes, 1, 8, bytes, NULL, 0, &out.tally, out.bytes), CUBE24_E_ARGUMENT);
     REFUSES(GROUPS(dense, bytes, 1, 8, bytes, bytes, 0, NULL, out.bytes), CUBE24_E_ARGUMENT);
     REFUSES(GROUPS(dense, bytes, 1, 8, bytes, bytes, 0, &out.tally, NULL), CUBE24_E_ARGUMENT);
+#define SPREAD(d, i, n, k, flags, m) cube24_spread_groups(d, i, n, k, flags, m)
+    REFUSES(SPREAD(dense, bytes, 1, 12, 0, out.matrix), CUBE24_E_SIZE);
+    REFUSES(SPREAD(dense, bytes, most, 16, 0, out.matrix), CUBE24_E_SIZE);
+    REFUSES(SPREAD(dense, bytes, most / 16 + 1, 8, 0, out.matrix), CUBE24_E_SIZE);
+    REFUSES(SPREAD(dense, bytes, 1, 8, 1, out.matrix), CUBE24_E_ARGUMENT);
+    REFUSES(SPREAD(NULL, bytes, 1, 8, 0, out.matrix), CUBE24_E_ARGUMENT);
+    REFUSES(SPREAD(dense, NULL, 1, 8, 0, out.matrix), CUBE24_E_ARGUMENT);
+    REFUSES(SPREAD(dense, bytes, 1, 8, 0, NULL), CUBE24_E_ARGUMENT);
 #define PRODUCTS(x, m, k, w, stored, classes, h, p) \
     cube24_tally_products(x, m, k, w, stored, classes, h, p)
     REFUSES(PRODUCTS(dense, 1, 9, bytes, 8, bytes, out.bytes, out.products), CUBE24_E_SIZE);

@@ -33,7 +33,6 @@ from cube24.vectors.coverage.points import (
     named,
 )
 from cube24.vectors.coverage.rounding import of_requant
-from cube24.vectors.selection import selected
 from cube24.vectors.spec import INT32_MAX, INT32_MIN, is_conv
 
 #: The bit of the class of each int8, by its byte.
@@ -42,9 +41,6 @@ _CLASS_BIT = np.left_shift(1, [3, 4, *[5] * 125, 6, 0, *[1] * 126, 2]).astype(
 )  # 0, 1, 2 to 126, 127, -128, -127 to -2, -1
 
 _TO_CLASS_BIT = _CLASS_BIT.tobytes()
-
-_CLASSES = np.arange(len(CLASSES))
-_PLACES = np.arange(16)
 
 #: The kinds of the patterns: foreign.py has bins of all others.
 _OWN = foreign.kinds_of(np.array([[x != "0" for x in name] for name in PATTERNS], np.int8))
@@ -128,35 +124,22 @@ class _Weight:
         """K with padding."""
         return GROUP * self.counted.size
 
+    @property
+    def _flags(self) -> int:
+        return _core.PAIR20_TABLE if self.config.pair20 == "table" else 0
+
     @cached_property
     def tallied(self) -> tuple[Any, npt.NDArray[np.uint8]]:
         """What its groups hold, and of each k the classes of what selects it, as bits."""
-        flags = _core.PAIR20_TABLE if self.config.pair20 == "table" else 0
         tally, selecting = _core.tally_groups(
-            self.dense, self.index, self.counted.view(np.uint8), _CLASS_BIT, flags
+            self.dense, self.index, self.counted.view(np.uint8), _CLASS_BIT, self._flags
         )
         return tally[0], selecting
 
     @cached_property
-    def matrix(self) -> npt.NDArray[np.float64]:
+    def matrix(self) -> npt.NDArray[np.int16]:
         """The weight that it stands for, (n, k) with padding."""
-        count = self.index.size
-        met = np.zeros((count, 2 * GROUP + 1))  # each byte has two groups
-        flat, at = met.reshape(-1), np.arange(0, met.size, 2 * GROUP + 1)[:, None]
-        first, second = _places(self.config).take(self.index.reshape(-1), axis=1)
-        slots = self.dense.reshape(count, 2, 2)
-        flat[at + first] = slots[..., 0]
-        flat[at + second] += slots[..., 1]  # foreign slots may meet one element, and are added
-        return met[:, :-1].reshape(len(self.dense), self.k)
-
-
-@lru_cache
-def _places(config: UnitConfig) -> npt.NDArray[np.intp]:
-    """Of each slot, and each byte of index: where its two groups meet it, 0 to 8; 8: nowhere."""
-    digits = np.arange(256)[:, None] >> np.array([0, 4]) & 15
-    pairs = np.stack([digits & 3, digits >> 2], axis=-1)
-    ends = np.array([0, GROUP])
-    return np.stack([np.where(at < 0, 2 * GROUP, at + ends) for at in selected(pairs, config)])
+        return _core.spread_groups(self.dense, self.index, self._flags)
 
 
 def _weight(case: Case, arrays: Mapping[str, Array]) -> _Weight:
@@ -183,13 +166,19 @@ def _of_weight(tally: Any) -> dict[str, npt.NDArray[np.bool_]]:
 
     Groups that are not the encoder's own count for their pair only: foreign.py has bins of them.
     """
-    places, columns, slots = (tally[name][_OWN, ..., None] for name in tally.dtype.names)
+    places, columns, slots = (tally[name][_OWN] for name in tally.dtype.names)
     return {
-        "value": (slots >> _CLASSES & 1).astype(bool),
-        "pos": (places >> _PLACES & 1).astype(bool),
-        "col": (columns >> _PLACES & 1).astype(bool),
+        "value": _flags_of(slots, len(CLASSES)),
+        "pos": _flags_of(places, 16),
+        "col": _flags_of(columns, 16),
         "pair": tally["places"].reshape(-1, len(foreign.ZEROS)).any(axis=1),
     }
+
+
+def _flags_of(bits: Array, count: int) -> npt.NDArray[np.bool_]:
+    """The lowest bits of each number as flags, along a new axis."""
+    held = bits.astype(bits.dtype.newbyteorder("<"))[..., None].view(np.uint8)
+    return np.unpackbits(held, axis=-1, count=count, bitorder="little").view(bool)
 
 
 # --- the activations ------------------------------------------------------------------------------
@@ -205,8 +194,8 @@ def _of_activations(
     held = np.bitwise_or.reduce(np.frombuffer(x.tobytes().translate(_TO_CLASS_BIT), np.uint8))
     met = _core.tally_products(np.ascontiguousarray(rows), selecting, _CLASS_BIT)
     return {
-        "act": (held >> _CLASSES & 1).astype(bool),
-        "mul": (met[: len(CLASSES), None] >> _CLASSES & 1).astype(bool),
+        "act": _flags_of(held, len(CLASSES)),
+        "mul": _flags_of(met[: len(CLASSES)], len(CLASSES)),
     }
 
 
@@ -341,12 +330,12 @@ def accumulate(
         rows: activations. matrix: (n, k), k with padding. start: the bias, (n,) or (1,).
         ends: the k after which sums are added. overflow: ``saturate`` or ``wrap``.
     """
-    x = np.zeros((len(rows), matrix.shape[1]), np.float64)  # exact: sums are below 2^53
-    x[:, : rows.shape[1]] = rows
+    k = rows.shape[1]
+    x, columns = rows.astype(np.float64), matrix[:, :k].T.astype(np.float64)  # exact: below 2^53
     total = np.full((len(rows), len(matrix)), start, np.int64)
     high = low = False
     for begin, end in pairwise([0, *ends]):
-        total = total + (x[:, begin:end] @ matrix[:, begin:end].T).astype(np.int64)
+        total = total + (x[:, begin:end] @ columns[begin:end]).astype(np.int64)
         above, below = any_of(total > INT32_MAX), any_of(total < INT32_MIN)
         high, low = high or above, low or below
         if not above and not below:

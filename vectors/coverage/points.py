@@ -180,7 +180,7 @@ def is_bin(name: str) -> bool:
 
 
 #: The bins as they are sorted by name, and of each coverpoint the places of its bins among them.
-_SORTED = tuple(sorted(BINS))
+_SORTED = np.array(sorted(BINS), object)
 _PLACE = {bin_: place for place, bin_ in enumerate(_SORTED)}
 _PLACES: Mapping[str, npt.NDArray[np.intp]] = {
     name: np.array([_PLACE[bin_] for bin_ in bins], np.intp) for name, bins in _NAMES.items()
@@ -197,8 +197,16 @@ def collected(names: Iterable[str], flags: Mapping[str, npt.NDArray[np.bool_]]) 
     hit = np.zeros(len(_SORTED), bool)
     for point, hits in flags.items():
         hit[_PLACES[point]] = hits.reshape(-1)
-    found = [_SORTED[place] for place in hit.nonzero()[0].tolist()]
-    return tuple(sorted([*found, *set(names).difference(found)]))
+    listed, of_forms = [], set()
+    for name in names:
+        place = _PLACE.get(name)
+        if place is None:
+            of_forms.add(name)
+        else:
+            listed.append(place)
+    hit[listed] = True
+    found: list[str] = _SORTED[hit].tolist()
+    return tuple(sorted([*found, *of_forms]) if of_forms else found)
 
 
 def named(point: str, **found: Any) -> Iterator[str]:

@@ -65,7 +65,7 @@ from cube24._core.requant import (
     requantise,
     write_words,
 )
-from cube24._core.tally import tally_groups, tally_products
+from cube24._core.tally import spread_groups, tally_groups, tally_products
 from cube24._core.threads import PARALLEL_FROM, run_ranges, thread_count
 
 __all__ = [
@@ -124,6 +124,7 @@ __all__ = [
     "read_words",
     "requantise",
     "run_ranges",
+    "spread_groups",
     "tally_groups",
     "tally_products",
     "thread_count",

@@ -43,6 +43,22 @@ def tally_groups(
     return tally, weights
 
 
+def spread_groups(dense: npt.NDArray[np.int8], index: Bytes, flags: int) -> npt.NDArray[np.int16]:
+    """The weight that nd bytes of groups stand for, whoever wrote them: (n, k_stored).
+
+    Args:
+        dense, index, flags: as for :func:`tally_groups`.
+    """
+    matrix = np.empty((len(dense), 8 * index.shape[1]), np.int16)
+    demand(
+        lib.cube24_spread_groups(
+            view(dense, "int8_t[]"), view(index, "uint8_t[]"), *matrix.shape, flags,
+            writable(matrix, "int16_t[]"),
+        )
+    )  # fmt: skip
+    return matrix
+
+
 def tally_products(x: npt.NDArray[np.int8], weights: Bytes, classes: Bytes) -> Bytes:
     """The classes of weights that each class of an activation meets, as bits, (8,).
 
