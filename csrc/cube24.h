@@ -502,6 +502,27 @@ int cube24_tally_products(const int8_t *activations, size_t m, size_t k, const u
                           size_t k_stored, const uint8_t *classes, uint8_t *held,
                           uint8_t *products);
 
+enum cube24_tally_flags {
+    CUBE24_TALLY_HALVES = 0x1000 /* DEQF16, of which a word's scale alone counts; else REQ8 */
+};
+
+/* Tally what requantisation does with a matrix of sums, for coverage.
+ *   words   what words say, with finite scales: count 1 for all columns, or one a column
+ *   alpha   with CUBE24_RELU, as for cube24_requantise
+ *   flags   CUBE24_RELU and enum cube24_tally_flags
+ *   seen    is written: a bit for each thing that is done with one sum or more
+ *             0 to 4    a sum, shifted, as fp32: exact, tie down, tie up, below, above
+ *             8 to 10   the same: negative, zero, positive
+ *             12 to 15  the shift: drops bits of a negative sum, of a positive one; saturates low,
+ *                       high
+ *             16 to 24  the result as int8: exact, tie down, tie up, below, above; clamped low,
+ *                       clamped high, which are not rounded; saturated low, saturated high
+ *             32 to 40  the same as uint8
+ *             48 to 58  the same as fp16, never clamped, and where it is saturated not rounded;
+ *                       subnormal, negative zero */
+int cube24_tally_requant(const int32_t *sums, size_t rows, size_t columns, const cube24_word *words,
+                         size_t count, float alpha, uint32_t flags, uint64_t *seen);
+
 /* Words of SplitMix64, (generators, count): word i of each, from 0, is the mix of
  * seed + (i + 1) * 0x9e3779b97f4a7c15. */
 int cube24_draw_words(const uint64_t *seeds, size_t generators, size_t count, uint64_t *words);

@@ -212,11 +212,16 @@ class Fields(NamedTuple):
     signed: npt.NDArray[np.bool_]
 
 
-def fields_of(words: npt.NDArray[np.uint64], config: UnitConfig) -> Fields:
-    """Read parameter words, as a unit reads them."""
-    of = _core.read_words(
+def read_words(words: npt.NDArray[np.uint64], config: UnitConfig) -> npt.NDArray[Any]:
+    """Read parameter words (n,), as a unit reads them, into the structures of the C core, (n,)."""
+    return _core.read_words(
         np.ascontiguousarray(words), _reading(config.requant_offset, config.requant_shift)
     )
+
+
+def fields_of(words: npt.NDArray[np.uint64], config: UnitConfig) -> Fields:
+    """Read parameter words, as a unit reads them."""
+    of = read_words(words, config)
     return Fields(
         np.array(of["scale"]),
         of["shifts"].astype(bool),

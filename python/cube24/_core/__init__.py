@@ -65,7 +65,7 @@ from cube24._core.requant import (
     requantise,
     write_words,
 )
-from cube24._core.tally import spread_groups, tally_groups, tally_products
+from cube24._core.tally import spread_groups, tally_groups, tally_products, tally_requant
 from cube24._core.threads import PARALLEL_FROM, run_ranges, thread_count
 
 __all__ = [
@@ -127,6 +127,7 @@ __all__ = [
     "spread_groups",
     "tally_groups",
     "tally_products",
+    "tally_requant",
     "thread_count",
     "unpack_index",
     "use_path",

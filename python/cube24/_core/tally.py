@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cube24._core.binding import demand, lib, view, writable
+from cube24._core.binding import demand, ffi, lib, view, writable
+from cube24._core.requant import RELU
 
 #: What the groups of a weight hold, as cube24_tally has it.
 TALLY = np.dtype(
@@ -74,3 +75,24 @@ def tally_products(x: npt.NDArray[np.int8], weights: Bytes, classes: Bytes) -> B
         )
     )  # fmt: skip
     return products
+
+
+def tally_requant(
+    sums: npt.NDArray[np.int32], words: npt.NDArray[Any], alpha: float | None, halves: bool
+) -> int:
+    """What requantisation does with sums, as the bits that cube24.h lists.
+
+    Args:
+        sums: (rows, n). words: WORD (1,) or (n,), with finite scales.
+        alpha: what negative sums are multiplied by; None: by the scale, like all others.
+        halves: DEQF16, not REQ8.
+    """
+    seen = ffi.new("uint64_t *")
+    flags = (0 if alpha is None else RELU) | (lib.CUBE24_TALLY_HALVES if halves else 0)
+    demand(
+        lib.cube24_tally_requant(
+            view(sums, "int32_t[]"), *sums.shape, view(words, "cube24_word[]"), words.size,
+            alpha or 0.0, flags, seen,
+        )
+    )  # fmt: skip
+    return int(seen[0])
