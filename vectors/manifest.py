@@ -55,9 +55,11 @@ def files_of(
     described_too = style.manifest > 1
     addresses = bench.addresses(case) if style.bench else {}
 
-    def sum_of(name: str, data: bytes) -> str:
+    def summed_up(name: str, data: bytes) -> str:
+        """Take a file, or what is known and the same, so that nobody need compare it again."""
         held = known.get(name) if known else None
-        return held[1] if held is not None and held[0] == data else digest(data)
+        files[name], summed = held if held is not None and held[0] == data else (data, digest(data))
+        return summed
 
     def add(name: str, role: str, piece: CaseArray, step: Mapping[str, Any] | None = None) -> None:
         payload = payload_of(piece.array)
@@ -67,17 +69,17 @@ def files_of(
             if described_too:
                 of = "" if step is None else step["image"]
                 entry = described.array(full, role, format_, piece, style, summed, of)
-                header = described.header(case, entry, package)
             else:
-                entry, header = _entry(case, full, role, format_, piece, package, seed, summed)
-            files[full] = render(piece.array, format_, style, header, role, payload)
-            entries.append({**entry, "sha256": sum_of(full, files[full]), **_place(step)})
+                entry = _entry(full, role, format_, piece, style)
+            # No other format has comments.
+            header = _header(case, entry, package, summed) if format_ == "hex" else {}
+            data = render(piece.array, format_, style, header, role, payload)
+            entries.append({**entry, "sha256": summed_up(full, data), **_place(step)})
             if (role, piece.layout) in addresses:
                 entries[-1]["address"] = addresses[role, piece.layout]
 
     def add_plain(name: str, role: str, format_: str, data: bytes) -> None:
-        files[name] = data
-        entries.append(_plain(name, role, format_, data, sum_of(name, data)))
+        entries.append(_plain(name, role, format_, data, summed_up(name, data)))
 
     for role, piece in case.pieces.items():
         add(role, role, piece)
@@ -128,29 +130,27 @@ def _name(dtype: np.dtype[Any]) -> str:
 
 
 def _entry(
-    case: Case,
-    name: str,
-    role: str,
-    format_: str,
-    piece: CaseArray,
-    package: str,
-    seed: str,
-    summed: str,
-) -> tuple[dict[str, Any], dict[str, object]]:
-    """The entry of a file of an array in version 1, without its checksum, and its header."""
-    style, shape, dtype = case.style, piece.array.shape, _name(piece.array.dtype)
-    words = words_of(piece.array.nbytes, style)
-    header: dict[str, object] = {
-        "name": f"{case.suite}/{case.name}/{name}", "role": role, "dtype": dtype,
-        "shape": "x".join(map(str, shape)), "layout": piece.layout, "words": words,
-        "seed": seed, "sha256": summed, "cube24": package,
+    name: str, role: str, format_: str, piece: CaseArray, style: CaseStyle
+) -> dict[str, Any]:
+    """The entry of a file of an array in version 1, without its checksum."""
+    array = piece.array
+    return {
+        "name": name, "role": role, "format": format_, "dtype": _name(array.dtype),
+        "shape": list(array.shape), "layout": piece.layout, "bits_per_word": 8 * style.word_bytes,
+        "words": words_of(array.nbytes, style), "order": style.order,
     }  # fmt: skip
-    entry = {
-        "name": name, "role": role, "format": format_, "dtype": dtype, "shape": list(shape),
-        "layout": piece.layout, "bits_per_word": 8 * style.word_bytes, "words": words,
-        "order": style.order,
+
+
+def _header(case: Case, entry: Mapping[str, Any], package: str, summed: str) -> dict[str, object]:
+    """What stands in the comments of a file; summed: the SHA-256 of its array."""
+    if case.style.manifest > 1:
+        return described.header(case, entry, package)
+    return {
+        "name": f"{case.suite}/{case.name}/{entry['name']}", "role": entry["role"],
+        "dtype": entry["dtype"], "shape": "x".join(map(str, entry["shape"])),
+        "layout": entry["layout"], "words": entry["words"], "seed": shown(case.seed),
+        "sha256": summed, "cube24": package,
     }  # fmt: skip
-    return entry, header
 
 
 def _place(step: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -419,12 +419,12 @@ def glance(folder: Path) -> tuple[Stored, dict[str, tuple[bytes, str]]] | None:
     """
     with suppress(Cube24Error, *_UNFORESEEN):  # load tells what is wrong
         data = plain.read(folder, MANIFEST)
-        manifest = json.loads(data)
+        manifest = json.loads(data.decode())
         outline = {**manifest, "files": manifest["files"][:1], "coverage": []}
-        outline = strict_json.parse(MANIFEST, json_text(outline))
         body, _, _ = data.rpartition(f',\n "{seal_of(manifest)}": '.encode())
         if (
-            schema.fault(outline, f"case-{version_of(folder, manifest)}")
+            strict_json.fault(outline)
+            or schema.fault(outline, f"case-{version_of(folder, manifest)}")
             or manifest["package"] != __version__  # of others, the bins are not made again
             or digest(body + _END) != manifest[seal_of(manifest)]
         ):
@@ -432,7 +432,7 @@ def glance(folder: Path) -> tuple[Stored, dict[str, tuple[bytes, str]]] | None:
         stored = Stored(folder, manifest)
         stored.demand_possible()
         sums = {entry["name"]: entry["sha256"] for entry in manifest["files"]}
-        files = plain.held(folder, {MANIFEST, *sums})
+        files = plain.held(folder, {MANIFEST, *sums}, {MANIFEST: data})
         if files and all(digest(files[name]) == of for name, of in sums.items()):
             return stored, {name: (of, sums.get(name, "")) for name, of in files.items()}
     return None

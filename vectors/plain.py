@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
@@ -214,8 +214,13 @@ def kind(mode: int) -> str:
     return "something else"
 
 
-def held(folder: Path, names: Collection[str]) -> dict[str, bytes] | None:
+def held(
+    folder: Path, names: Collection[str], known: Mapping[str, bytes]
+) -> dict[str, bytes] | None:
     """The files of these names, ``name`` or ``folder/name``; None: not those, or not those alone.
+
+    Args:
+        folder: the case. names: of its files. known: those that have been read.
 
     Raises:
         FileAccessError: the system refuses.
@@ -228,7 +233,7 @@ def held(folder: Path, names: Collection[str]) -> dict[str, bytes] | None:
             for entry in entries:
                 name = prefix + entry.name
                 if entry.is_file(follow_symlinks=False) and name in names:
-                    found[name] = _read_plain(entry.path)
+                    found[name] = known[name] if name in known else _read_plain(entry.path)
                 elif (
                     prefix
                     or not entry.is_dir(follow_symlinks=False)

@@ -44,7 +44,8 @@ def parse(path: StrPath, data: bytes, *, mark: bool = False) -> Any:
         raise FileFormatError(path, f"no readable JSON: deeper than {DEPTH}") from error
     except ValueError as error:
         raise FileFormatError(path, f"no readable JSON: {error}") from error
-    if found := _problem(value, "\\u" in text):
+    # Where no character is spelt by its number, UTF-8 has been read, and all text is Unicode.
+    if found := fault(value, texts="\\u" in text, numbers=False):
         raise FileFormatError(path, f"no readable JSON: {found}")
     return value
 
@@ -72,26 +73,32 @@ def _short(text: str) -> str:
     return text if len(text) <= 24 else f"{text[:20]}..."
 
 
-def _problem(value: Any, escaped: bool) -> str | None:
-    """What of a value is deeper than it may be, or no Unicode.
+def fault(value: Any, *, texts: bool = True, numbers: bool = True) -> str | None:
+    """What of a value that json has read :func:`parse` refuses; None: nothing.
 
-    escaped: whether its text spells characters by numbers; else UTF-8 has been read, and all are.
+    Args:
+        value: of json.loads.
+        texts: whether its text may be no Unicode. numbers: whether they may be too large.
     """
-    level = [value]
+    level, leaves = [value], texts or numbers
     for more in reversed(range(DEPTH)):
         below: list[Any] = []
         for item in level:
             kind = type(item)
             if kind is dict:
-                if escaped:
+                if texts:
                     below += item
                 below += item.values()
             elif kind is list:
                 below += item
-            elif escaped and kind is str and not _is_unicode(item):
+            elif texts and kind is str and not item.isascii() and not _is_unicode(item):
                 return f"text {ascii(item)[:40]} has half of a surrogate pair"
+            elif numbers and kind is int and not LEAST <= item <= MOST:
+                return f"number {_short(hex(item))} needs more than 64 bits"
+            elif numbers and kind is float and not math.isfinite(item):
+                return f"number {item} is not finite"
         level = below
-        if more and not escaped:
+        if more and not leaves:
             level = [item for item in below if type(item) in _NESTING]
         if not level:
             return None

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from cube24.errors import FileFormatError
-from cube24.vectors.strict_json import DEPTH, parse
+from cube24.vectors.strict_json import DEPTH, LEAST, MOST, fault, parse
 
 
 def depth(value) -> int:
@@ -43,3 +43,38 @@ def test_half_of_a_surrogate_pair_is_refused_wherever_it_is(text):
     with pytest.raises(FileFormatError, match="half of a surrogate pair"):
         parse("x", text.encode())
     assert parse("x", rb'"\ud83d\ude00"') == "\U0001f600"
+
+
+@pytest.mark.parametrize("where", ["@", "[@]", '{"a": [1, {"b": @}], "c": 2}', '{"a": {"@": 0}}'])
+@pytest.mark.parametrize(
+    "value",
+    [
+        0, -1, 0.5, -0.0, True, None, "", "a", "\u00e4", LEAST, LEAST - 1, MOST, MOST + 1, 10**18,
+        10**400, -(10**30), 1e308, float("inf"), float("-inf"), float("nan"), "\ud800", "x\udfff",
+        "\U0001f600", [], {}, [[]],
+    ],
+)  # fmt: skip
+def test_what_json_alone_reads_is_held_to_the_same_rules(where, value):
+    if '"@"' in where:
+        if not isinstance(value, str):
+            return
+        where = where.replace('"@"', "@")
+    text = where.replace("@", json.dumps(value))
+    try:
+        parse("x", text.encode())
+        found = None
+    except FileFormatError as error:
+        found = str(error)
+    assert (fault(json.loads(text)) is None) == (found is None)
+
+
+@pytest.mark.parametrize("leaf", [1, 0.5, "x", [], {}])
+def test_it_is_as_deep_as_what_is_parsed(leaf):
+    seen = set()
+    for kinds in ("l", "d", "m", "ld", "mdl"):
+        for levels in range(DEPTH - 3, DEPTH + 3):
+            value = nested((kinds * DEPTH)[:levels], leaf)
+            deep = depth(value) > DEPTH
+            seen.add(deep)
+            assert fault(value) == (f"deeper than {DEPTH}" if deep else None)
+    assert seen == {True, False}
