@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import timeit
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import combinations
 from typing import Any
@@ -291,13 +292,30 @@ def test_encode_straight_from_a_convolution(benchmark):
     )  # fmt: skip
 
 
-def test_encode_with_two_threads(benchmark):
+def test_encode_with_two_threads(benchmark, probe):
+    """Beside one thread, and the traffic alone by both: what a second core can bring at all."""
     own = Buffers("256 MiB")
-    race(
-        benchmark, lambda: encoder.encode(own.weight, out=own.sparse, threads=2),
-        {"one thread": lambda: encoder.encode(own.weight, out=own.sparse, threads=1)},
-        what="encode 256 MiB, two threads", must={"one thread": (1.3, 1.7)},
-    )  # fmt: skip
+    with ThreadPoolExecutor(2) as pool:
+        probes = {
+            f"no-work probe, {name}": min(
+                (partial(shared, pool, probe, own.probed, parts, past) for past in (False, True)),
+                key=seconds,
+            )
+            for name, parts in (("one thread", 1), ("two threads", 2))
+        }
+        race(
+            benchmark, lambda: encoder.encode(own.weight, out=own.sparse, threads=2),
+            {"one thread": lambda: encoder.encode(own.weight, out=own.sparse, threads=1), **probes},
+            what="encode 256 MiB, two threads", must={"one thread": (1.3, 1.7)},
+        )  # fmt: skip
+
+
+def shared(
+    pool: ThreadPoolExecutor, probe: Probe, buffers: tuple[np.ndarray, ...], parts: int, past: bool
+) -> None:
+    """The traffic of encoding, a part by each thread."""
+    pieces = zip(*(np.split(buffer, parts) for buffer in buffers), strict=True)
+    list(pool.map(lambda piece: probe.encode(*piece, past=past)(), pieces))
 
 
 def test_check(benchmark):
