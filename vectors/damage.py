@@ -13,7 +13,6 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -46,6 +45,7 @@ from cube24.vectors.case import Array, Case, compute
 from cube24.vectors.files import READABLE, CaseStyle, digest, payload_of, render
 from cube24.vectors.manifest import (
     MANIFEST,
+    Stored,
     check_files,
     files_of,
     json_text,
@@ -386,9 +386,18 @@ def provoke(folder: StrPath) -> str:
         FileFormatError, FileAccessError: the case itself cannot be read.
         ArgumentError: it is no negative case.
     """
-    by = _reader(Path(folder))
+    return provoked(load(folder))
+
+
+def provoked(stored: Stored) -> str:
+    """The same of a case that has been opened.
+
+    Raises:
+        ArgumentError, FileAccessError: as for :func:`provoke`.
+    """
+    by = _reader(stored)
     try:
-        read(Path(folder) / FOLDER, by)
+        read(stored.folder / FOLDER, by)
     except Exception as error:  # of another class: what the case must give it is not
         if isinstance(error, Cube24Error) and plain.is_no_verdict(error):
             raise
@@ -396,10 +405,10 @@ def provoke(folder: StrPath) -> str:
     return ""
 
 
-def _reader(folder: Path) -> str:
-    change = load(folder).spec["change"] or {}
+def _reader(stored: Stored) -> str:
+    change = stored.spec["change"] or {}
     if change.get("kind") != "negative" or change.get("what") not in list(DAMAGES):
-        raise ArgumentError(f"{folder}: is no negative case; its change is {change!r}")
+        raise ArgumentError(f"{stored.folder}: is no negative case; its change is {change!r}")
     return DAMAGES[change["what"]].by
 
 

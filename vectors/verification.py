@@ -65,7 +65,7 @@ def verify(folder: StrPath) -> Stored:
     stored = _unchanged(Path(folder)) or _demand_unchanged(folder)
     outcome = stored.manifest["outcome"]
     if stored.entries("bad"):
-        error_name = damage.provoke(stored.folder)
+        error_name = damage.provoked(stored)
         if error_name != outcome.get("error"):
             raise VerifyError(
                 f"{stored.folder}: gives {error_name or 'no error'}, not {outcome.get('error')}"

@@ -175,7 +175,7 @@ def test_a_negative_case_that_gives_another_error_is_bad(
 ) -> None:
     case = made(next(item for name, item in NEGATIVE.items() if name.startswith("truncated")))
     manifest.write(case, tmp_path / "case")
-    monkeypatch.setattr(damage, "provoke", lambda folder: given)
+    monkeypatch.setattr(damage, "provoked", lambda stored: given)
     said = f"gives {given or 'no error'}, not FileFormatError"
     with pytest.raises(verification.VerifyError, match=said):
         verification.verify(tmp_path / "case")
