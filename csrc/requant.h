@@ -25,10 +25,16 @@ static inline float clamp_float(float x, float low, float high)
     return x < low ? low : x > high ? high : x;
 }
 
-/* Shifted to the right, of negative numbers too, and saturated to int16. */
+/* Shifted to the right, of negative numbers too: down to the next whole number. */
+static inline int32_t shift_down(int32_t sum, int32_t shift)
+{
+    return sum < 0 ? ~(~sum >> shift) : sum >> shift;
+}
+
+/* The same, saturated to int16. */
 static inline int32_t shift_sum(int32_t sum, int32_t shift)
 {
-    return clamp_int(sum < 0 ? ~(~sum >> shift) : sum >> shift, INT16_MIN, INT16_MAX);
+    return clamp_int(shift_down(sum, shift), INT16_MIN, INT16_MAX);
 }
 
 /* One fp32 multiplication: by the scale, or below zero by what ReLU puts in its place. */

@@ -69,7 +69,7 @@ static unsigned of_single(int32_t x)
 
 static unsigned of_shift(int32_t sum, int32_t shift)
 {
-    const int32_t moved = sum < 0 ? ~(~sum >> shift) : sum >> shift;
+    const int32_t moved = shift_down(sum, shift);
     const uint32_t dropped = (uint32_t)sum & (((uint32_t)1 << shift) - 1);
     unsigned seen = moved < INT16_MIN ? SHIFTED_LOW : moved > INT16_MAX ? SHIFTED_HIGH : 0;
     if (dropped != 0)
